@@ -1,0 +1,118 @@
+"""Addresses and topics, both ways: the only place that builds a topic or takes one apart.
+
+An *id* is a topic without the base. It names a component for ever: it holds the UDN, the
+service's topic level and names from the SCPD, and nothing that a restart could change.
+"""
+
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, unquote
+
+MAX_LEVEL = 512
+"""The most characters that an encoded name may have, so that every topic fits MQTT's limit."""
+
+_AT_ROOT = frozenset({"bridge", "reply"})
+_AT_DEVICE = frozenset({"availability", "media", "call", "response", "chunk"})
+_AT_VALUE = frozenset({"set", "get", "chunk"})
+_SERVICE_ID = ":serviceId:"
+
+
+def encode_level(name: str, reserved: frozenset[str] = frozenset()) -> str:
+    """Return a name as one topic level.
+
+    Bytes of UTF-8 other than letters, digits and `-_.:~` become `%XX`; a name that is reserved
+    has its first letter written so.
+    """
+    level = quote(name, safe=":", errors="replace")
+    return f"%{ord(level[0]):02X}{level[1:]}" if level in reserved else level
+
+
+def decode_level(level: str) -> str:
+    """Return the name that a topic level stands for."""
+    return unquote(level, errors="replace")
+
+
+def bare_udn(udn: str) -> str:
+    """Return a UDN without its leading `uuid:`, whatever the case of that."""
+    return udn[5:] if udn[:5].lower() == "uuid:" else udn
+
+
+def same_udn(udn: str) -> str:
+    """Return the key under which all spellings of a UDN are equal."""
+    return bare_udn(udn).casefold()
+
+
+def service_levels(service_ids: Iterable[str]) -> Iterator[str]:
+    """Yield the topic level of each service of one device, in order, no two alike.
+
+    What follows `:serviceId:`, else the last part; the whole serviceId where that is taken; and
+    where even that is taken, the whole with `~2`, `~3` and so on behind it.
+    """
+    taken: set[str] = set()
+    for service_id in service_ids:
+        _, found, tail = service_id.partition(_SERVICE_ID)
+        level = encode_level(tail if found and tail else service_id.split(":")[-1], _AT_DEVICE)
+        if level in taken or not level:
+            level = encode_level(service_id, _AT_DEVICE)
+        whole, count = level, 1
+        while level in taken or not level:
+            count += 1
+            level = f"{whole}~{count}"
+        taken.add(level)
+        yield level
+
+
+def device_id(udn: str) -> str:
+    """Return the id of a device, from its UDN without `uuid:`."""
+    return encode_level(udn, _AT_ROOT)
+
+
+def service_id(device: str, level: str) -> str:
+    """Return the id of a service, from its device's id and its level."""
+    return f"{device}/{level}"
+
+
+def variable_id(service: str, name: str) -> str:
+    """Return the id of a state variable, from its service's id."""
+    return f"{service}/variable/{encode_level(name)}"
+
+
+def action_id(service: str, name: str) -> str:
+    """Return the id of an action, from its service's id."""
+    return f"{service}/action/{encode_level(name)}"
+
+
+def argument_id(action: str, name: str) -> str:
+    """Return the id of an argument, from its action's id."""
+    return f"{action}/argument/{encode_level(name)}"
+
+
+def availability_id(device: str) -> str:
+    """Return where a device's `online` or `offline` stands."""
+    return f"{device}/availability"
+
+
+def response_id(device: str) -> str:
+    """Return where the answers to a device's commands go."""
+    return f"{device}/response"
+
+
+def state_id(service: str) -> str:
+    """Return where the JSON of all values of a service stands."""
+    return f"{service}/state"
+
+
+def value_id(
+    service: str, name: str, instance: str | None = None, channel: str | None = None
+) -> str:
+    """Return where one value stands; with InstanceID and channel where `LastChange` named them."""
+    levels = [f"{service}/value/{encode_level(name)}"]
+    if instance is not None:
+        levels.append(encode_level(instance, _AT_VALUE))
+        if channel is not None:
+            levels.append(encode_level(channel, _AT_VALUE))
+    return "/".join(levels)
+
+
+def chunk_id(whole: str, number: int) -> str:
+    """Return where part `number` (from 1) of an over-long payload stands."""
+    return f"{whole}/chunk/{number}"

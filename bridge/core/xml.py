@@ -1,0 +1,99 @@
+"""XML as devices really write it, read without ever trusting it.
+
+Strictly first, then mended, then recovered. No DTD, no entities but the five, no network.
+"""
+
+import re
+from collections.abc import Iterator
+
+from lxml import etree
+
+Element = etree._Element  # noqa: SLF001 - lxml has no public name for the type of its elements
+
+_SAFE = {
+    "resolve_entities": False,
+    "load_dtd": False,
+    "no_network": True,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
+_STRICT = etree.XMLParser(**_SAFE)  # type: ignore[arg-type]
+_LENIENT = etree.XMLParser(recover=True, **_SAFE)  # type: ignore[arg-type]
+_BARE_AMPERSAND = re.compile(rb"&(?!#\d+;|#x[0-9a-fA-F]+;|(?:amp|lt|gt|quot|apos);)")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+class XmlError(ValueError):
+    """Not XML, not even nearly, or XML with a document type declaration."""
+
+
+def parse(data: bytes) -> tuple[Element, bool]:
+    """Return the root element, and whether the text had to be mended to be read.
+
+    Tolerates what stands before the first `<` and behind the last `>`, bare ampersands, unbound
+    prefixes, unclosed and mismatched tags, wrong and undeclared encodings.
+    Raises XmlError.
+    """
+    if not data.startswith(_UTF16):
+        data = data[data.find(b"<") if b"<" in data else len(data) : data.rfind(b">") + 1]
+    if not data:
+        raise XmlError("no XML element")
+    try:
+        return _checked(etree.fromstring(data, _STRICT)), False
+    except etree.XMLSyntaxError:
+        pass
+    return _checked(_recovered(data)), True
+
+
+def _recovered(data: bytes) -> Element | None:
+    if not data.startswith(_UTF16):
+        data = _BARE_AMPERSAND.sub(b"&amp;", data.replace(b"\0", b""))
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            prolog_end = data.find(b"?>") + 2 if data.startswith(b"<?xml") else 0
+            data = data[prolog_end:].decode("latin-1").encode()
+    try:
+        return etree.fromstring(data, _LENIENT)
+    except etree.XMLSyntaxError as error:
+        raise XmlError(str(error)) from error
+
+
+def _checked(root: Element | None) -> Element:
+    if root is None:
+        raise XmlError("no XML element")
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise XmlError("a document type declaration, which UPnP does not allow")
+    return root
+
+
+def local(element: Element) -> str:
+    """Return an element's name without namespace and prefix; empty for what is no element."""
+    tag = element.tag
+    return tag.rpartition("}")[2].rpartition(":")[2] if isinstance(tag, str) else ""
+
+
+def children(element: Element, name: str) -> Iterator[Element]:
+    """Yield the direct children with this local name."""
+    return (child for child in element if local(child) == name)
+
+
+def child(element: Element, name: str) -> Element | None:
+    """Return the first direct child with this local name."""
+    return next(children(element, name), None)
+
+
+def text(element: Element | None) -> str:
+    """Return all text within an element as it stands; empty where there is no element."""
+    return "" if element is None else "".join(str(part) for part in element.itertext())
+
+
+def child_text(element: Element, name: str) -> str:
+    """Return the text of the first direct child with this local name, without outer white space."""
+    return text(child(element, name)).strip()
+
+
+def descendant(element: Element, name: str) -> Element | None:
+    """Return the first element with this local name, at any depth, the element itself included."""
+    return next((found for found in element.iter() if local(found) == name), None)

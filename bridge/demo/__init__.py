@@ -1,0 +1,1 @@
+"""Simulated devices: the only user of async-upnp-client."""

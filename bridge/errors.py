@@ -1,0 +1,103 @@
+"""Every error that the bridge raises on purpose. Adapters translate theirs into these."""
+
+from enum import StrEnum
+
+
+class BridgeError(Exception):
+    """Something that the bridge knows how to speak of."""
+
+
+class ConfigError(BridgeError):
+    """A setting is wrong; the message names it."""
+
+
+class Code(StrEnum):
+    """Why a command failed, as its answer says it (`code`)."""
+
+    BAD_REQUEST = "bad_request"
+    UNKNOWN_DEVICE = "unknown_device"
+    UNKNOWN_SERVICE = "unknown_service"
+    UNKNOWN_ACTION = "unknown_action"
+    UNKNOWN_VARIABLE = "unknown_variable"
+    UNKNOWN_VERB = "unknown_verb"
+    AMBIGUOUS_ACTION = "ambiguous_action"
+    INVALID_ARGUMENT = "invalid_argument"
+    DENIED = "denied"
+    RETAINED_COMMAND = "retained_command"
+    BUSY = "busy"
+    DEVICE_OFFLINE = "device_offline"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    HTTP_ERROR = "http_error"
+    BAD_RESPONSE = "bad_response"
+    UPNP_FAULT = "upnp_fault"
+    SHUTTING_DOWN = "shutting_down"
+    INTERNAL = "internal"
+
+
+class Outcome(StrEnum):
+    """What became of the action behind a failed command."""
+
+    NOT_SENT = "not_sent"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+class CommandError(BridgeError):
+    """A command that was not carried out, or whose end is not known.
+
+    `argument` names the in-argument at fault, `upnp_code` is the device's own error code
+    (UPnP Device Architecture 2.0, section 3.2.2).
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        reason: str,
+        *,
+        outcome: Outcome = Outcome.NOT_SENT,
+        argument: str | None = None,
+        upnp_code: int | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.outcome = outcome
+        self.argument = argument
+        self.upnp_code = upnp_code
+
+
+class DeviceError(BridgeError):
+    """A device did not do what the UPnP Device Architecture asks of it."""
+
+
+class DeviceUnreachable(DeviceError):
+    """No connection could be made: nothing was sent."""
+
+
+class DeviceTimeout(DeviceError):
+    """The request was sent, and no whole answer came in time."""
+
+
+class BadResponse(DeviceError):
+    """The request was sent, and the answer is not to be read (or exceeds a bound)."""
+
+
+class DescriptionError(DeviceError):
+    """A description is not to be read, even tolerantly."""
+
+
+class BrokerError(BridgeError):
+    """The broker is not there or does not want us."""
+
+
+class BrokerUnreachable(BrokerError):
+    """No connection to the broker, or it was lost."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answered and said no; `reason` is its own word."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

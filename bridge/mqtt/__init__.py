@@ -1,0 +1,1 @@
+"""The MQTT side: the only user of paho-mqtt."""

@@ -1,0 +1,1 @@
+"""The UPnP side: sockets and HTTP towards devices, read into the core's model."""
