@@ -116,3 +116,34 @@ def value_id(
 def chunk_id(whole: str, number: int) -> str:
     """Return where part `number` (from 1) of an over-long payload stands."""
     return f"{whole}/chunk/{number}"
+
+
+def read_value_id(service: str, whole: str) -> tuple[str, str | None, str | None] | None:
+    """Return name, InstanceID and channel of a value's id; None for any other id."""
+    prefix = f"{service}/value/"
+    levels = whole.removeprefix(prefix).split("/") if whole.startswith(prefix) else []
+    match [decode_level(level) for level in levels]:
+        case [name]:
+            return name, None, None
+        case [name, instance] if levels[1] not in _AT_VALUE:
+            return name, instance, None
+        case [name, instance, channel] if not _AT_VALUE & set(levels[1:]):
+            return name, instance, channel
+    return None
+
+
+def is_mirrored(whole: str) -> bool:
+    """Return whether an id is one that a device's branch may have: no command, no answer."""
+    levels = whole.split("/")
+    if len(levels) > 2 and levels[-2] == "chunk":  # noqa: PLR2004 - a part, and what it is part of
+        levels = levels[:-2]
+    match levels:
+        case [_] | [_, "availability" | "media"] | [_, _, "state"]:
+            return True
+        case [_, service]:
+            return service not in _AT_DEVICE
+        case [_, _, "variable" | "action", _] | [_, _, "action", _, "argument", _]:
+            return True
+        case [_, _, "value", _, *rest]:
+            return len(rest) <= 2 and not _AT_VALUE & set(rest)  # noqa: PLR2004 - see value_id
+    return False

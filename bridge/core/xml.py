@@ -21,6 +21,7 @@ _SAFE = {
 _STRICT = etree.XMLParser(**_SAFE)  # type: ignore[arg-type]
 _LENIENT = etree.XMLParser(recover=True, **_SAFE)  # type: ignore[arg-type]
 _BARE_AMPERSAND = re.compile(rb"&(?!#\d+;|#x[0-9a-fA-F]+;|(?:amp|lt|gt|quot|apos);)")
+_DECLARATION = re.compile(r"^\s*<\?xml.*?\?>", re.DOTALL)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -44,6 +45,11 @@ def parse(data: bytes) -> tuple[Element, bool]:
     except etree.XMLSyntaxError:
         pass
     return _checked(_recovered(data)), True
+
+
+def parse_text(content: str) -> tuple[Element, bool]:
+    """Return what `parse` does for text that is decoded already, whatever its prolog claims."""
+    return parse(_DECLARATION.sub("", content, count=1).encode("utf-8", "replace"))
 
 
 def _recovered(data: bytes) -> Element | None:

@@ -1,0 +1,164 @@
+"""A root device as a branch of the wanted tree, and the tree that it stands for.
+
+The tree is a function of description, values and presence. It is computed where two trees are
+compared, and never stored.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from bridge.core import documents, jsontext, topics, values
+from bridge.core.holdings import join_parts
+from bridge.core.model import Description, Service
+from bridge.core.state import Key, ServiceState, read_document, typed
+
+StateMode: TypeAlias = Literal["both", "values", "document"]
+
+_UNDATED = "1970-01-01T00:00:00.000Z"
+"""When values changed that stand at the broker without their service's document."""
+
+
+@dataclass(slots=True)
+class LiveService:
+    """A service with the values that it has told of.
+
+    `types` are the data types of its state variables, `state_length` the bytes of its `state`
+    document as it was wanted last.
+    """
+
+    id: str
+    types: Mapping[str, str]
+    state: ServiceState = field(default_factory=ServiceState)
+    state_length: int = 0
+
+    @classmethod
+    def of(cls, device: str, service: Service) -> "LiveService":
+        """Return a service of the device with this id, without values."""
+        types = {v.name: v.data_type for v in service.scpd.variables.values()}
+        return cls(topics.service_id(device, service.level), types)
+
+
+@dataclass(slots=True)
+class Branch:
+    """A root device and all that hangs from it.
+
+    `devices` are the ids of the root and all embedded devices, root first. Until it has been
+    described, `kept` is what the broker holds of it; afterwards that is empty. `row` is its row in
+    the table of devices. `online` is None until its presence is known, `offline_since` is UTC,
+    RFC 3339. `owned` is false while another instance mirrors it.
+    """
+
+    id: str
+    devices: tuple[str, ...]
+    description: Description | None = None
+    kept: dict[str, bytes] = field(default_factory=dict)
+    row: dict[str, object] = field(default_factory=dict)
+    online: bool | None = None
+    offline_since: str | None = None
+    owned: bool = True
+    services: dict[str, LiveService] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, description: Description) -> "Branch":
+        """Return the branch of a device that was described just now, without values."""
+        walk = tuple(description.device.walk())
+        devices = tuple(topics.device_id(device.udn) for device in walk)
+        branch = cls(devices[0], devices, description, online=True)
+        for own, device in zip(devices, walk, strict=True):
+            for service in device.services:
+                live = LiveService.of(own, service)
+                branch.services[live.id] = live
+        branch.refresh_row()
+        return branch
+
+    def refresh_row(self) -> None:
+        """Bring the row in the table of devices up to date."""
+        row = dict(self.row)
+        if self.description is not None:
+            device = self.description.device
+            row = {
+                "id": self.id,
+                "udn": f"uuid:{device.udn}",
+                "device_type": device.device_type,
+                "friendly_name": device.friendly_name,
+                "manufacturer": device.manufacturer,
+                "model_name": device.model_name,
+                "location": self.description.location,
+                "subdevices": list(self.devices[1:]),
+                "problems": sum(len(one.problems) for one in device.walk()),
+            }
+        row["availability"] = "online" if self.online else "offline"
+        row["offline_since"] = None if self.online else self.offline_since
+        self.row = {name: value for name, value in row.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How branches stand in the tree, and how much of them is told."""
+
+    base: str
+    instance: str
+    detail: documents.Detail = "full"
+    mode: StateMode = "both"
+
+    def topic(self, own: str) -> str:
+        """Return the topic of an id."""
+        return f"{self.base}/{own}"
+
+    def wanted(self, branch: Branch) -> dict[str, bytes]:
+        """Return all that the broker should hold of a branch, whole payloads by topic."""
+        wanted = dict(branch.kept)
+        if branch.description is not None:
+            for own, document in documents.components(
+                branch.description, bridge=self.instance, detail=self.detail
+            ):
+                wanted[self.topic(own)] = jsontext.encode(document)
+            for live in branch.services.values():
+                if live.state.updated:
+                    wanted.update(self.values(live, live.state.values))
+                    wanted.update(self.state(live))
+        if branch.online is not None:
+            wanted.update(self.availability(branch))
+        return wanted
+
+    def availability(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
+        """Yield the availability of each device of a branch, which is that of its root."""
+        for device in branch.devices:
+            yield (
+                self.topic(topics.availability_id(device)),
+                b"online" if branch.online else b"offline",
+            )
+
+    def values(
+        self, live: LiveService, told: Mapping[Key, values.Value | None]
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield values of a service; None gives the empty payload."""
+        if self.mode != "document":
+            for key, value in told.items():
+                own = topics.value_id(live.id, key.name, key.instance, key.channel)
+                yield self.topic(own), b"" if value is None else values.write(value).encode()
+
+    def state(self, live: LiveService) -> Iterator[tuple[str, bytes]]:
+        """Yield the document of all values of a service."""
+        if self.mode != "values":
+            payload = jsontext.encode(live.state.document())
+            live.state_length = len(payload)
+            yield self.topic(topics.state_id(live.id)), payload
+
+    def held_state(self, live: LiveService, held: Mapping[str, bytes]) -> ServiceState:
+        """Return a service's values as the broker holds them: its document, else its topics."""
+        payload = join_parts(held, self.topic(topics.state_id(live.id)))
+        state = read_document(payload) if payload else None
+        if state is not None:
+            return state
+        texts = []
+        for topic in held:
+            found = topics.read_value_id(live.id, topic[len(self.base) + 1 :])
+            if found is not None:
+                text = (join_parts(held, topic) or b"").decode("utf-8", "replace")
+                texts.append((Key(*found), text))
+        state = ServiceState()
+        if texts:
+            state.apply(typed(texts, live.types), whole=True, now=_UNDATED)
+        return state

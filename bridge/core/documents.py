@@ -1,0 +1,177 @@
+"""Components as documents: what the broker holds about each, keys in a fixed order.
+
+The same device gives the same bytes at every start: no times, no counters.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypeAlias, assert_never
+
+from bridge.core import topics, values
+from bridge.core.model import Action, Argument, Description, Device, Service, StateVariable
+
+Document: TypeAlias = dict[str, object]
+Detail: TypeAlias = Literal["device", "service", "action", "full"]
+
+
+def components(
+    description: Description, *, bridge: str, detail: Detail
+) -> Iterator[tuple[str, Document]]:
+    """Yield the id and document of each component, each before its children.
+
+    `detail` is the deepest level told of: `action` leaves out arguments and `full` nothing.
+    State variables come with the actions.
+    """
+    root = topics.device_id(description.udn)
+    yield from _device(description, description.device, root, None, bridge, detail)
+
+
+def _device(  # noqa: PLR0913, PLR0917 - the whole context of a component
+    description: Description,
+    device: Device,
+    root: str,
+    parent: str | None,
+    bridge: str,
+    detail: Detail,
+) -> Iterator[tuple[str, Document]]:
+    own = topics.device_id(device.udn)
+    children = [
+        topics.service_id(own, child.level)
+        if isinstance(child, Service)
+        else topics.device_id(child.udn)
+        for child in device.children
+    ]
+    yield (
+        own,
+        _present(
+            id=own,
+            kind="device" if parent is None else "subdevice",
+            parent=parent,
+            children=children,
+            udn=f"uuid:{device.udn}",
+            device_type=device.device_type,
+            friendly_name=device.friendly_name,
+            manufacturer=device.manufacturer,
+            manufacturer_url=device.manufacturer_url,
+            model_name=device.model_name,
+            model_number=device.model_number,
+            model_description=device.model_description,
+            model_url=device.model_url,
+            serial_number=device.serial_number,
+            upc=device.upc,
+            presentation_url=device.presentation_url,
+            icons=[
+                _present(
+                    url=icon.url,
+                    mimetype=icon.mimetype,
+                    width=icon.width,
+                    height=icon.height,
+                    depth=icon.depth,
+                )
+                for icon in device.icons
+            ]
+            or None,
+            root=root,
+            location=description.location,
+            server=description.server,
+            upnp_version=description.upnp_version,
+            bridge=bridge,
+            problems=list(device.problems) or None,
+        ),
+    )
+    for child in device.children:
+        if isinstance(child, Device):
+            yield from _device(description, child, root, own, bridge, detail)
+        elif detail != "device":
+            yield from _service(child, own, detail)
+
+
+def _service(service: Service, device: str, detail: Detail) -> Iterator[tuple[str, Document]]:
+    own = topics.service_id(device, service.level)
+    children = [
+        topics.action_id(own, member.name)
+        if isinstance(member, Action)
+        else topics.variable_id(own, member.name)
+        for member in service.scpd.members
+    ]
+    yield (
+        own,
+        _present(
+            id=own,
+            kind="service",
+            parent=device,
+            children=children,
+            service_id=service.service_id,
+            service_type=service.service_type,
+            scpd_url=service.scpd_url,
+            control_url=service.control_url,
+            event_url=service.event_url,
+        ),
+    )
+    if detail == "service":
+        return
+    for own_id, member in zip(children, service.scpd.members, strict=True):
+        match member:
+            case Action():
+                yield from _action(member, own_id, own, service.scpd.variables, detail)
+            case StateVariable():
+                yield own_id, _variable(member, own_id, own)
+            case _:
+                assert_never(member)
+
+
+def _variable(variable: StateVariable, own: str, service: str) -> Document:
+    def read(text: str | None) -> values.Value | None:
+        return None if text is None else values.read(variable.data_type, text)
+
+    return _present(
+        id=own,
+        kind="variable",
+        parent=service,
+        children=[],
+        name=variable.name,
+        data_type=variable.data_type,
+        evented=variable.evented,
+        default=read(variable.default),
+        allowed_values=list(variable.allowed_values) or None,
+        minimum=read(variable.minimum),
+        maximum=read(variable.maximum),
+        step=read(variable.step),
+    )
+
+
+def _action(
+    action: Action,
+    own: str,
+    service: str,
+    variables: Mapping[str, StateVariable],
+    detail: Detail,
+) -> Iterator[tuple[str, Document]]:
+    children: dict[str, Argument] = {}
+    for argument in action.arguments:  # one name may serve both directions; the first is told of
+        children.setdefault(topics.argument_id(own, argument.name), argument)
+    yield (
+        own,
+        _present(id=own, kind="action", parent=service, children=list(children), name=action.name),
+    )
+    if detail == "action":
+        return
+    for child, argument in children.items():
+        yield (
+            child,
+            _present(
+                id=child,
+                kind="argument",
+                parent=own,
+                children=[],
+                name=argument.name,
+                direction=argument.direction.value,
+                variable=topics.variable_id(service, argument.variable)
+                if argument.variable in variables
+                else None,
+                retval=argument.retval or None,
+            ),
+        )
+
+
+def _present(**fields: object) -> Document:
+    return {name: value for name, value in fields.items() if value is not None and value != ""}

@@ -1,0 +1,110 @@
+"""What a broker holds under the base topic, sorted: whose it is, and what it says of devices.
+
+Retained payloads may come from anyone: nothing here trusts their form.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from bridge.core import jsontext, topics
+
+
+class Holdings:
+    """The retained tree below `base`, as the bridge `instance` reads it.
+
+    `own` has the topics of the bridge itself. `owners` has the instance that each device's document
+    names, by id, and `online` the instances that are. `roots` are the ids of our devices whose
+    root is whole, by the id of that. `claimed` are the ids of all devices of ours: the table of
+    devices may name some whose document is gone, since documents are cleared first.
+    """
+
+    def __init__(self, held: Mapping[str, bytes], *, base: str, instance: str) -> None:
+        self._base = base
+        self._groups: dict[str, dict[str, bytes]] = {}
+        self.own: dict[str, bytes] = {}
+        self.owners: dict[str, str] = {}
+        self.online: set[str] = set()
+        self._sort(held, instance)
+        self.roots: dict[str, list[str]] = {}
+        self.rows: dict[str, dict[str, object]] = {}
+        self.claimed: set[str] = set()
+        for device in self._groups:
+            document = self.document(device)
+            owner, root = document.get("bridge"), document.get("root", device)
+            if document.get("id") != device or not isinstance(owner, str):
+                continue
+            self.owners[device] = owner
+            if owner == instance and isinstance(root, str):
+                self.roots.setdefault(root, []).append(device)
+                self.claimed.add(device)
+        self.roots = {root: mine for root, mine in self.roots.items() if root in mine}
+        for row in self._table():
+            self.rows[row["id"]] = row
+            for device in (row["id"], *_strings(row.get("subdevices"))):
+                if device in self._groups and device not in self.owners:
+                    self.claimed.add(device)
+
+    def group(self, device: str) -> Mapping[str, bytes]:
+        """Return what stands at and below a device's topic and is of a mirror's form."""
+        return self._groups.get(device, {})
+
+    def document(self, device: str) -> dict[str, object]:
+        """Return a device's document; empty where there is none to be read."""
+        document = jsontext.read(join_parts(self.group(device), f"{self._base}/{device}"))
+        return document if isinstance(document, dict) else {}
+
+    def _sort(self, held: Mapping[str, bytes], instance: str) -> None:
+        start = len(self._base) + 1
+        for topic, payload in held.items():
+            whole = topic[start:]
+            first, _, rest = whole.partition("/")
+            if first == "bridge":
+                bridge, _, name = rest.partition("/")
+                if name == "state" and payload == b"online":
+                    self.online.add(bridge)
+                elif bridge == instance and name.partition("/")[0] not in _NOT_OURS:
+                    self.own[topic] = payload
+            elif first != "reply" and topics.is_mirrored(whole) and _is_ours(whole, payload):
+                self._groups.setdefault(first, {})[topic] = payload
+
+    def _table(self) -> list[dict[str, Any]]:
+        (table,) = [topic for topic in self.own if topic.endswith("/devices")] or [""]
+        rows = jsontext.read(join_parts(self.own, table))
+        return [
+            row
+            for row in (rows if isinstance(rows, list) else [])
+            if isinstance(row, dict) and isinstance(row.get("id"), str)
+        ]
+
+
+_NOT_OURS = frozenset({"state", "request", "response"})
+
+
+def _is_ours(whole: str, payload: bytes) -> bool:
+    """Return whether a payload fits where it stands; others may keep notes beside our services."""
+    if whole.count("/") != 1 or whole.endswith(("/availability", "/media")):
+        return True
+    return payload.startswith((b'{"chunks":', b'{"id":"%s"' % whole.encode()))
+
+
+def _strings(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def join_parts(held: Mapping[str, bytes], topic: str) -> bytes | None:
+    """Return the payload of a topic from what a broker holds, put together where it was cut.
+
+    None where there is nothing, or parts are missing or not of one payload.
+    """
+    payload = held.get(topic)
+    if payload is None or not payload.startswith(b'{"chunks":'):
+        return payload
+    head = jsontext.read(payload)
+    if not isinstance(head, dict) or not isinstance(head.get("chunks"), int):
+        return payload
+    if head["chunks"] > len(held):
+        return None
+    numbers = range(1, head["chunks"] + 1)
+    whole = b"".join(held.get(topics.chunk_id(topic, number), b"") for number in numbers)
+    return whole if sha256(whole).hexdigest() == head.get("sha256") else None

@@ -1,0 +1,59 @@
+"""`LastChange` taken apart: AVTransport 1.0 section 2.3, RenderingControl 1.0 section 2.3.
+
+All instances, all channels, all variables, listed in the SCPD or not. Typing them is not done here.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bridge.core import xml
+
+
+class Change(NamedTuple):
+    """One variable of a `LastChange`, with its text as the device sent it.
+
+    `instance` is the InstanceID (or the id of another container: Sonos' Queue service has
+    `QueueID`), `channel` is None where the event names none.
+    """
+
+    instance: str
+    name: str
+    channel: str | None
+    text: str
+
+
+def split(text: str) -> list[Change]:
+    """Return the changes in a `LastChange`, in document order.
+
+    Broken XML gives what can be read of it. Raises XmlError where that is nothing.
+    """
+    root, _ = xml.parse_text(text)
+    return list(_changes(root))
+
+
+def _changes(root: xml.Element) -> Iterator[Change]:
+    containers = [root] if xml.local(root) == "InstanceID" else root
+    for container in containers:
+        name = xml.local(container)
+        if not name:
+            continue
+        if name.endswith("ID") and (len(container) or name == "InstanceID"):
+            instance = (container.get("val") or "0").strip()
+            for variable in container:
+                if xml.local(variable):
+                    yield _change(instance, variable)
+        else:  # a variable outside any instance
+            yield _change("0", container)
+
+
+def _change(instance: str, variable: xml.Element) -> Change:
+    channel = text = None
+    for name, value in variable.items():
+        match str(name).rpartition("}")[2].lower():
+            case "val":
+                text = str(value)
+            case "channel":  # `Channel` at some renderers
+                channel = str(value) or None
+    return Change(
+        instance, xml.local(variable), channel, xml.text(variable) if text is None else text
+    )

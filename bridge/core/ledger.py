@@ -1,0 +1,136 @@
+"""The ledger: which topics the broker does not hold as it should, and what they should hold.
+
+It never stores the wanted tree, which others compute; it keeps the difference only. What has been
+taken from it is the connection's matter: when that is lost, the ledger is closed, and opened again
+by comparing what the broker then holds.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from bridge.core import jsontext, topics
+
+CHUNKS_TYPE = "application/vnd.upnp2mqtt.chunks+json"
+"""The MQTT content type of a payload that only tells of its parts."""
+
+NOTHING = b""
+"""The payload that clears a retained topic (MQTT 5, section 3.3.1.3)."""
+
+
+class Entry(NamedTuple):
+    """What a topic should hold; `content_type` only where it is not the value itself."""
+
+    payload: bytes
+    content_type: str | None = None
+
+
+class Ledger:
+    """The topics to be published, in order, each once and with its newest payload.
+
+    While it is closed (no broker, or its tree not yet read) nothing is noted: opening it compares
+    everything anyway. `limit` is the largest payload in bytes; longer ones are cut into parts.
+    """
+
+    def __init__(self) -> None:
+        self._due: OrderedDict[str, Entry] = OrderedDict()
+        self.limit = 0
+        self.is_open = False
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def open(self, limit: int) -> None:
+        """Begin to note differences against a broker that takes payloads up to `limit` bytes."""
+        self.limit = limit
+        self.is_open = True
+
+    def close(self) -> None:
+        """Forget all: the broker is gone, and what it holds is not known any more."""
+        self.is_open = False
+        self._due.clear()
+
+    def put(self, topic: str, payload: bytes, *, was: int = 0) -> None:
+        """Note that a topic should hold this payload, in parts where it is too long.
+
+        `was` is the length of the payload before, whose surplus parts go.
+        """
+        if not self.is_open:
+            return
+        if len(payload) <= self.limit:
+            self._note(topic, Entry(payload))
+        else:
+            for one, entry in self._cut([(topic, payload)]):
+                self._note(one, entry)
+        if was > self.limit:
+            for number in range(self._parts(len(payload)) + 1, self._parts(was) + 1):
+                self._note(topics.chunk_id(topic, number), Entry(NOTHING))
+
+    def replace(self, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> None:
+        """Note what differs between two whole wanted payload maps."""
+        self._difference(self.cut(old), self._cut(new.items()))
+
+    def reconcile(self, held: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> None:
+        """Note what differs between what the broker holds and whole wanted payloads."""
+        self._difference(held, self._cut(wanted.items()))
+
+    def clear(self, held: Iterable[str]) -> None:
+        """Note that these topics should hold nothing, the upper ones before those below them."""
+        for topic in sorted(held, key=lambda topic: topic.count("/")):
+            self._note(topic, Entry(NOTHING))
+            self.postpone(topic)
+
+    def postpone(self, topic: str) -> None:
+        """Put a topic behind all others that are due, if it is due."""
+        if topic in self._due:
+            self._due.move_to_end(topic)
+
+    def take(self) -> tuple[str, Entry] | None:
+        """Return the next topic to publish and what it should hold; None where all is right."""
+        return self._due.popitem(last=False) if self._due else None
+
+    def cut(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return payloads as the broker holds them, the long ones in parts."""
+        return {topic: entry.payload for topic, entry in self._cut(wanted.items())}
+
+    def _difference(self, held: Mapping[str, bytes], wanted: Iterable[tuple[str, Entry]]) -> None:
+        kept = set()
+        for topic, entry in wanted:
+            kept.add(topic)
+            if held.get(topic) != entry.payload or topic in self._due:
+                self._note(topic, entry)
+        for topic in held:
+            if topic not in kept:
+                self._note(topic, Entry(NOTHING))
+
+    def prefer(self, topic: str) -> None:
+        """Put a topic before all others that are due, if it is due."""
+        if topic in self._due:
+            self._due.move_to_end(topic, last=False)
+
+    def _note(self, topic: str, entry: Entry) -> None:
+        if self.is_open:
+            self._due[topic] = entry
+            if entry.content_type:  # the head goes behind its parts
+                self._due.move_to_end(topic)
+
+    def _parts(self, length: int) -> int:
+        return -(-length // self.limit) if length > self.limit else 0
+
+    def _cut(self, whole: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Entry]]:
+        for topic, payload in whole:
+            if len(payload) <= self.limit:
+                if payload:
+                    yield topic, Entry(payload)
+                continue
+            count = self._parts(len(payload))
+            for number in range(count):
+                part = payload[number * self.limit : (number + 1) * self.limit]
+                yield topics.chunk_id(topic, number + 1), Entry(part)
+            head = {
+                "chunks": count,
+                "bytes": len(payload),
+                "sha256": sha256(payload).hexdigest(),
+            }
+            yield topic, Entry(jsontext.encode(head), CHUNKS_TYPE)

@@ -1,0 +1,30 @@
+"""What goes to the broker and what comes from it. Topics here are whole: the base is in them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message for the broker; an empty payload with `retain` clears the topic.
+
+    `content_type`, `correlation_data` and `expiry_s` travel with MQTT 5 only (its section 3.3.2.3).
+    """
+
+    topic: str
+    payload: bytes
+    retain: bool = True
+    qos: int = 1
+    content_type: str | None = None
+    correlation_data: bytes | None = None
+    expiry_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message from the broker; MQTT 3.1.1 knows no response topic and no correlation data."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    response_topic: str | None = None
+    correlation_data: bytes | None = None

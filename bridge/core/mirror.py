@@ -1,0 +1,303 @@
+"""The mirror: what devices do becomes the wanted tree, and what of it is still to publish.
+
+Nothing here knows how a description was fetched or how a payload travels.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from bridge.core import jsontext, lastchange, topics
+from bridge.core.branch import Branch, Shape
+from bridge.core.holdings import Holdings, join_parts
+from bridge.core.ledger import Entry, Ledger
+from bridge.core.model import Description, Device, Service
+from bridge.core.state import Key, typed
+from bridge.core.xml import XmlError
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A device that the broker's tree names: where it was when it was last seen."""
+
+    udn: str
+    location: str
+    server: str | None
+
+
+class Mirror:
+    """The branches of the wanted tree and the ledger of what the broker lacks of them."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._own: dict[str, bytes] = {}
+        self._table = shape.topic(f"bridge/{shape.instance}/devices")
+        self._table_due = False
+        self._leaving: list[dict[str, object]] = []
+        self._restored = False
+        self._holder: dict[str, Branch] = {}
+        self._devices: dict[str, tuple[Branch, Device | None]] = {}
+        self.branches: dict[str, Branch] = {}
+        self.ledger = Ledger()
+
+    # What devices do
+
+    def join(self, description: Description) -> Branch:
+        """Mirror a device that was described, in place of what was known of it."""
+        description = self._without_claimed(description)
+        branch = Branch.of(description)
+        old = self.branches.get(branch.id)
+        before = self._shape.wanted(old) if old and self.ledger.is_open else {}
+        if old is not None:
+            branch.owned = old.owned
+            for live in branch.services.values():
+                if live.id in old.services:
+                    live.state = old.services[live.id].state
+                else:
+                    live.state.remember(self._shape.held_state(live, old.kept))
+            self._drop(old)
+        self._enter(branch)
+        if branch.owned and self.ledger.is_open:
+            wanted = self._shape.wanted(branch)
+            if old and not set(old.devices) <= set(branch.devices):
+                self._leaving.append(old.row)
+                self._write_table()
+            elif max(map(len, wanted.values())) > self.ledger.limit:
+                self._write_table()
+            self.ledger.replace(before, wanted)
+            for topic, _ in self._shape.availability(branch):
+                self.ledger.postpone(topic)
+        return branch
+
+    def leave(self, udn: str, now: str) -> Branch | None:
+        """Mark a root device as offline, keeping all that is known of it; None if it was so."""
+        branch = self.branches.get(topics.device_id(udn))
+        if branch is None or branch.online is False:
+            return None
+        branch.online = False
+        branch.offline_since = branch.offline_since or now
+        branch.refresh_row()
+        self._table_due = True
+        if branch.owned:
+            for topic, payload in self._shape.availability(branch):
+                if branch.kept.get(topic) != payload:
+                    self.ledger.put(topic, payload)
+        return branch
+
+    def forget(self, branch: Branch) -> None:
+        """Clear every topic of a device, its document first."""
+        if branch.owned and self.ledger.is_open:
+            self._leaving.append(branch.row)
+            self._table_due = True
+            self._write_table()
+            self.ledger.clear(self.ledger.cut(self._shape.wanted(branch)))
+        self._drop(branch)
+
+    def tell(
+        self, service_id: str, properties: Iterable[tuple[str, str]], *, initial: bool, now: str
+    ) -> bool:
+        """Take in the properties of an event; False where a `LastChange` could not be read.
+
+        An initial event is all that the service has (UDA 2.0, section 4.1.2).
+        """
+        branch = self._holder.get(service_id.partition("/")[0])
+        live = branch.services.get(service_id) if branch else None
+        if branch is None or live is None:
+            return True
+        told, readable = _split(properties)
+        changes = live.state.apply(typed(told, live.types), whole=initial and readable, now=now)
+        if changes and branch.owned and self.ledger.is_open:
+            old = self._shape.values(live, {change.key: change.old for change in changes})
+            new = self._shape.values(live, {change.key: change.new for change in changes})
+            for (topic, payload), (_, was) in zip(new, old, strict=True):
+                self.ledger.put(topic, payload, was=len(was))
+            was_long = live.state_length
+            for topic, payload in self._shape.state(live):
+                self.ledger.put(topic, payload, was=was_long)
+        return readable
+
+    # What the broker does
+
+    def open(
+        self, holdings: Holdings, limit: int, is_anothers: Callable[[str], bool]
+    ) -> tuple[Remembered, ...]:
+        """Compare all with what the broker holds under the base topic, and go on from there.
+
+        Payloads over `limit` bytes are cut. Devices that are another instance's, by id, are
+        left alone. The first time, the devices that the broker remembers as ours become
+        branches, and are returned to be looked for.
+        """
+        ledger, shape = self.ledger, self._shape
+        ledger.open(limit)
+        remembered = () if self._restored else tuple(self._remember(holdings))
+        self._restored = True
+        self._own.setdefault(self._table, join_parts(holdings.own, self._table) or b"")
+        ledger.reconcile(holdings.own, self._own)
+        gone = [device for device in holdings.claimed if device not in self._holder]
+        self._leaving = [{"id": device} for device in gone]
+        self._table_due = True
+        self._write_table()
+        for device in gone:
+            ledger.clear(holdings.group(device))
+        for branch in self.branches.values():
+            branch.owned = not is_anothers(branch.id)
+            if branch.owned:
+                mine = {t: p for one in branch.devices for t, p in holdings.group(one).items()}
+                for live in branch.services.values():
+                    live.state.remember(shape.held_state(live, mine))
+                ledger.reconcile(mine, shape.wanted(branch))
+        return remembered
+
+    def close(self) -> None:
+        """Note that there is no broker."""
+        self.ledger.close()
+
+    def take(self) -> tuple[str, Entry] | None:
+        """Return the next topic to publish and what it should hold; the table of devices last."""
+        due = self.ledger.take()
+        if due is None and (self._leaving or self._table_due):
+            self._leaving.clear()
+            self._table_due = True
+            self._write_table()
+            due = self.ledger.take()
+        return due
+
+    def put_own(self, name: str, payload: bytes) -> None:
+        """Set a retained document of the bridge itself."""
+        topic = self._shape.topic(f"bridge/{self._shape.instance}/{name}")
+        was = self._own.get(topic, b"")
+        if was != payload:
+            self._own[topic] = payload
+            self.ledger.put(topic, payload, was=len(was))
+
+    def announce(self, ids: Iterable[str] | None = None) -> int:
+        """Publish again these components with all below them, or all; return how many topics.
+
+        Raises KeyError with the first id that is not known.
+        """
+        if ids is None:
+            chosen = dict(self._own)
+            for branch in self.branches.values():
+                chosen |= self._shape.wanted(branch) if branch.owned else {}
+        else:
+            chosen = {}
+            for one in ids:
+                holder = self._holder.get(one.partition("/")[0])
+                top = self._shape.topic(one)
+                wanted = self._shape.wanted(holder) if holder and holder.owned else {}
+                found = {t: p for t, p in wanted.items() if f"{t}/".startswith(f"{top}/")}
+                if not found:
+                    raise KeyError(one)
+                chosen |= found
+        for topic, payload in chosen.items():
+            self.ledger.put(topic, payload)
+        return len(chosen)
+
+    # What other instances do
+
+    def yield_to_another(self, branch: Branch) -> None:
+        """Leave a device's topics, as they are, to another instance."""
+        branch.owned = False
+        self._table_due = True
+
+    def take_back(self, branch: Branch) -> None:
+        """Publish the whole of a device again, since another instance has left it."""
+        branch.owned = True
+        self._table_due = True
+        for topic, payload in self._shape.wanted(branch).items():
+            self.ledger.put(topic, payload)
+
+    # Looking up
+
+    def find(self, udn: str) -> tuple[Branch, Device | None] | None:
+        """Return a device by any spelling of its UDN, root or embedded, with its branch.
+
+        The device itself is None while it has not been described.
+        """
+        return self._devices.get(topics.same_udn(udn))
+
+    # Within
+
+    def _write_table(self) -> None:
+        """Put the table of devices first in line, if it is not what it should be.
+
+        It must name a device before topics are there that no document claims, and until all of
+        them are cleared: by it, what a crash leaves behind is known as ours.
+        """
+        if self._table_due and self.ledger.is_open:
+            self._table_due = False
+            rows = [branch.row for _, branch in sorted(self.branches.items()) if branch.owned]
+            self.put_own("devices", jsontext.encode(rows + self._leaving))
+            self.ledger.prefer(self._table)
+
+    def _remember(self, holdings: Holdings) -> Iterator[Remembered]:
+        """Make branches of the devices of ours that the broker holds and we have not met."""
+        for root, devices in holdings.roots.items():
+            document = holdings.document(root)
+            udn, location = document.get("udn"), document.get("location")
+            if root in self.branches or not isinstance(udn, str) or not isinstance(location, str):
+                continue
+            free = tuple(device for device in (root, *devices) if device not in self._holder)
+            kept = {t: p for device in free for t, p in holdings.group(device).items()}
+            row = holdings.rows.get(root, {"id": root})
+            since, server = row.get("offline_since"), document.get("server")
+            branch = Branch(root, tuple(dict.fromkeys(free)), kept=kept, row=row)
+            branch.offline_since = since if isinstance(since, str) else None
+            self._enter(branch)
+            yield Remembered(
+                topics.bare_udn(udn), location, server if isinstance(server, str) else None
+            )
+
+    def _enter(self, branch: Branch) -> None:
+        self.branches[branch.id] = branch
+        for device in branch.devices:
+            self._holder[device] = branch
+            self._devices[topics.same_udn(topics.decode_level(device))] = branch, None
+        if branch.description is not None:
+            for one in branch.description.device.walk():
+                self._devices[topics.same_udn(one.udn)] = branch, one
+        self._table_due = True
+
+    def _drop(self, branch: Branch) -> None:
+        del self.branches[branch.id]
+        for device in branch.devices:
+            if self._holder.get(device) is branch:
+                del self._holder[device]
+                del self._devices[topics.same_udn(topics.decode_level(device))]
+        self._table_due = True
+
+    def _without_claimed(self, description: Description) -> Description:
+        """Leave out embedded devices that another described root already has."""
+        root = topics.device_id(description.udn)
+
+        def pruned(device: Device) -> Device:
+            children: list[Service | Device] = []
+            problems = list(device.problems)
+            for child in device.children:
+                if isinstance(child, Service):
+                    children.append(child)
+                    continue
+                holder = self._holder.get(topics.device_id(child.udn))
+                if holder is None or holder.id == root or holder.description is None:
+                    children.append(pruned(child))
+                else:
+                    problems.append(f"embedded device {child.udn} is one of {holder.id}: left out")
+            return replace(device, children=tuple(children), problems=tuple(problems))
+
+        return replace(description, device=pruned(description.device))
+
+
+def _split(properties: Iterable[tuple[str, str]]) -> tuple[list[tuple[Key, str]], bool]:
+    """Return properties by key, each `LastChange` taken apart, and whether all could be read."""
+    told: list[tuple[Key, str]] = []
+    readable = True
+    for name, text in properties:
+        if name != "LastChange":
+            told.append((Key(name), text))
+            continue
+        try:
+            changes = lastchange.split(text)
+        except XmlError:
+            readable = False
+        else:
+            told += [(Key(one.name, one.instance, one.channel), one.text) for one in changes]
+    return told, readable

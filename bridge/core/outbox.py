@@ -1,0 +1,42 @@
+"""Messages that are not part of the tree: answers, and news of the bridge; both bounded."""
+
+from collections import deque
+from dataclasses import replace
+
+from bridge.core.messages import Publication
+
+ANSWER_EXPIRY_S = 60
+
+
+class Outbox:
+    """Answers wait for a broker for a minute, news not at all; answers go first.
+
+    At most 1,000 answers and 200 news wait; the oldest go when more come.
+    """
+
+    def __init__(self) -> None:
+        self._answers: deque[tuple[float, Publication]] = deque(maxlen=1000)
+        self._news: deque[Publication] = deque(maxlen=200)
+
+    def __len__(self) -> int:
+        return len(self._answers) + len(self._news)
+
+    def answer(self, publication: Publication, now_s: float) -> None:
+        """Hand in an answer to a command."""
+        self._answers.append((now_s, replace(publication, expiry_s=ANSWER_EXPIRY_S)))
+
+    def tell(self, publication: Publication) -> None:
+        """Hand in news, which only those who listen now are to hear."""
+        self._news.append(publication)
+
+    def drop_news(self) -> None:
+        """Forget news: nobody hears them any more."""
+        self._news.clear()
+
+    def take(self, now_s: float) -> Publication | None:
+        """Return the next message, or None; answers that nobody waits for any more are dropped."""
+        while self._answers:
+            since_s, publication = self._answers.popleft()
+            if now_s - since_s <= ANSWER_EXPIRY_S:
+                return publication
+        return self._news.popleft() if self._news else None

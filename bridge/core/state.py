@@ -1,0 +1,131 @@
+"""The values of one service: what it has told of its state variables, and since when."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from bridge.core import values
+from bridge.core.values import Value
+
+
+class Key(NamedTuple):
+    """Which value: a state variable, with InstanceID and channel where `LastChange` named them."""
+
+    name: str
+    instance: str | None = None
+    channel: str | None = None
+
+
+class Change(NamedTuple):
+    """A value that differs now; None stands for no value."""
+
+    key: Key
+    old: Value | None
+    new: Value | None
+
+
+class ServiceState:
+    """The values of a service by key, and when they changed last (UTC, RFC 3339).
+
+    `told` is whether the service itself has said so since this program started; until then the
+    values are what the broker remembers.
+    """
+
+    __slots__ = ("told", "updated", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[Key, Value] = {}
+        self.updated = ""
+        self.told = False
+
+    def apply(self, told: Mapping[Key, Value], *, whole: bool, now: str) -> list[Change]:
+        """Take in new values and return what differs now, values that went included.
+
+        `whole` says that the service has told of all that it has, so that the rest is gone.
+        """
+        self.told = True
+        known = self.values
+        changes = [
+            Change(key, known.get(key), value)
+            for key, value in told.items()
+            if not _same(known.get(key), value)
+        ]
+        if whole:
+            changes += [Change(key, old, None) for key, old in known.items() if key not in told]
+        for key, _, new in changes:
+            if new is None:
+                del known[key]
+            else:
+                known[key] = new
+        if changes:
+            self.updated = now
+        return changes
+
+    def remember(self, other: "ServiceState") -> None:
+        """Take over what the broker holds, unless the service itself knows better."""
+        if not self.told:
+            self.values = dict(other.values)
+        if _same_values(self.values, other.values):
+            self.updated = other.updated
+
+    def document(self) -> dict[str, object]:
+        """Return the service's `state` document.
+
+        A variable that came with and without a channel has its bare value under "".
+        """
+        plain: dict[str, Value] = {}
+        instances: dict[str, dict[str, Value | dict[str, Value]]] = {}
+        channelled = {(key.instance, key.name) for key in self.values if key.channel is not None}
+        for key, value in self.values.items():
+            if key.instance is None:
+                plain[key.name] = value
+                continue
+            variables = instances.setdefault(key.instance, {})
+            if (key.instance, key.name) in channelled:
+                by_channel = variables.setdefault(key.name, {})
+                assert isinstance(by_channel, dict)  # noqa: S101 - by the set above
+                by_channel[key.channel or ""] = value
+            else:
+                variables[key.name] = value
+        return {"values": plain, "instances": instances, "updated": self.updated}
+
+
+def read_document(payload: bytes) -> ServiceState | None:
+    """Return the state that a `state` document tells of; None for anything else."""
+    try:
+        document = json.loads(payload)
+        state = ServiceState()
+        state.updated = str(document["updated"])
+        for name, value in document["values"].items():
+            _put(state, Key(name), value)
+        for instance, variables in document["instances"].items():
+            for name, value in variables.items():
+                if isinstance(value, dict):
+                    for channel, one in value.items():
+                        _put(state, Key(name, instance, channel or None), one)
+                else:
+                    _put(state, Key(name, instance), value)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return state
+
+
+def typed(changes: Iterable[tuple[Key, str]], types: Mapping[str, str]) -> dict[Key, Value]:
+    """Return changes by key, texts read by the data types of their variables (else as strings)."""
+    return {key: values.read(types.get(key.name, "string"), text) for key, text in changes}
+
+
+def _put(state: ServiceState, key: Key, value: object) -> None:
+    if not isinstance(value, bool | int | float | str):
+        raise TypeError(f"no value: {value!r}")
+    state.values[key] = value
+
+
+def _same(one: Value | None, other: Value) -> bool:
+    return one == other and type(one) is type(other)
+
+
+def _same_values(one: Mapping[Key, Value], other: Mapping[Key, Value]) -> bool:
+    return len(one) == len(other) and all(
+        key in other and _same(value, other[key]) for key, value in one.items()
+    )

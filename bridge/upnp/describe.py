@@ -1,0 +1,207 @@
+"""Fetch descriptions with their SCPDs: bounds, turns, and sharing of what is alike.
+
+How they are read is `description`'s and `scpd`'s work, how HTTP is spoken the client's.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+import structlog
+
+from bridge.core.model import Description, Scpd
+from bridge.errors import (
+    BadResponse,
+    DescriptionError,
+    DeviceError,
+    DeviceTimeout,
+    DeviceUnreachable,
+)
+from bridge.upnp.description import host_key, read_description
+from bridge.upnp.http1 import host_of, split_url
+from bridge.upnp.scpd import read_scpd, with_scpds
+
+MAX_DOCUMENT_BYTES = 2 * 1024 * 1024
+MAX_DEVICE_BYTES = 8 * 1024 * 1024
+MAX_DEVICE_S = 60.0
+MAX_SHARED = 512
+MAX_SHARED_BYTES = 128 * 1024
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Answer(Protocol):
+    """What is looked at of an HTTP answer."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+
+
+class Client(Protocol):
+    """What is asked of the HTTP client."""
+
+    async def request(self, method: str, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
+        """Return the answer; raise DeviceUnreachable, DeviceTimeout, BadResponse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a description says of itself: the UDNs, root first, and a hash of its bytes."""
+
+    udns: tuple[str, ...]
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A description with all its SCPDs, and the fingerprint that a probe of it would have."""
+
+    description: Description
+    fingerprint: bytes
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """What the reading of one device may still cost, its waiting for its turn not counted."""
+
+    seconds: float
+    bytes: int
+
+
+class Describer:
+    """Read devices side by side, at most `max_parallel` requests, one at a time to each host.
+
+    Besides the host of a description, only addresses in `trusted_networks` are asked for its
+    SCPDs or given in its services. `timeout_s` is for one document.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        trusted_networks: Sequence[IPv4Network | IPv6Network] = (),
+        timeout_s: float = 10.0,
+        max_parallel: int = 32,
+    ) -> None:
+        self._client = client
+        self._trusted_networks = tuple(trusted_networks)
+        self._timeout_s = timeout_s
+        self._slots = asyncio.Semaphore(max_parallel)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._shared: dict[bytes, Scpd] = {}
+
+    async def probe(self, location: str) -> Probe:
+        """Read a description alone, without its SCPDs.
+
+        Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
+        """
+        body = await self._get(location, _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES))
+        device = read_description(body, location, foreign=self._is_foreign).device
+        return Probe(tuple(each.udn for each in device.walk()), _fingerprint(body))
+
+    async def describe(self, location: str, *, server: str | None = None) -> Described:
+        """Read a description and each of its SCPDs, within 60 s and 8 MiB.
+
+        A service whose SCPD is not to be had stays without one, and its device has a problem;
+        but a host that accepts no connection any more has left.
+        Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
+        """
+        allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES)
+        body = await self._get(location, allowance)
+        description = read_description(body, location, foreign=self._is_foreign, server=server)
+        scpds: dict[str, Scpd | str] = {}
+        for device in description.device.walk():
+            for service in device.services:
+                url = service.scpd_url
+                if url and url not in scpds:
+                    scpds[url] = await self._scpd(url, location, allowance)
+        whole = replace(description, device=with_scpds(description.device, scpds))
+        return Described(whole, _fingerprint(body))
+
+    async def _scpd(self, url: str, location: str, allowance: _Allowance) -> Scpd | str:
+        """Return an SCPD, or why there is none in words that do not change from time to time."""
+        try:
+            try:
+                body = await self._get(url, allowance)
+            except (DeviceUnreachable, DeviceTimeout):
+                body = await self._get(url, allowance)
+            return self._read(body)
+        except DeviceError as error:
+            _log.debug("scpd_not_read", url=url, error=str(error))
+            match error:
+                case DeviceUnreachable() if _server(url) == _server(location):
+                    raise
+                case DeviceUnreachable():
+                    return "no SCPD: no connection"
+                case DeviceTimeout() if allowance.seconds <= 0:
+                    raise
+                case DeviceTimeout():
+                    return "no SCPD: no answer in time"
+                case DescriptionError():
+                    return f"no SCPD: {error}"
+                case _:
+                    return "no SCPD: an answer that is not to be read"
+
+    def _read(self, body: bytes) -> Scpd:
+        """Return the one object for all SCPDs of these bytes, the 512 last asked for kept."""
+        key = _fingerprint(body)
+        scpd = self._shared.pop(key, None) or read_scpd(body)
+        if len(body) <= MAX_SHARED_BYTES:
+            self._shared[key] = scpd
+            if len(self._shared) > MAX_SHARED:
+                del self._shared[next(iter(self._shared))]
+        return scpd
+
+    async def _get(self, url: str, allowance: _Allowance) -> bytes:
+        try:
+            host = host_key(host_of(url))
+        except ValueError as error:
+            raise DescriptionError(str(error)) from error
+        # A lock lives while somebody holds it or waits for it.
+        turn = self._turns.setdefault(host, asyncio.Lock())
+        async with turn, self._slots:
+            if allowance.seconds <= 0:
+                raise DeviceTimeout(f"the description took more than {MAX_DEVICE_S:.0f} s")
+            if allowance.bytes <= 0:
+                raise BadResponse(f"the description has more than {MAX_DEVICE_BYTES} bytes")
+            started = time.monotonic()
+            try:
+                answer = await self._client.request(
+                    "GET",
+                    url,
+                    timeout_s=min(self._timeout_s, allowance.seconds),
+                    max_bytes=min(MAX_DOCUMENT_BYTES, allowance.bytes),
+                )
+            finally:
+                allowance.seconds -= time.monotonic() - started
+            allowance.bytes -= len(answer.body)
+        if answer.status != 200:  # noqa: PLR2004 - OK
+            raise DescriptionError(f"HTTP {answer.status}")
+        return answer.body
+
+    def _is_foreign(self, host: str) -> bool:
+        """Tell whether nothing may be asked of a host, by its address alone."""
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return True
+        return not any(address in network for network in self._trusted_networks)
+
+
+def _fingerprint(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).digest()
+
+
+def _server(url: str) -> tuple[str, int]:
+    address = split_url(url)
+    return host_key(address.host), address.port

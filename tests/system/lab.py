@@ -1,0 +1,259 @@
+"""Real UPnP devices to test with: programs that others wrote, each in its own network namespace.
+
+A bridge joins the namespaces to the lab's, where the control point stands at 10.77.0.1. None of
+them has a way to the machine's own interfaces. Needs root and the packages of `packages()`, which
+`python -m tests.system.lab` prints.
+"""
+
+import ctypes
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import wave
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Self, TypeVar
+
+from tests.system.devices import DEVICES, NET, Device
+from tests.system.search import await_answers
+
+CONTROL_POINT = f"{NET}.1"
+STOP_PATIENCE_S = 3.0
+_CLONE_NEWNET = 0x40000000
+_TMP = Path(tempfile.gettempdir())
+_R = TypeVar("_R")
+
+
+def packages() -> tuple[str, ...]:
+    """Name the Debian packages that the lab needs."""
+    return tuple(sorted({"iproute2", *(name for d in DEVICES.values() for name in d.packages)}))
+
+
+def missing() -> str | None:
+    """Tell why the lab cannot run here, or None if it can."""
+    if os.geteuid() != 0:
+        return "the lab needs root, for network namespaces"
+    programs = ("ip", *(name for device in DEVICES.values() for name in device.programs))
+    absent = [name for name in programs if not shutil.which(name, path=_PATH)]
+    if absent:
+        return f"the lab needs {', '.join(absent)}"
+    try:
+        _ip("netns", "add", f"lab-p{os.getpid()}-probe")
+        _ip("netns", "del", f"lab-p{os.getpid()}-probe")
+    except subprocess.CalledProcessError as error:
+        return f"no network namespaces here: {error.stderr.strip()}"
+    return None
+
+
+class Lab:
+    """The network: `start` devices, and run programs and functions where the control point stands.
+
+    Namespaces are named after this process, so that two runs do not meet; what a run that crashed
+    has left is removed at the next.
+    """
+
+    def __init__(self) -> None:
+        self.space = f"lab-p{os.getpid()}"
+        self.exec_prefix = ("ip", "netns", "exec", self.space)
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._inside = ThreadPoolExecutor(1, initializer=_enter, initargs=(self.space,))
+
+    def __enter__(self) -> Self:
+        for space in (left := _left_behind()):
+            for folder in _TMP.glob(f"upnp-{space}-*"):
+                shutil.rmtree(folder, ignore_errors=True)
+        _remove(left)
+        try:
+            _ip("netns", "add", self.space)
+            _ip("-n", self.space, "link", "set", "lo", "up")
+            # A fixed address: a bridge otherwise takes a new one from a port that joins.
+            bridge = (
+                "br0",
+                "address",
+                "02:00:0a:4d:00:01",
+                "type",
+                "bridge",
+                "mcast_snooping",
+                "0",
+            )
+            _ip("-n", self.space, "link", "add", *bridge)
+            self._address(self.space, "br0", CONTROL_POINT)
+            self._folder = Path(tempfile.mkdtemp(prefix=f"upnp-{self.space}-"))
+        except BaseException:
+            _remove([self.space])
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The address of every device, running or not."""
+        return {name: device.address for name, device in DEVICES.items()}
+
+    def start(self, *names: str) -> None:
+        """Start these devices and wait until they answer with all their types.
+
+        Raises TimeoutError, with the ends of their logs, if some do not.
+        """
+        try:
+            for name in names:
+                self._start(DEVICES[name])
+            silent = self.call(await_answers, [DEVICES[name] for name in names])
+        except BaseException:
+            self.stop(*names, number=signal.SIGKILL)
+            raise
+        if silent:
+            logs = (f"{name}: {self.log(name)[-1500:]}" for name in silent)
+            raise TimeoutError("\n".join(("no answer from", *logs)))
+
+    def stop(self, *names: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """End these devices: by SIGTERM in their own way, by SIGKILL without a word."""
+        _remove([self._space(name) for name in names], number)
+        for name in names:
+            if process := self._running.pop(name, None):
+                process.wait()
+
+    def unplug(self, name: str) -> None:
+        """Take a device off the network while it runs."""
+        _ip("-n", self.space, "link", "set", f"port{DEVICES[name].host}", "down")
+
+    def plug(self, name: str) -> None:
+        """Put it back."""
+        _ip("-n", self.space, "link", "set", f"port{DEVICES[name].host}", "up")
+
+    def call(self, function: Callable[..., _R], *arguments: object) -> _R:
+        """Call a function in a thread whose new sockets are in the lab."""
+        return self._inside.submit(function, *arguments).result()
+
+    def log(self, name: str) -> str:
+        """Read what a device has written since its start."""
+        return (self._folder / name / "log").read_text(errors="replace")
+
+    def close(self) -> None:
+        """End all that runs in the lab, and remove it."""
+        self._inside.shutdown()
+        self.stop(*self._running)
+        _remove([self.space])
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _space(self, name: str) -> str:
+        return f"{self.space}-{name}"
+
+    def _address(self, space: str, interface: str, address: str) -> None:
+        # Without link-local addresses: the lab speaks IPv4 only.
+        _ip("-n", space, "link", "set", interface, "addrgenmode", "none", "up")
+        _ip("-n", space, "addr", "add", f"{address}/24", "dev", interface)
+        _ip("-n", space, "route", "add", "239.0.0.0/8", "dev", interface)
+
+    def _start(self, device: Device) -> None:
+        space, port = self._space(device.name), f"port{device.host}"
+        _ip("netns", "add", space)
+        _ip("-n", space, "link", "set", "lo", "up")
+        pair = ("eth0", "type", "veth", "peer", port, "netns", self.space)
+        _ip("-n", space, "link", "add", *pair)
+        _ip("-n", self.space, "link", "set", port, "master", "br0", "up")
+        self._address(space, "eth0", device.address)
+        # Some programs find their address by the default route; it leads no further than the lab.
+        _ip("-n", space, "route", "add", "default", "via", CONTROL_POINT)
+
+        folder = self._folder / device.name
+        shutil.rmtree(folder, ignore_errors=True)
+        for path, text in device.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        _record(folder / "media")
+        hosts = f"127.0.0.1 localhost\n{device.address} {socket.gethostname()}\n"
+        (folder / "hosts").write_text(hosts)
+        # Mounts of `ip netns exec` are its own: the device sees its folder as /tmp.
+        mounts = "mount --bind hosts /etc/hosts; mount --bind . /tmp; cd /tmp; "
+        with (folder / "log").open("wb") as log:
+            self._running[device.name] = subprocess.Popen(
+                ["ip", "netns", "exec", space, "sh", "-c", mounts + device.command],
+                cwd=folder,
+                env={"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": _PATH, "XDG_RUNTIME_DIR": "/tmp"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _ip(*words: str) -> str:
+    command = ["ip", *words]
+    return subprocess.run(command, check=True, text=True, capture_output=True).stdout
+
+
+def _enter(space: str) -> None:
+    """Let the sockets that this thread opens from now on be in a namespace."""
+    with Path("/run/netns", space).open() as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"cannot enter {space}")
+
+
+def _left_behind() -> list[str]:
+    """Find the namespaces of runs that are no more, or whose process id this one has now."""
+    folder = Path("/run/netns")
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return [
+        name
+        for name in names
+        if (match := re.match(r"lab-p(\d+)\b", name))
+        and (int(match[1]) == os.getpid() or not Path("/proc", match[1]).exists())
+    ]
+
+
+def _processes(spaces: Iterable[str]) -> dict[int, str]:
+    """Name the processes in these namespaces, by id."""
+    found = {}
+    for space in spaces:
+        for pid in map(int, _ip("netns", "pids", space).split()):
+            with suppress(OSError):  # it has just ended
+                found[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
+    return found
+
+
+def _remove(spaces: Iterable[str], number: signal.Signals = signal.SIGTERM) -> None:
+    """End what runs in these namespaces, at last by SIGKILL, and delete them."""
+    spaces = [space for space in spaces if Path("/run/netns", space).exists()]
+
+    def programs() -> list[int]:  # an X server must outlive the programs that it serves
+        return [pid for pid, name in _processes(spaces).items() if name != "Xvfb"]
+
+    _end(programs, number)
+    _end(lambda: list(_processes(spaces)), signal.SIGKILL)
+    for space in spaces:
+        _ip("netns", "del", space)
+
+
+def _end(processes: Callable[[], list[int]], number: signal.Signals) -> None:
+    for pid in processes():
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+    deadline = time.monotonic() + STOP_PATIENCE_S
+    while processes() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _record(folder: Path) -> None:
+    """Make two sound files for the media servers."""
+    folder.mkdir(parents=True)
+    for name in ("tone.wav", "Tone & Töne.wav"):
+        with wave.open(str(folder / name), "wb") as sound:
+            sound.setparams((1, 1, 8000, 0, "NONE", "not compressed"))
+            sound.writeframes((bytes([96]) * 10 + bytes([160]) * 10) * 12000)  # 30 s
+
+
+if __name__ == "__main__":
+    print(*packages())  # noqa: T201 -- for scripts/test, which installs them

@@ -1,0 +1,332 @@
+"""The mirror against a model broker: whatever happens, the tree is right in the end."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from bridge.core import documents, topics
+from bridge.core.branch import Shape
+from bridge.core.holdings import Holdings
+from bridge.core.mirror import Mirror
+from bridge.core.model import Description
+from tests.unit.devices import described, device, renderer, router, scpd, service
+
+LIMIT = 700
+"""Small, so that documents and values are cut in parts."""
+
+DEVICES = [
+    renderer("R"),
+    router("G"),
+    described(device("L/+#", service("SwitchPower:1", scpd("Status:boolean", "Text:string")))),
+]
+VARIANTS: list[list[Description]] = [
+    [
+        one,
+        replace(one, location="http://192.0.2.9:8080/new.xml"),
+        replace(one, device=replace(one.device, children=one.device.children[:1])),
+        replace(one, device=replace(one.device, friendly_name="x" * 2000)),
+    ]
+    for one in DEVICES
+]
+SERVICES = ["R/RenderingControl", "G-conn/WANIPConn1", "L%2F%2B%23/SwitchPower:1"]
+NAMES = ["Volume", "Status", "Text", "PortMappingNumberOfEntries", "Unlisted"]
+
+FOREIGN = {
+    "upnp/notes": b"the user's own",
+    "upnp/R/remark": b"beside our services",
+    "upnp/other-1": b'{"id":"other-1","kind":"device","root":"other-1","bridge":"other"}',
+    "upnp/other-1/availability": b"online",
+    "upnp/bridge/other/state": b"offline",
+    "upnp/bridge/main/state": b"online",
+    "homeassistant/x/config": b"{}",
+}
+
+values = st.one_of(
+    st.text(
+        st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=["Cs", "Cc"]),
+        max_size=8,
+    ),
+    st.integers(-9, 400).map(str),
+    st.sampled_from(["0", "1", "x" * 1500, "y" * 3000]),
+)
+
+
+class Broker(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[str, bytes] = dict(FOREIGN)
+        self.taken: list[tuple[str, bytes]] = []
+        self.alive: dict[int, Description] = {}
+        self.known: set[int] = set()
+        self.values: dict[str, dict[str, str]] = {}
+        self.clock = 0
+        self.begin()
+
+    def begin(self) -> None:
+        self.mirror = Mirror(Shape("upnp", "main"))
+        self.mirror.put_own("info", b'{"version":"1"}')
+
+    @property
+    def now(self) -> str:
+        self.clock += 1
+        return f"2026-01-01T00:00:00.{self.clock:03}Z"
+
+    def deliver(self, count: int) -> None:
+        for topic, payload in self.taken[:count]:
+            assert topic not in FOREIGN, topic
+            if payload:
+                self.held[topic] = payload
+            else:
+                self.held.pop(topic, None)
+        del self.taken[:count]
+
+    def open(self) -> None:
+        holdings = Holdings(
+            {t: p for t, p in self.held.items() if t.startswith("upnp/")},
+            base="upnp",
+            instance="main",
+        )
+        self.mirror.open(holdings, LIMIT, lambda _: False)
+
+    # Devices
+
+    @rule(which=st.integers(0, 2), variant=st.integers(0, 3))
+    def join(self, which: int, variant: int) -> None:
+        had_service = which in self.alive and self.has_service(which)
+        self.alive[which] = VARIANTS[which][variant]
+        self.known.add(which)
+        self.mirror.join(self.alive[which])
+        if self.has_service(which) and not had_service:
+            self.retell(which)
+
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        which = data.draw(st.sampled_from(sorted(self.alive)))
+        gone = self.alive.pop(which)
+        self.mirror.leave(gone.udn, self.now)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        which = data.draw(st.sampled_from(sorted(self.known)))
+        found = self.mirror.find(DEVICES[which].udn)
+        if found:  # after a crash, only what the broker remembers is known
+            self.mirror.forget(found[0])
+        if found or which not in self.alive:
+            self.alive.pop(which, None)
+            self.known.discard(which)
+            self.values.pop(SERVICES[which], None)
+
+    @rule(
+        which=st.integers(0, 2),
+        told=st.dictionaries(st.sampled_from(NAMES), values, max_size=3),
+        initial=st.booleans(),
+        instance=st.sampled_from([None, "0", "1", "set"]),
+    )
+    def tell(
+        self, which: int, told: dict[str, str], instance: str | None, *, initial: bool
+    ) -> None:
+        if which not in self.alive or not self.has_service(which):
+            return
+        if instance is None:
+            properties = list(told.items())
+        else:
+            changes = "".join(f'<{n} val="{_escaped(v)}"/>' for n, v in told.items())
+            event = f'<Event><InstanceID val="{instance}">{changes}</InstanceID></Event>'
+            properties = [("LastChange", event)]
+        assert self.mirror.tell(SERVICES[which], properties, initial=initial, now=self.now)
+        mine = self.values.setdefault(SERVICES[which], {})
+        if initial:
+            mine.clear()
+        suffix = "" if instance is None else f"/{topics.encode_level(instance)}"
+        suffix = suffix.replace("/set", "/%73et")
+        mine.update({f"{name}{suffix}": text for name, text in told.items()})
+
+    def has_service(self, which: int) -> bool:
+        live = {
+            f"{topics.device_id(one.udn)}/{s.level}"
+            for one in self.alive[which].device.walk()
+            for s in one.services
+        }
+        return SERVICES[which] in live
+
+    # The broker
+
+    @precondition(lambda self: self.mirror.ledger.is_open)
+    @rule(count=st.integers(1, 40))
+    def pump(self, count: int) -> None:
+        for _ in range(count):
+            due = self.mirror.take()
+            if due is None:
+                break
+            self.taken.append((due[0], due[1].payload))
+
+    @rule(count=st.integers(1, 60))
+    def arrive(self, count: int) -> None:
+        self.deliver(count)
+
+    @precondition(lambda self: self.mirror.ledger.is_open)
+    @rule(delivered=st.integers(0, 30))
+    def lose_connection(self, delivered: int) -> None:
+        self.deliver(delivered)
+        self.taken.clear()
+        self.mirror.close()
+
+    @precondition(lambda self: not self.mirror.ledger.is_open)
+    @rule()
+    def connect(self) -> None:
+        self.open()
+
+    @precondition(lambda self: not self.mirror.ledger.is_open)
+    @rule()
+    def lose_data(self) -> None:
+        self.held = dict(FOREIGN)
+
+    @rule(delivered=st.integers(0, 30))
+    def crash(self, delivered: int) -> None:
+        self.deliver(delivered)
+        self.taken.clear()
+        self.begin()
+        self.open()
+        self.return_of_devices()
+
+    def return_of_devices(self) -> None:
+        """The truth comes again: living devices answer and tell all, the others do not."""
+        for which, description in self.alive.items():
+            self.mirror.join(description)
+            if self.has_service(which):
+                self.retell(which)
+        for branch in list(self.mirror.branches.values()):
+            if branch.online is None:
+                self.mirror.leave(topics.decode_level(branch.id), self.now)
+        # what never reached the broker is not known any more, and what is still there is
+        self.known = {i for i, one in enumerate(DEVICES) if self.mirror.find(one.udn) is not None}
+
+    def retell(self, which: int) -> None:
+        by_instance: dict[str | None, dict[str, str]] = {}
+        for key, text in self.values.get(SERVICES[which], {}).items():
+            name, _, instance = key.partition("/")
+            by_instance.setdefault(instance or None, {})[name] = text
+        properties: list[tuple[str, str]] = list(by_instance.pop(None, {}).items())
+        event = "".join(
+            f'<InstanceID val="{topics.decode_level(instance or "")}">'
+            + "".join(f'<{n} val="{_escaped(v)}"/>' for n, v in told.items())
+            + "</InstanceID>"
+            for instance, told in by_instance.items()
+        )
+        if event:
+            properties.append(("LastChange", f"<Event>{event}</Event>"))
+        self.mirror.tell(SERVICES[which], properties, initial=True, now=self.now)
+
+    # What must hold
+
+    @rule()
+    def be_quiet(self) -> None:
+        self.settle()
+        for topic, payload in FOREIGN.items():
+            assert self.held[topic] == payload, topic
+        self.check_tree()
+
+    def settle(self) -> None:
+        if not self.mirror.ledger.is_open:
+            self.open()
+        self.deliver(len(self.taken))
+        while (due := self.mirror.take()) is not None:
+            self.taken.append((due[0], due[1].payload))
+        self.deliver(len(self.taken))
+
+    def check_tree(self) -> None:
+        whole = _joined({t: p for t, p in self.held.items() if t not in FOREIGN})
+        rows = json.loads(whole.pop("upnp/bridge/main/devices"))
+        assert whole.pop("upnp/bridge/main/info") == b'{"version":"1"}'
+        seen = {row["id"]: row["availability"] for row in rows}
+        expected_rows = {
+            topics.device_id(DEVICES[which].udn): "online" if which in self.alive else "offline"
+            for which in self.known
+        }
+        assert seen == expected_rows
+        for which, description in self.alive.items():
+            for one in description.device.walk():
+                prefix = f"upnp/{topics.device_id(one.udn)}"
+                assert whole.pop(f"{prefix}/availability") == b"online"
+            for own, document in documents.components(description, bridge="main", detail="full"):
+                assert json.loads(whole.pop(f"upnp/{own}")) == document, own
+            self.check_values(which, whole)
+        gone = [topics.device_id(DEVICES[which].udn) for which in self.known - set(self.alive)]
+        for own in gone:
+            assert whole[f"upnp/{own}/availability"] == b"offline"
+        # what is left belongs to devices that are away, and to nobody else
+        assert all(any(_is_of(topic, own) for own in gone) for topic in whole), (gone, list(whole))
+
+    def check_values(self, which: int, whole: dict[str, bytes]) -> None:
+        service_topic = f"upnp/{SERVICES[which]}"
+        mine = {t: whole.pop(t) for t in list(whole) if t.startswith(f"{service_topic}/value/")}
+        state = whole.pop(f"{service_topic}/state", None)
+        if not self.has_service(which):
+            assert not mine
+            return
+        told = self.values.get(SERVICES[which], {})
+        texts = {t.removeprefix(f"{service_topic}/value/"): p.decode() for t, p in mine.items()}
+        assert {k: _plain(v) for k, v in texts.items()} == {
+            k: _plain(v) for k, v in told.items() if v
+        }
+        assert state is not None or not told
+
+    @rule()
+    def restart_changes_nothing(self) -> None:
+        self.settle()
+        before = dict(self.held)
+        self.begin()
+        self.open()
+        self.return_of_devices()
+        published = []
+        while (due := self.mirror.take()) is not None:
+            published.append(due)
+        assert published == []
+        assert self.held == before
+
+
+def _is_of(topic: str, root: str) -> bool:
+    """Embedded devices of the tests are named after their root."""
+    return topic.split("/")[1].startswith(root)
+
+
+def _escaped(text: str) -> str:
+    """As an attribute; what XML cannot carry is left out by the test's alphabet below."""
+    return "".join(f"&#{ord(c)};" for c in text)
+
+
+def _plain(text: str) -> str:
+    """What typing does to the spelling of a value is the value codec's own test."""
+    lowered = text.strip().lower()
+    if lowered in {"true", "1", "yes"}:
+        return "1"
+    if lowered in {"false", "0", "no"}:
+        return "0"
+    try:
+        return str(int(text)) if text.isascii() else text
+    except ValueError:
+        return text
+
+
+def _joined(held: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What the broker holds with all parts put together, and no part too many."""
+    whole = {t: p for t, p in held.items() if "/chunk/" not in t}
+    parts = {t for t in held if "/chunk/" in t}
+    for topic, payload in whole.items():
+        if payload.startswith(b'{"chunks":'):
+            count = json.loads(payload)["chunks"]
+            mine = [f"{topic}/chunk/{number}" for number in range(1, count + 1)]
+            whole[topic] = b"".join(held[part] for part in mine)
+            parts -= set(mine)
+    assert not parts
+    return whole
+
+
+TestMirror = Broker.TestCase
+TestMirror.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
