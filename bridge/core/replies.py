@@ -12,8 +12,8 @@ _NOT_IN_TOPIC = re.compile(rf"[+#\0-\x1F\x7F-\x9F\uD800-\uDFFF\uFDD0-\uFDEF{_NON
 def reply_allowed(topic: str, base: str, patterns: Sequence[str]) -> bool:
     """Return whether an answer may go to this response topic.
 
-    It must lie under `<base>/reply/` or match one of the topic filters in `patterns` (MQTT 5.0,
-    section 4.7). Never one that begins with `$`, is no topic name (sections 1.5.4, 4.7.3), or has
+    It must lie under `<base>/reply/`, or outside the base and match one of the topic filters in
+    `patterns` (MQTT 5.0, section 4.7): an answer is no command. Never one that begins with `$`, is no topic name (sections 1.5.4, 4.7.3), or has
     control characters or over 200 levels.
     """
     # mosquitto 2.0 drops the connection of a client that publishes with one of the latter.
@@ -24,6 +24,8 @@ def reply_allowed(topic: str, base: str, patterns: Sequence[str]) -> bool:
     under = f"{base}/reply/"
     if topic.startswith(under) and topic != under:
         return True
+    if topic.startswith(f"{base}/"):
+        return False
     levels = topic.split("/")
     return any(_matches(pattern.split("/"), levels) for pattern in patterns)
 

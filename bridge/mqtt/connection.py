@@ -1,0 +1,208 @@
+"""paho driven by the event loop: socket, timer, CONNACK, the end; what is said is the session's."""
+
+import asyncio
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import paho.mqtt.client as paho
+import structlog
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from bridge.core.messages import Message
+from bridge.errors import BrokerError, BrokerRefused, BrokerUnreachable
+from bridge.mqtt.dial import Client
+from bridge.mqtt.endpoint import Protocol
+from bridge.mqtt.limits import Limits, ProtocolUnknown, refusal
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_TICK_S = 1.0
+_READS_PER_TICK = 64
+_NO_REASON = frozenset({0x00, 0x80})
+
+
+class Connection(ABC):
+    """A paho client whose CONNECT is sent, from there to the end of its socket."""
+
+    def __init__(self, client: Client, protocol: Protocol) -> None:
+        self.protocol: Protocol = protocol
+        self.limits = Limits()
+        self._client = client
+        self._fd = client.connected.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._answered = asyncio.Event()
+        self._lost: asyncio.Future[Exception] = self._loop.create_future()
+        self._heard = 0
+
+    async def accepted(self) -> None:
+        """Drive the client until CONNACK; raise BrokerUnreachable or BrokerRefused."""
+        client, loop = self._client, self._loop
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_received
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_acknowledged
+        client.on_unsubscribe = self._on_acknowledged
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_want_write
+        client.on_socket_unregister_write = self._on_written
+        loop.add_reader(self._fd, self._read)
+        if client.want_write():
+            loop.add_writer(self._fd, self._write)
+        self._tick()
+        await self._answered.wait()
+        self._raise_if_lost()
+
+    async def wait_lost(self) -> None:
+        """Wait for the end and raise it: BrokerUnreachable, or BrokerRefused where we are unwanted.
+
+        `SessionTakenOver` where another client uses our client id.
+        """
+        await asyncio.wait([self._lost])
+        self._raise_if_lost()
+
+    def end(self, error: Exception) -> None:
+        """Close the socket; `error` is what everything that waits is told. The first one counts."""
+        if self._lost.done():
+            return
+        self._lost.set_result(error)
+        self._answered.set()
+        self._detach()
+        # Later calls, from paho's finalizer too, would meet a file descriptor that is another's.
+        self._client.on_socket_close = None
+        self._client.on_socket_register_write = self._client.on_socket_unregister_write = None
+        self._client.connected.close()
+        self._on_end(error)
+
+    @abstractmethod
+    def _on_end(self, error: Exception) -> None: ...
+
+    @abstractmethod
+    def _on_tick(self) -> None: ...
+
+    @abstractmethod
+    def _on_message(self, message: Message) -> None: ...
+
+    @abstractmethod
+    def _on_publish(
+        self, _client: object, _data: object, mid: int, reason: ReasonCode, _: object
+    ) -> None: ...
+
+    @abstractmethod
+    def _on_acknowledged(
+        self, _client: object, _data: object, mid: int, reasons: list[ReasonCode], _: object
+    ) -> None: ...
+
+    def _raise_if_lost(self) -> None:
+        if self._lost.done():
+            raise self._lost.result()
+
+    def _drive(self, step: Callable[[], object]) -> None:
+        """Run a step of paho's; a packet that it cannot bear ends the connection, not the loop."""
+        if self._lost.done():
+            return
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - paho's decoders raise many
+            _log.exception("packet_unreadable")
+            self.end(BrokerUnreachable(f"its packet cannot be read: {error!r}"))
+
+    def _read(self) -> None:
+        self._drive(self._read_some)
+
+    def _write(self) -> None:
+        self._drive(self._client.loop_write)
+
+    def _read_some(self) -> None:
+        """Read while messages come: paho stops after one, and TLS holds some back from select."""
+        for _ in range(_READS_PER_TICK):
+            heard = self._heard
+            self._client.loop_read()
+            if self._lost.done() or (heard == self._heard and not self._held_back()):
+                return
+        self._loop.call_soon(self._read)
+
+    def _held_back(self) -> bool:
+        sock = self._client.connected
+        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+    def _tick(self) -> None:
+        self._drive(self._client.loop_misc)
+        if not self._lost.done():
+            self._on_tick()
+            self._timer = self._loop.call_later(_TICK_S, self._tick)
+
+    def _detach(self) -> None:
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        if self._timer:
+            self._timer.cancel()
+
+    def _on_socket_close(self, _client: object, _data: object, _socket: object) -> None:
+        self._detach()
+
+    def _on_want_write(self, _client: object, _data: object, _socket: object) -> None:
+        self._loop.add_writer(self._fd, self._write)
+
+    def _on_written(self, _client: object, _data: object, _socket: object) -> None:
+        self._loop.remove_writer(self._fd)
+
+    def _on_received(self, _client: object, _data: object, received: paho.MQTTMessage) -> None:
+        self._heard += 1
+        try:
+            topic = received.topic
+        except UnicodeDecodeError:
+            return
+        message = Message(
+            topic,
+            bytes(received.payload),
+            received.retain,
+            getattr(received.properties, "ResponseTopic", None),
+            getattr(received.properties, "CorrelationData", None),
+        )
+        self._on_message(message)
+
+    def _on_connect(
+        self,
+        _client: object,
+        _data: object,
+        _flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self.end(refusal(reason))
+            return
+        try:
+            if properties is not None:
+                self.limits = Limits.announced(properties)
+        except BrokerError as error:
+            self.end(error)
+        else:
+            self._answered.set()
+
+    def _on_disconnect(
+        self,
+        _client: object,
+        _data: object,
+        flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        _: Properties | None,
+    ) -> None:
+        words = self._client.complaint.words
+        if not words and reason.value in _NO_REASON:
+            words = "connection closed"
+        if "ALERT" in words:
+            # With TLS 1.3 a broker's verdict on our certificate comes after the handshake.
+            self.end(BrokerRefused(words))
+        elif flags.is_disconnect_packet_from_server:
+            self.end(refusal(reason))
+        elif self._answered.is_set():
+            self.end(BrokerUnreachable(words or str(reason)))
+        elif self.protocol == "5":
+            self.end(ProtocolUnknown(f"no CONNACK: {words or reason}"))
+        else:
+            self.end(BrokerUnreachable(f"no CONNACK: {words or reason}"))

@@ -1,0 +1,169 @@
+"""An own mosquitto on loopback, for those who name no broker."""
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from bridge.errors import BrokerUnreachable, ConfigError
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_HOST = "127.0.0.1"
+_START_S = 10.0
+_STOP_S = 0.5
+_STOP_REQUESTS = 10
+_PORT_ATTEMPTS = 5
+
+_TIED_TO_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Ask the kernel for SIGTERM at the parent's death (prctl 1 is PR_SET_PDEATHSIG), then become argv.
+
+A program of its own, because Python code between fork and exec may deadlock in a process with
+threads, and `setpriv --pdeathsig` is not everywhere.
+"""
+
+
+class EmbeddedBroker:
+    """A mosquitto that lives as long as this context, and dies with the bridge whatever ends it.
+
+    `port` 0 takes a free one. With `data` (a directory) the retained tree outlives a restart.
+    While the context lasts, `watch` must run.
+    """
+
+    def __init__(self, port: int = 0, data: Path | None = None) -> None:
+        self.port = port
+        self._data = data
+        self._choose_port = port == 0
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL to connect to."""
+        return f"mqtt://{_HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None while there is none."""
+        return self._process.pid if self._process else None
+
+    async def __aenter__(self) -> Self:
+        """Return once connections are accepted, within 10 s.
+
+        Raises ConfigError where mosquitto is not installed or does not take the settings.
+        """
+        program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if program is None:
+            raise ConfigError(
+                "no mosquitto for the embedded broker: `apt install mosquitto`, or set mqtt.url"
+            )
+        try:
+            # Between its choice and mosquitto's start, a free port may become another's.
+            for attempt in range(1, _PORT_ATTEMPTS + 1):
+                try:
+                    await self._start(program)
+                    break
+                except ConfigError:
+                    if not self._choose_port or attempt == _PORT_ATTEMPTS:
+                        raise
+        except BaseException:
+            await self._stop()
+            raise
+        _log.info("embedded_broker_started", url=self.url, pid=self.pid)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop mosquitto."""
+        await self._stop()
+
+    async def watch(self) -> None:
+        """Follow mosquitto's log until it ends; raise BrokerUnreachable then."""
+        while await self._log_line() is not None:
+            pass
+        status = await self._process.wait() if self._process else None
+        _log.error("embedded_broker_ended", status=status)
+        raise BrokerUnreachable(f"the embedded broker ended with status {status}")
+
+    async def _start(self, program: str) -> None:
+        await self._stop()
+        if self._choose_port:
+            with socket.create_server((_HOST, 0)) as probe:
+                self.port = probe.getsockname()[1]
+        # A file in memory: nothing is left of it, even when the bridge is killed.
+        with os.fdopen(os.memfd_create("mosquitto.conf"), "wb") as file:
+            file.write(self._configuration().encode())
+            file.flush()
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid())),
+                *(program, "-c", f"/dev/fd/{file.fileno()}"),
+                pass_fds=(file.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        last = "no word"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_S):
+                while (line := await self._log_line()) is not None:
+                    if line.endswith(" running"):
+                        return
+                    last = line
+        raise ConfigError(f"the embedded broker does not start on port {self.port}: {last}")
+
+    def _configuration(self) -> str:
+        lines = [
+            f"listener {self.port} {_HOST}",
+            "allow_anonymous true",
+            "max_queued_messages 0",
+            "set_tcp_nodelay true",
+            "log_dest stderr",
+            "log_timestamp false",
+            f"persistence {'false' if self._data is None else 'true'}",
+        ]
+        if self._data is not None:
+            lines += [f"persistence_location {self._data}/", "autosave_interval 60"]
+        if os.geteuid() == 0:
+            # Else mosquitto changes its user, which may not write here and forgets the tie.
+            lines.append("user root")
+        return "\n".join(lines) + "\n"
+
+    async def _log_line(self) -> str | None:
+        """Pass on one line of mosquitto's log; None at its end."""
+        if self._process is None or self._process.stderr is None:
+            return None
+        try:
+            line = await self._process.stderr.readline()
+        except ValueError:  # longer than the reader's limit
+            return ""
+        text = line.decode(errors="replace").rstrip()
+        if text:
+            _log.debug("embedded_broker", line=text)
+        return text if line else None
+
+    async def _stop(self) -> None:
+        if self._process:
+            await self._end(self._process)
+            self._process = None
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """Ask until it goes: mosquitto forgets a SIGTERM that comes while it starts."""
+        for _ in range(_STOP_REQUESTS):
+            with suppress(ProcessLookupError):
+                process.terminate()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_S):
+                    await process.wait()
+                    return
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,298 @@
+"""One MQTT session, from CONNECT to its end; connecting again is the broker's work.
+
+paho holds no queue here: what is not yet sent waits in the source.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol as Interface
+from typing import Self
+
+import structlog
+from paho.mqtt.client import topic_matches_sub
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from bridge.core.messages import Message, Publication
+from bridge.errors import BrokerRefused, BrokerUnreachable
+from bridge.mqtt.connection import Connection
+from bridge.mqtt.dial import CONNECT_S, Client, dial, publish_properties
+from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
+from bridge.mqtt.retained import Reading
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_ACKNOWLEDGE_S = 60.0
+_CLOSE_S = 1.0
+_MAX_WARNED = 64
+_MAX_BRANCH = 200
+
+_Done = asyncio.Future[None] | None
+
+
+class Source(Interface):
+    """Where publications wait."""
+
+    def take(self) -> Publication | None:
+        """Return the next publication and forget it, None where there is none."""
+
+
+class Session(Connection):
+    """A session with a broker; `open` makes one.
+
+    The source is drained from `start` on, with never more in flight than the broker allows. A
+    broker that acknowledges nothing for 60 s counts as lost.
+    """
+
+    def __init__(self, client: Client, source: Source, protocol: Protocol) -> None:
+        super().__init__(client, protocol)
+        self.refused = 0
+        """How many publications the broker refused, or would have ended the connection over."""
+        self._source = source
+        self._started = False
+        self._pump_due = False
+        self._settled = asyncio.Event()
+        self._direct: deque[tuple[Publication, _Done]] = deque()
+        self._in_flight: dict[int, tuple[Publication, _Done]] = {}
+        self._awaited: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._progress_s = self._loop.time()
+        self._subscriptions: list[tuple[str, Callable[[Message], None]]] = []
+        self._reading: Reading | None = None
+        self._warned: set[str] = set()
+
+    @classmethod
+    async def open(
+        cls,
+        endpoint: Endpoint,
+        options: BrokerOptions,
+        will: Publication,
+        source: Source,
+        *,
+        protocol: Protocol = "5",
+    ) -> Self:
+        """Return a session that the broker accepted, within 30 s.
+
+        Raises BrokerUnreachable, BrokerRefused (as `ProtocolUnknown` where an older MQTT may do)
+        and, for a TLS file that cannot be read, ConfigError.
+        """
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                session = cls(await dial(endpoint, options, will, protocol), source, protocol)
+                try:
+                    await session.accepted()
+                except BaseException:
+                    session.end(BrokerUnreachable("given up"))
+                    raise
+        except TimeoutError as error:
+            raise BrokerUnreachable(f"no answer in {CONNECT_S:.0f} s") from error
+        return session
+
+    @property
+    def max_payload(self) -> int | None:
+        """The most bytes that a payload may have, None where the broker announced no limit."""
+        return self.limits.max_payload
+
+    @property
+    def unacknowledged(self) -> tuple[Publication, ...]:
+        """What was sent and may not have arrived, in order; after the end too."""
+        return tuple(publication for publication, _ in self._in_flight.values())
+
+    def start(self) -> None:
+        """Begin to drain the source."""
+        self._started = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Say that the source may hold something; cheap, and does nothing before `start`."""
+        self._settled.clear()
+        if not self._pump_due:
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+
+    async def flush(self) -> None:
+        """Wait until the source is empty (once started) and everything is acknowledged.
+
+        Raises as `wait_lost` does.
+        """
+        self.wake()
+        await self._settled.wait()
+        self._raise_if_lost()
+
+    async def publish(self, publication: Publication) -> None:
+        """Publish before anything that waits in the source; return when the broker has it.
+
+        Raises BrokerRefused, or as `wait_lost` does.
+        """
+        self._raise_if_lost()
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._direct.append((publication, done))
+        self.wake()
+        await done
+
+    async def subscribe(
+        self, filters: Sequence[str], on_message: Callable[[Message], None], qos: int = 1
+    ) -> None:
+        """Have messages of these filters handed over; one goes to the first filter that covers it.
+
+        With MQTT 5 the retain flag stays as published and what we publish does not come back
+        (MQTT 5, section 3.8.3.1). Raises BrokerRefused naming the filter, or as `wait_lost` does.
+        """
+        self._subscriptions.extend((topic_filter, on_message) for topic_filter in filters)
+        await self._subscribe(filters, SubscribeOptions(qos, noLocal=True, retainAsPublished=True))
+
+    async def read_retained(
+        self,
+        topic_filter: str,
+        on_message: Callable[[str, bytes], None],
+        *,
+        marker_topic: str,
+        quiet_s: float = 0.2,
+        limit_s: float = 60.0,
+    ) -> None:
+        """Hand over topic and payload of everything retained under a filter.
+
+        The end shows by a message of ours on `marker_topic`, which the filter must cover, and then
+        `quiet_s` of silence; by 2 s of silence where it does not come back. What has not come
+        after `limit_s` is left out, with a warning. Read before subscribing to a filter that
+        overlaps: a broker may send a live message once for each. Raises as `subscribe` does.
+        """
+        reading = self._reading = Reading(topic_filter, marker_topic, on_message)
+        try:
+            # QoS 0: of QoS 1, a broker with a bounded queue silently drops most of a large tree.
+            await self._subscribe([topic_filter], SubscribeOptions(0))
+            self._direct.append((reading.begin(), None))
+            self.wake()
+            try:
+                async with asyncio.timeout(limit_s):
+                    await reading.wait(quiet_s)
+            except TimeoutError:
+                _log.warning("retained_read_cut", filter=topic_filter, limit_s=limit_s)
+            self._raise_if_lost()
+            _, mid = self._client.unsubscribe(topic_filter)
+            await self._acknowledgement(mid)
+        finally:
+            self._reading = None
+
+    async def close(self) -> None:
+        """Flush for at most 1 s and disconnect; the broker forgets the will."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    self.wake()
+                    await self._settled.wait()
+            if not self._lost.done():
+                self._client.disconnect()
+                await asyncio.wait([self._lost], timeout=_CLOSE_S)
+        finally:
+            self.end(BrokerUnreachable("closed"))
+
+    def _pump(self) -> None:
+        """Send what there is room for."""
+        self._pump_due = False
+        try:
+            while not self._lost.done() and len(self._in_flight) < self.limits.window:
+                if self._direct:
+                    self._send(*self._direct.popleft())
+                elif self._started and (publication := self._source.take()):
+                    self._send(publication, None)
+                else:
+                    break
+        except Exception as error:  # noqa: BLE001 - the source's own; `wait_lost` raises it
+            self.end(error)
+        if not self._in_flight:
+            self._settled.set()
+
+    def _send(self, publication: Publication, done: _Done) -> None:
+        if fault := self.limits.fault(publication):
+            self._refuse(publication, done, fault)
+            return
+        if not self._in_flight:
+            self._progress_s = self._loop.time()
+        sent = self._client.publish(
+            publication.topic,
+            publication.payload,
+            min(publication.qos, self.limits.max_qos),
+            publication.retain,
+            publish_properties(publication) if self.protocol == "5" else None,
+        )
+        self._in_flight[sent.mid] = (publication, done)
+        if sent.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self.end(BrokerUnreachable(sent.rc.name))
+
+    def _refuse(self, publication: Publication, done: _Done, reason: str) -> None:
+        """Count it; warn once for the first two topic levels."""
+        self.refused += 1
+        branch = "/".join(publication.topic.split("/", 2)[:2])[:_MAX_BRANCH]
+        log = _log.debug
+        if branch not in self._warned and len(self._warned) < _MAX_WARNED:
+            self._warned.add(branch)
+            log = _log.warning
+        log("publication_refused", topic=publication.topic[:_MAX_BRANCH], reason=reason)
+        if done and not done.done():
+            done.set_exception(BrokerRefused(reason))
+
+    async def _subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> None:
+        self._raise_if_lost()
+        if self.protocol == "5":
+            _, mid = self._client.subscribe([(each, options) for each in filters])
+        else:
+            _, mid = self._client.subscribe([(each, options.QoS) for each in filters])
+        for each, reason in zip(filters, await self._acknowledgement(mid), strict=False):
+            if reason.is_failure:
+                raise BrokerRefused(f"subscription to {each}: {reason}")
+
+    async def _acknowledgement(self, mid: int | None) -> list[ReasonCode]:
+        """Wait for the SUBACK or UNSUBACK of a packet."""
+        if mid is None:
+            raise BrokerUnreachable("not connected")
+        self._progress_s = self._loop.time()
+        self._awaited[mid] = self._loop.create_future()
+        return await self._awaited[mid]
+
+    def _on_acknowledged(
+        self, _client: object, _data: object, mid: int, reasons: list[ReasonCode], _: object
+    ) -> None:
+        waiter = self._awaited.pop(mid, None)
+        if waiter and not waiter.done():
+            waiter.set_result(reasons)
+
+    def _on_publish(
+        self, _client: object, _data: object, mid: int, reason: ReasonCode, _: object
+    ) -> None:
+        """Take a PUBACK, or of QoS 0 that it is written."""
+        self._progress_s = self._loop.time()
+        publication, done = self._in_flight.pop(mid)
+        if reason.is_failure:
+            self._refuse(publication, done, str(reason))
+        elif done and not done.done():
+            done.set_result(None)
+        self.wake()
+
+    def _on_message(self, message: Message) -> None:
+        reading = self._reading
+        try:
+            if reading and reading.take(message):
+                return
+            for topic_filter, on_message in self._subscriptions:
+                if topic_matches_sub(topic_filter, message.topic):
+                    on_message(message)
+                    return
+        except Exception:  # noqa: BLE001 - the callee's own; the session outlives it
+            _log.exception("message_not_taken", topic=message.topic)
+
+    def _on_tick(self) -> None:
+        waiting = self._in_flight or self._awaited
+        if waiting and self._loop.time() - self._progress_s > _ACKNOWLEDGE_S:
+            self.end(BrokerUnreachable(f"no acknowledgement for {_ACKNOWLEDGE_S:.0f} s"))
+
+    def _on_end(self, error: Exception) -> None:
+        waiters = [done for _, done in (*self._in_flight.values(), *self._direct)]
+        for waiter in (*waiters, *self._awaited.values()):
+            if waiter and not waiter.done():
+                waiter.set_exception(error)
+        self._settled.set()
+        if self._reading:
+            self._reading.abandon()
