@@ -223,11 +223,11 @@ class Settings(BaseSettings):
             return _read_secret("mqtt.username_file", self.mqtt.username_file)
         return self.mqtt.username
 
-    def password(self) -> str | None:
+    def password(self) -> SecretStr | None:
         """Return the password for the broker, from its file if it has one. Raises ConfigError."""
         if self.mqtt.password_file is not None:
-            return _read_secret("mqtt.password_file", self.mqtt.password_file)
-        return self.mqtt.password.get_secret_value() if self.mqtt.password else None
+            return SecretStr(_read_secret("mqtt.password_file", self.mqtt.password_file))
+        return self.mqtt.password
 
     def public(self) -> dict[str, Any]:
         """Return all settings as JSON can carry them, without secrets."""

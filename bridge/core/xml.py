@@ -22,6 +22,7 @@ _STRICT = etree.XMLParser(**_SAFE)  # type: ignore[arg-type]
 _LENIENT = etree.XMLParser(recover=True, **_SAFE)  # type: ignore[arg-type]
 _BARE_AMPERSAND = re.compile(rb"&(?!#\d+;|#x[0-9a-fA-F]+;|(?:amp|lt|gt|quot|apos);)")
 _DECLARATION = re.compile(r"^\s*<\?xml.*?\?>", re.DOTALL)
+_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)""")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -54,16 +55,22 @@ def parse_text(content: str) -> tuple[Element, bool]:
 
 def _recovered(data: bytes) -> Element | None:
     if not data.startswith(_UTF16):
+        data = _DECLARATION.sub("", _decoded(data), count=1).encode()
         data = _BARE_AMPERSAND.sub(b"&amp;", data.replace(b"\0", b""))
-        try:
-            data.decode()
-        except UnicodeDecodeError:
-            prolog_end = data.find(b"?>") + 2 if data.startswith(b"<?xml") else 0
-            data = data[prolog_end:].decode("latin-1").encode()
     try:
         return etree.fromstring(data, _LENIENT)
     except etree.XMLSyntaxError as error:
         raise XmlError(str(error)) from error
+
+
+def _decoded(data: bytes) -> str:
+    declared = _ENCODING.match(data)
+    for encoding in ("utf-8", declared[1].decode() if declared else ""):
+        try:
+            return data.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            pass
+    return data.decode("latin-1")
 
 
 def _checked(root: Element | None) -> Element:

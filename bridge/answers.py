@@ -1,0 +1,46 @@
+"""Answers to commands: which topics each goes to. There is exactly one for every command."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from bridge.core import jsontext
+from bridge.core.commands import Envelope
+from bridge.core.messages import Message, Publication
+from bridge.core.replies import reply_allowed
+
+Answer = Callable[[Message, Envelope | None, str, Mapping[str, object]], None]
+"""Answers a command, with its envelope where that could be read, on its topic of the tree."""
+
+
+class Answers:
+    """Sends answers by `send`; `filters` are the topic filters that callers may be answered on."""
+
+    def __init__(
+        self, send: Callable[[Publication], None], *, base: str, filters: Sequence[str]
+    ) -> None:
+        self._send = send
+        self._base = base
+        self._filters = filters
+
+    def __call__(
+        self,
+        message: Message,
+        envelope: Envelope | None,
+        topic: str,
+        document: Mapping[str, object],
+    ) -> None:
+        """Answer on `topic`, and where the caller asked for it as far as that is allowed."""
+        answer = Publication(
+            topic,
+            jsontext.encode(document),
+            retain=False,
+            content_type="application/json",
+            correlation_data=message.correlation_data,
+        )
+        wishes = (message.response_topic, envelope and envelope.reply_to)
+        others = {
+            wish for wish in wishes if wish and reply_allowed(wish, self._base, self._filters)
+        }
+        self._send(answer)
+        for other in sorted(others - {topic}):
+            self._send(replace(answer, topic=other))

@@ -1,0 +1,216 @@
+"""Calls to devices: one at a time and in order for each, devices side by side.
+
+A command is answered exactly once, and its action is sent at most once, whatever happens.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+
+import structlog
+
+from bridge.answers import Answer
+from bridge.core import commands, topics
+from bridge.core.branch import Branch
+from bridge.core.commands import ActionCall, BadEnvelope, CallRequest, Envelope
+from bridge.core.messages import Message
+from bridge.core.mirror import Mirror
+from bridge.core.model import Device, Service
+from bridge.errors import Code, CommandError, Outcome
+
+MAX_WAITING = 32
+"""The most calls that wait for one device."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+Invoke = Callable[[Service, str, Sequence[tuple[str, str]], float], Awaitable[Mapping[str, str]]]
+"""Sends an action, with a time-out in seconds; returns its out-arguments or raises CommandError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What calls are held to; `default_timeout_s` counts where a call names none."""
+
+    default_timeout_s: float
+    read_only: bool
+    max_bytes: int
+
+
+@dataclass(slots=True)
+class _Command:
+    """A command on its way to its one answer."""
+
+    message: Message
+    topic: str
+    arrived_s: float
+    envelope: Envelope | None = None
+    request: CallRequest | None = None
+    call: ActionCall | None = None
+
+    @property
+    def elapsed_ms(self) -> int:
+        return round((monotonic() - self.arrived_s) * 1000)
+
+
+class Calls:
+    """The calls that wait or are under way. `outcomes` counts the ended ones, `ok` or by code.
+
+    `is_elsewhere` tells of a device's id that another instance answers for it, `is_denied` of a
+    UDN that the filter keeps it out; `suspect` is told the UDN of a root that did not answer.
+    """
+
+    def __init__(  # noqa: PLR0913 - all by name
+        self,
+        *,
+        mirror: Mirror,
+        answer: Answer,
+        invoke: Invoke,
+        limits: Limits,
+        base: str,
+        is_elsewhere: Callable[[str], bool],
+        is_denied: Callable[[str], bool],
+        suspect: Callable[[str], None],
+    ) -> None:
+        self._mirror = mirror
+        self._answer = answer
+        self._invoke = invoke
+        self._limits = limits
+        self._base = base
+        self._is_elsewhere = is_elsewhere
+        self._is_denied = is_denied
+        self._suspect = suspect
+        self._waiting: dict[str, deque[tuple[_Command, Branch]]] = {}
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._closing = False
+        self.outcomes: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._workers) + sum(len(queue) for queue in self._waiting.values())
+
+    def receive(
+        self, message: Message, device: str, read: Callable[[Envelope], CallRequest]
+    ) -> None:
+        """Take a command for a device, named as its topic has it; `read` makes it a request."""
+        udn = topics.decode_level(device)
+        found = self._mirror.find(udn)
+        if found is None and self._is_elsewhere(topics.device_id(topics.bare_udn(udn))):
+            return
+        if found is not None and not found[0].owned:
+            return
+        own = topics.device_id(found[1].udn) if found and found[1] else device
+        command = _Command(message, f"{self._base}/{topics.response_id(own)}", monotonic())
+        try:
+            if message.retain:
+                raise CommandError(Code.RETAINED_COMMAND, "a retained command is not carried out")
+            command.envelope = commands.read_envelope(
+                message.payload, max_bytes=self._limits.max_bytes
+            )
+            command.request = read(command.envelope)
+            if found is None:
+                code = Code.DENIED if self._is_denied(udn) else Code.UNKNOWN_DEVICE
+                raise CommandError(code, f"no device {udn[:100]}")
+            self._take(command, *found)
+        except BadEnvelope as error:
+            command.envelope = error.envelope
+            self._fail(command, error)
+        except CommandError as error:
+            self._fail(command, error)
+
+    async def close(self, grace_s: float) -> None:
+        """Take no more calls, refuse those that wait, and give the others so long to end."""
+        self._closing = True
+        for queue in self._waiting.values():
+            while queue:
+                command, _ = queue.popleft()
+                self._fail(command, _shutting_down(Outcome.NOT_SENT))
+        workers = tuple(self._workers.values())
+        if workers:
+            _, late = await asyncio.wait(workers, timeout=grace_s)
+            for worker in late:
+                worker.cancel()
+            for worker in late:
+                with suppress(asyncio.CancelledError):
+                    await worker
+
+    def _take(self, command: _Command, branch: Branch, device: Device | None) -> None:
+        """Check a command, and put it in line for its device."""
+        if self._closing:
+            raise _shutting_down(Outcome.NOT_SENT)
+        if device is None or command.request is None:
+            raise _offline()
+        command.call = commands.resolve(
+            command.request,
+            device,
+            default_timeout_s=self._limits.default_timeout_s,
+            read_only=self._limits.read_only,
+        )
+        if not branch.online:
+            raise _offline()
+        queue = self._waiting.setdefault(branch.id, deque())
+        if len(queue) >= MAX_WAITING:
+            raise CommandError(Code.BUSY, f"{len(queue)} calls wait for this device already")
+        queue.append((command, branch))
+        if branch.id not in self._workers:
+            self._workers[branch.id] = asyncio.create_task(
+                self._work(branch.id), name=f"calls[{branch.id}]"
+            )
+
+    async def _work(self, root: str) -> None:
+        """Carry out what waits for a device, one after the other, until nothing does."""
+        queue = self._waiting[root]
+        try:
+            while queue:
+                await self._carry_out(*queue.popleft())
+        finally:
+            del self._waiting[root], self._workers[root]
+
+    async def _carry_out(self, command: _Command, branch: Branch) -> None:
+        call = command.call
+        if call is None or command.envelope is None:
+            return
+        try:
+            if not branch.online:
+                raise _offline()
+            texts = await self._invoke(
+                call.service, call.action.name, call.arguments, call.timeout_s
+            )
+        except CommandError as error:
+            self._fail(command, error)
+            if error.code in (Code.UNREACHABLE, Code.TIMEOUT):
+                self._suspect(topics.decode_level(branch.id))
+        except asyncio.CancelledError:
+            self._fail(command, _shutting_down(Outcome.UNKNOWN))
+            raise
+        except Exception as error:  # noqa: BLE001 - the command is to be answered in any case
+            _log.exception("call_crashed", device=branch.id, action=call.action.name)
+            self._fail(command, CommandError(Code.INTERNAL, str(error), outcome=Outcome.UNKNOWN))
+        else:
+            out, retval = commands.typed_outputs(call.action, call.service, texts)
+            self.outcomes["ok"] += 1
+            document = commands.success(
+                command.envelope, call, out, retval, elapsed_ms=command.elapsed_ms
+            )
+            self._answer(command.message, command.envelope, command.topic, document)
+
+    def _fail(self, command: _Command, error: CommandError) -> None:
+        self.outcomes[error.code] += 1
+        service = command.request.service if command.request else None
+        document = commands.failure(
+            command.envelope,
+            error,
+            service=command.call.service.level if command.call else service,
+            action=command.request.action if command.request else None,
+            elapsed_ms=command.elapsed_ms,
+        )
+        self._answer(command.message, command.envelope, command.topic, document)
+
+
+def _offline() -> CommandError:
+    return CommandError(Code.DEVICE_OFFLINE, "the device is offline")
+
+
+def _shutting_down(outcome: Outcome) -> CommandError:
+    return CommandError(Code.SHUTTING_DOWN, "the bridge is shutting down", outcome=outcome)

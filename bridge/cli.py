@@ -1,0 +1,107 @@
+"""The command line: words to settings and a command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from bridge import __version__, settings
+from bridge.errors import ConfigError
+from bridge.settings import Settings
+
+_COMMANDS = {
+    "run": "bridge the network's devices onto the broker (what is done without a command)",
+    "demo": "bridge simulated devices onto an embedded broker",
+    "discover": "list what answers on the network, without a broker",
+    "call": "call one action over the broker: UDN [SERVICE] ACTION [Arg=value …]",
+    "health": "exit 0 while the bridge that runs here is online",
+}
+_DEMO_SETTINGS = {"upnp.interfaces": "lo", "upnp.callback_port": "0", "http.port": "0"}
+_SEARCH_S = 4.0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Carry out a command; return its exit status, 2 where a setting or a word is wrong."""
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+        words.insert(0, "run")
+    given = _parser().parse_args(words)
+    flags = {name: text for name, text in vars(given).items() if name in _names()}
+    if given.command == "demo":
+        for name, text in _DEMO_SETTINGS.items():
+            if settings.variable(name) not in os.environ:
+                flags.setdefault(name, text)
+    try:
+        return _carry_out(given, settings.load(flags))
+    except ConfigError as error:
+        return _complain(error)
+    except ExceptionGroup as group:
+        wrong, other = group.split(ConfigError)
+        if wrong is None or other is not None:
+            raise
+        return _complain(_first(wrong))
+
+
+def _carry_out(given: argparse.Namespace, chosen: Settings) -> int:
+    # Each command imports what it needs: `health` must not cost what a bridge does.
+    match given.command:
+        case "run" | "demo":
+            from bridge.commandline.run import run  # noqa: PLC0415
+
+            return run(chosen, demo=given.command == "demo")
+        case "discover":
+            from bridge.commandline.discover import discover  # noqa: PLC0415
+
+            return discover(chosen, as_json=given.json, seconds=given.seconds)
+        case "call":
+            from bridge.commandline.call import call  # noqa: PLC0415
+
+            return call(chosen, given.words)
+        case _:
+            from bridge.commandline.health import health  # noqa: PLC0415
+
+            return health(chosen)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="upnp2mqtt", description="Every UPnP device on the network, mirrored onto MQTT."
+    )
+    parser.add_argument("--version", action="version", version=f"upnp2mqtt {__version__}")
+    flags = argparse.ArgumentParser(add_help=False)
+    group = flags.add_argument_group("settings", "Also as environment variables and in .env.")
+    for name, field in settings.fields():
+        group.add_argument(
+            f"--{name}",
+            dest=name,
+            default=argparse.SUPPRESS,
+            metavar=name.rpartition(".")[2].upper(),
+            help=f"{field.description} [{settings.variable(name)}]".replace("%", "%%"),
+        )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, told in _COMMANDS.items():
+        one = commands.add_parser(command, parents=[flags], help=told, description=told)
+        if command == "discover":
+            one.add_argument("--json", action="store_true", help="print JSON")
+            one.add_argument(
+                "--seconds", type=float, default=_SEARCH_S, help="how long to listen for answers"
+            )
+        if command == "call":
+            one.add_argument("words", nargs="+", metavar="WORD", help="UDN [SERVICE] ACTION …")
+    return parser
+
+
+def _names() -> frozenset[str]:
+    return frozenset(name for name, _ in settings.fields())
+
+
+def _complain(error: BaseException) -> int:
+    sys.stderr.write(f"upnp2mqtt: {error}\n")
+    return 2
+
+
+def _first(group: ExceptionGroup[ConfigError]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,238 @@
+"""The router: one consumer of all that devices and the broker say.
+
+What devices do goes to the mirror, what callers want to calls and verbs, and what is to be
+published waits here until the session takes it. Everything runs in one event loop, so that each
+step is whole before the next begins.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from bridge.core import commands, jsontext, topics
+from bridge.core.branch import Branch, Shape
+from bridge.core.holdings import Holdings
+from bridge.core.messages import Message, Publication
+from bridge.core.mirror import Mirror, Remembered
+from bridge.core.model import Description
+from bridge.core.neighbours import Neighbours
+from bridge.core.outbox import Outbox
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+Receive = Callable[..., None]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What went through since the start."""
+
+    publications: int = 0
+    answers: int = 0
+    events: int = 0
+    malformed_events: int = 0
+
+
+class Router:
+    """The mirror and what waits for the broker; `take` is the session's source.
+
+    `wake` is called when there is something to take. `qos` is that of the tree.
+    """
+
+    def __init__(self, shape: Shape, *, qos: int, wake: Callable[[], None]) -> None:
+        self._shape = shape
+        self._qos = qos
+        self._wake = wake
+        self._cleared: set[str] = set()
+        self.mirror = Mirror(shape)
+        self.neighbours = Neighbours(shape.instance)
+        self.outbox = Outbox()
+        self.counters = Counters()
+
+    @property
+    def _own(self) -> str:
+        return self._shape.topic(f"bridge/{self._shape.instance}")
+
+    @property
+    def state_topic(self) -> str:
+        """Where this bridge's `online` or `offline` stands."""
+        return f"{self._own}/state"
+
+    @property
+    def command_filters(self) -> tuple[str, ...]:
+        """The topic filters of all commands."""
+        base = self._shape.base
+        return (
+            f"{base}/+/call",
+            f"{base}/+/+/action/+/call",
+            f"{self._own}/request/+",
+            f"{base}/bridge/all/request/+",
+        )
+
+    @property
+    def neighbour_filters(self) -> tuple[str, ...]:
+        """The topic filters of what other instances say of themselves and of devices."""
+        return f"{self._shape.base}/+", f"{self._shape.base}/bridge/+/state"
+
+    # From devices
+
+    def device_joined(self, description: Description, reason: str) -> Branch:
+        """Mirror a device that was described."""
+        branch = self.mirror.join(description)
+        event = "device_changed" if reason in ("changed", "refreshed") else "device_joined"
+        self.tell(event, branch, reason=reason)
+        self._settle_owner(branch.id)
+        self._wake()
+        return branch
+
+    def device_left(self, udn: str, why: str) -> None:
+        """Mark a device as offline, or forget one that the filter denies."""
+        found = self.mirror.find(udn)
+        if why == "denied":
+            if found is not None:
+                self.device_forgotten(found[0])
+        elif (branch := self.mirror.leave(udn, _now())) is not None:
+            self.tell("device_left", branch, reason=why)
+            self._wake()
+
+    def device_forgotten(self, branch: Branch) -> None:
+        """Clear every topic of a device."""
+        self.mirror.forget(branch)
+        self.tell("device_forgotten", branch)
+        self._wake()
+
+    def variables_changed(
+        self, udn: str, level: str, properties: list[tuple[str, str]], *, initial: bool
+    ) -> None:
+        """Take in an event."""
+        self.counters.events += 1
+        service = topics.service_id(topics.device_id(udn), level)
+        if not self.mirror.tell(service, properties, initial=initial, now=_now()):
+            self.counters.malformed_events += 1
+            _log.debug("last_change_unreadable", service=service)
+        self._wake()
+
+    # To the broker
+
+    def take(self) -> Publication | None:
+        """Return what is to be published next, answers first; None where nothing is."""
+        answer = self.outbox.take(monotonic())
+        if answer is not None:
+            self.counters.answers += 1
+            return answer
+        due = self.mirror.take()
+        if due is None:
+            return None
+        self.counters.publications += 1
+        topic, entry = due
+        return Publication(
+            topic, entry.payload, retain=True, qos=self._qos, content_type=entry.content_type
+        )
+
+    def answer(self, publication: Publication) -> None:
+        """Send an answer as soon as there is a broker, within a minute."""
+        self.outbox.answer(publication, monotonic())
+        self._wake()
+
+    def tell(self, event: str, branch: Branch, **more: object) -> None:
+        """Send news of a device to whoever listens now."""
+        if branch.owned:
+            news: dict[str, object] = {"event": event, "id": branch.id}
+            if "friendly_name" in branch.row:
+                news["friendly_name"] = branch.row["friendly_name"]
+            self._tell("event", {**news, **more, "time": _now()}, qos=1)
+
+    def tell_log(self, line: Any) -> None:  # noqa: ANN401 - whatever a log line holds
+        """Send a log line to whoever listens now."""
+        self._tell("log", {name: _plain(value) for name, value in line.items()}, qos=0)
+
+    def _tell(self, name: str, document: object, *, qos: int) -> None:
+        if self.mirror.ledger.is_open:
+            payload = jsontext.encode(document)
+            self.outbox.tell(Publication(f"{self._own}/{name}", payload, retain=False, qos=qos))
+            self._wake()
+
+    # From the broker
+
+    def open(self, held: dict[str, bytes], limit: int) -> tuple[Remembered, ...]:
+        """Begin with a broker that holds this; return the devices that it remembers as ours."""
+        holdings = Holdings(held, base=self._shape.base, instance=self._shape.instance)
+        self.neighbours.begin(holdings.online, holdings.owners)
+        return self.mirror.open(holdings, limit, self.neighbours.comes_first)
+
+    def close(self) -> None:
+        """Go on without a broker: values change the wanted tree, answers wait, news are lost."""
+        self.mirror.close()
+        self.outbox.drop_news()
+        self._cleared.clear()
+
+    def command(self, message: Message, *, call: Receive, verb: Receive) -> None:
+        """Hand a command to calls or verbs; a retained one is cleared at the broker."""
+        if not message.payload and message.topic in self._cleared:
+            self._cleared.discard(message.topic)  # our own clearing, as MQTT 3.1.1 returns it
+            return
+        if message.retain:
+            if not message.payload:
+                return
+            self._cleared.add(message.topic)
+            self.mirror.ledger.put(message.topic, b"")
+            self._wake()
+        match message.topic[len(self._shape.base) + 1 :].split("/"):
+            case ["bridge", _, "request", name]:
+                verb(message, name, f"{self._own}/response/{name}")
+            case ["bridge" | "reply", *_]:
+                pass
+            case [device, "call"]:
+                call(message, device, commands.read_call)
+            case [device, service, "action", action, "call"]:
+                call(
+                    message,
+                    device,
+                    lambda envelope: commands.arguments_only(envelope, service, action),
+                )
+
+    def neighbour(self, message: Message) -> bool:
+        """Take in what another instance says; False where somebody calls us offline."""
+        match message.topic[len(self._shape.base) + 1 :].split("/"):
+            case ["bridge", instance, "state"]:
+                if instance == self._shape.instance:
+                    return message.payload == b"online"
+                for device in self.neighbours.hear_state(instance, message.payload):
+                    self._settle_owner(device)
+            case [device]:
+                if self.neighbours.hear_document(device, message.payload):
+                    self._settle_owner(device, asserted=True)
+        return True
+
+    def is_elsewhere(self, device: str) -> bool:
+        """Return whether another instance answers for a device that we do not know."""
+        return self.neighbours.is_claimed(device) or not self.neighbours.answers_for_all
+
+    def _settle_owner(self, device: str, *, asserted: bool = False) -> None:
+        """Leave a device to an instance that goes before ours, or take it from any other.
+
+        `asserted` says that another instance has just written the device's document.
+        """
+        branch = self.mirror.branches.get(device)
+        if branch is None:
+            return
+        yields = self.neighbours.comes_first(device)
+        if yields and branch.owned:
+            _log.info("device_left_to_another", device=device)
+            self.mirror.yield_to_another(branch)
+        elif not yields and (asserted or not branch.owned):
+            _log.info("device_taken_from_another", device=device)
+            self.mirror.take_back(branch)
+            self._wake()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,350 @@
+"""SSDP's sockets: hear what devices announce, and search for them (UDA 2.0, section 1).
+
+Who is there, since when and until when is presence's; how a datagram reads is `ssdp`'s.
+"""
+
+import asyncio
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import structlog
+
+from bridge.upnp import ssdp
+from bridge.upnp.interfaces import Interface, changes
+
+GROUP_IPV4 = "239.255.255.250"
+GROUP_IPV6_LINK_LOCAL = "ff02::c"
+GROUP_IPV6_SITE_LOCAL = "ff05::c"
+
+_TARGET = "upnp:rootdevice"
+_TTL = 2
+_DATAGRAMS_AT_ONCE = 64
+_CONTROL_BYTES = 128
+_WARN_EVERY_S = 60.0
+
+# Linux's numbers, which the socket module does not have.
+_IP_PKTINFO, _IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 8, 49, 29
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Whence an announcement came.
+
+    `source` is the sender's address, a link-local one with the interface's name as zone;
+    `interface` the one it came in on, None where that is not known.
+    """
+
+    source: IPv4Address | IPv6Address
+    interface: Interface | None
+
+
+Heard = Callable[[ssdp.Announcement, Arrival], None]
+"""Takes each announcement, as often as it comes; must neither block nor raise."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start: datagrams in, how many of them the flood bound dropped, searches out."""
+
+    datagrams: int = 0
+    dropped: int = 0
+    searches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Burst:
+    """A search sent more than once, since UDP loses: the pause before each, in seconds, and MX."""
+
+    pauses_s: tuple[float, ...]
+    mx_s: int
+
+
+_AT_ONCE = _Burst((0.0, 0.6, 1.2), 1)
+_REGULAR = _Burst((0.0, 1.0), 3)
+
+
+@dataclass(slots=True)
+class _Leg:
+    """One interface for as long as it stays as it is: its search sockets, what fails on it."""
+
+    interface: Interface
+    groups: tuple[tuple[socket.AddressFamily, str], ...]
+    searching: dict[socket.AddressFamily, socket.socket] = field(default_factory=dict)
+    due: asyncio.Event = field(default_factory=asyncio.Event)
+    failing: frozenset[tuple[str, str]] = frozenset()
+
+
+class Discovery:
+    """Hears announcements and search answers on every interface, and searches.
+
+    `wanted_interfaces` is as for `interfaces.interfaces`. Interfaces that come, go or change are
+    followed. What cannot be had (port 1900, IPv6, one interface) is warned of, done without, and
+    tried again with every search.
+    """
+
+    def __init__(
+        self,
+        heard: Heard,
+        *,
+        wanted_interfaces: Sequence[str] = (),
+        search_interval_s: float = 300.0,
+        ipv6: bool = True,
+    ) -> None:
+        self.counters = Counters()
+        self._heard = heard
+        self._wanted = tuple(wanted_interfaces)
+        self._search_interval_s = search_interval_s
+        self._ipv6 = ipv6
+        self._bound = ssdp.FloodBound()
+        self._warned_s = float("-inf")
+        self._interfaces: dict[int, Interface] = {}
+        self._legs: dict[Interface, tuple[_Leg, asyncio.Task[None]]] = {}
+        self._listening: dict[socket.AddressFamily, socket.socket] = {}
+        self._deaf: set[socket.AddressFamily] = set()
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces it works on at this moment."""
+        return tuple(self._interfaces.values())
+
+    def search(self) -> None:
+        """Search now on all interfaces, more than once since UDP loses."""
+        for leg, _ in self._legs.values():
+            leg.due.set()
+
+    async def run(self) -> None:
+        """Hear and search until cancelled; then close every socket."""
+        try:
+            async with asyncio.TaskGroup() as tasks, aclosing(changes(self._wanted)) as news:
+                async for present in news:
+                    await self._follow(present, tasks)
+        finally:
+            for sock in self._listening.values():
+                _close(sock)
+            self._listening.clear()
+            self._legs.clear()
+            self._interfaces.clear()
+
+    async def _follow(self, present: tuple[Interface, ...], tasks: asyncio.TaskGroup) -> None:
+        """Work on these interfaces and no others; one that changed is left and begun anew."""
+        for gone in self._legs.keys() - set(present):
+            _, task = self._legs.pop(gone)
+            task.cancel()
+            await asyncio.wait({task})
+            _log.info("interface_left", interface=gone.name, index=gone.index)
+        self._interfaces = {interface.index: interface for interface in present}
+        for interface in present:
+            if interface not in self._legs:
+                leg = _Leg(interface, tuple(self._groups(interface)))
+                name = f"upnp.search[{interface.name}]"
+                self._legs[interface] = leg, tasks.create_task(self._work(leg), name=name)
+                _log.info("interface_joined", interface=interface.name, index=interface.index)
+
+    def _groups(self, interface: Interface) -> Iterator[tuple[socket.AddressFamily, str]]:
+        if interface.ipv4:
+            yield socket.AF_INET, GROUP_IPV4
+        # Linux has no route for IPv6 multicast on loopback.
+        if interface.ipv6 and self._ipv6 and not interface.is_loopback:
+            yield socket.AF_INET6, GROUP_IPV6_LINK_LOCAL
+            if not all(address.is_link_local for address in interface.ipv6):
+                yield socket.AF_INET6, GROUP_IPV6_SITE_LOCAL
+
+    async def _work(self, leg: _Leg) -> None:
+        """Stay in the groups of one interface and search there, until cancelled."""
+        burst = _AT_ONCE
+        try:
+            while True:
+                leg.due.clear()
+                failed: dict[tuple[str, str], OSError] = {}
+                for pause_s in burst.pauses_s:
+                    await asyncio.sleep(pause_s)
+                    failed = self._search_once(leg, burst.mx_s)
+                for (event, group), error in failed.items():
+                    log = _log.debug if (event, group) in leg.failing else _log.warning
+                    log(event, interface=leg.interface.name, group=group, reason=str(error))
+                leg.failing = frozenset(failed)
+                burst = _REGULAR
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._search_interval_s):
+                        await leg.due.wait()
+                        burst = _AT_ONCE
+        finally:
+            for sock in leg.searching.values():
+                _close(sock)
+            for family, group in leg.groups:
+                if listening := self._listening.get(family):
+                    _leave(listening, group, leg.interface)
+
+    def _search_once(self, leg: _Leg, mx_s: int) -> dict[tuple[str, str], OSError]:
+        """Join and search each group of an interface; return what failed, by event and group."""
+        failed: dict[tuple[str, str], OSError] = {}
+        for family, group in leg.groups:
+            try:
+                if listening := self._listen(family):
+                    _join(listening, group, leg.interface)
+            except OSError as error:
+                failed["ssdp_join_failed", group] = error
+            try:
+                if family not in leg.searching:
+                    leg.searching[family] = _open_searching(family, leg.interface)
+                    self._read(leg.searching[family], leg.interface)
+                datagram = ssdp.search(_TARGET, host=group, mx_s=mx_s)
+                leg.searching[family].sendto(datagram, (group, ssdp.PORT))
+                self.counters.searches += 1
+            except OSError as error:
+                failed["ssdp_search_failed", group] = error
+        return failed
+
+    def _listen(self, family: socket.AddressFamily) -> socket.socket | None:
+        """Return the socket on SSDP's own port, opened at need; None where it is not to be had."""
+        if family not in self._listening:
+            try:
+                self._listening[family] = _open_listening(family)
+            except OSError as error:
+                log = _log.debug if family in self._deaf else _log.warning
+                log("ssdp_port_unavailable", family=family.name, port=ssdp.PORT, reason=str(error))
+                self._deaf.add(family)
+                return None
+            self._deaf.discard(family)
+            self._read(self._listening[family], None)
+        return self._listening[family]
+
+    def _read(self, sock: socket.socket, interface: Interface | None) -> None:
+        asyncio.get_running_loop().add_reader(sock, self._receive, sock, interface)
+
+    def _receive(self, sock: socket.socket, interface: Interface | None) -> None:
+        """Hand on what has arrived, a bounded number at once.
+
+        `interface` is the one that a search socket is for. On a listening socket the kernel names
+        it, which holds even where several interfaces have the same subnet.
+        """
+        now_s = asyncio.get_running_loop().time()
+        for _ in range(_DATAGRAMS_AT_ONCE):
+            try:
+                datagram, control, _, address = sock.recvmsg(ssdp.MAX_DATAGRAM + 1, _CONTROL_BYTES)
+            except OSError:  # BlockingIOError: all read; any other: the interface went away
+                return
+            self.counters.datagrams += 1
+            if not self._bound.admits(address[0], now_s):
+                self._drop(address[0], now_s)
+                continue
+            came_in_on = interface or self._interfaces.get(_interface_index(control))
+            announcement = ssdp.decode(datagram)
+            if announcement is not None and came_in_on is not None:
+                zone = came_in_on.name
+                arrival = Arrival(_source(address[0], zone), came_in_on)
+                self._heard(ssdp.with_zone(announcement, zone), arrival)
+
+    def _drop(self, source: str, now_s: float) -> None:
+        self.counters.dropped += 1
+        if now_s - self._warned_s >= _WARN_EVERY_S:
+            self._warned_s = now_s
+            _log.warning("ssdp_flood_dropped", source=source, dropped=self.counters.dropped)
+
+
+def _source(host: str, zone: str) -> IPv4Address | IPv6Address:
+    address = ip_address(host.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.is_link_local:
+        return IPv6Address(f"{address}%{zone}")
+    return address
+
+
+def _interface_index(control: Iterable[tuple[int, int, bytes]]) -> int:
+    """Return the index of the interface that a datagram came in on, 0 where the kernel is mute."""
+    for level, kind, content in control:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            return int.from_bytes(content[:4], sys.byteorder)
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            return int.from_bytes(content[16:20], sys.byteorder)
+    return 0
+
+
+def _open_listening(family: socket.AddressFamily) -> socket.socket:
+    """Open the one socket of a family on SSDP's port; a neighbour there keeps what is its own."""
+    if family is socket.AF_INET:
+        return _open(
+            (GROUP_IPV4, ssdp.PORT),
+            (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+            (socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0),
+            (socket.IPPROTO_IP, _IP_PKTINFO, 1),
+        )
+    sock = _open(
+        ("::", ssdp.PORT),
+        (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+        (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1),
+        (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1),
+    )
+    with suppress(OSError):  # unknown before Linux 4.20
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+    return sock
+
+
+def _open_searching(family: socket.AddressFamily, interface: Interface) -> socket.socket:
+    """Open the socket from which an interface is searched, and to which the answers come."""
+    if family is socket.AF_INET:
+        return _open(
+            (str(interface.ipv4[0].ip), 0),
+            (socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("=8xi", interface.index)),
+            (socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _TTL),
+            (socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1),
+        )
+    return _open(
+        ("::", 0),
+        (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1),
+        (socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, interface.index),
+        (socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, _TTL),
+        (socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 1),
+    )
+
+
+def _open(address: tuple[str, int], *options: tuple[int, int, int | bytes]) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        for option in options:
+            sock.setsockopt(*option)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _close(sock: socket.socket) -> None:
+    asyncio.get_running_loop().remove_reader(sock)
+    sock.close()
+
+
+def _join(sock: socket.socket, group: str, interface: Interface) -> None:
+    try:
+        _set_membership(sock, group, interface, (socket.IP_ADD_MEMBERSHIP, socket.IPV6_JOIN_GROUP))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:  # joined already
+            raise
+
+
+def _leave(sock: socket.socket, group: str, interface: Interface) -> None:
+    with suppress(OSError):  # never joined
+        _set_membership(
+            sock, group, interface, (socket.IP_DROP_MEMBERSHIP, socket.IPV6_LEAVE_GROUP)
+        )
+
+
+def _set_membership(
+    sock: socket.socket, group: str, interface: Interface, options: tuple[int, int]
+) -> None:
+    address = socket.inet_pton(sock.family, group)
+    if sock.family is socket.AF_INET:
+        request = struct.pack("=4s4xi", address, interface.index)
+        sock.setsockopt(socket.IPPROTO_IP, options[0], request)
+    else:
+        request = struct.pack("=16si", address, interface.index)
+        sock.setsockopt(socket.IPPROTO_IPV6, options[1], request)

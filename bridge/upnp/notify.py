@@ -1,0 +1,311 @@
+"""The server for NOTIFY (UDA 2.0, section 4.3): HTTP as lax as devices, a path per subscription.
+
+What an event means, and whose it is, the receiver of its path knows.
+"""
+
+import asyncio
+import errno
+import re
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import inf
+from typing import Self, cast
+
+import structlog
+
+from bridge.errors import ConfigError
+from bridge.upnp.http1 import Body, find_head_end, read_head
+
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 1024 * 1024
+MAX_CONNECTIONS = 512
+MAX_CONNECTIONS_PER_PEER = 64
+
+_TICK_S = 0.25
+_BACKLOG = 256
+_PADDING = b"\0\r\n\t "
+_REQUEST_LINE = re.compile(rb"([A-Za-z-]{1,20})[ \t]+(\S+)[ \t]*([^\r\n]*)")
+_NEXT_REQUEST = re.compile(rb"[\s\0]*[A-Z-]+(?:[ \t]|\Z)")
+_END_TAG = re.compile(rb"</[^<>]*propertyset\s*>", re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_KEEPING, _CLOSING = (
+    {
+        status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{header}\r\n".encode()
+        for status in (200, 400, 405, 412, 413)
+    }
+    for header in ("Content-Length: 0\r\n", "Content-Length: 0\r\nConnection: close\r\n")
+)
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def _field(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\n" + name + rb"[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+
+# Of a dozen headers these are all that count, and looking for them costs a third of reading all.
+_SID = _field(b"sid")
+_SEQ = _field(b"seq")
+_CONTENT_LENGTH = _field(b"content-length")
+_TRANSFER_ENCODING = _field(b"transfer-encoding")
+_CONNECTION = _field(b"connection")
+
+
+@dataclass(slots=True)
+class Notify:
+    """A NOTIFY as it came; `sid` is empty and `seq` None where there is none to be read.
+
+    `peer` is the sender's address.
+    """
+
+    sid: str
+    seq: int | None
+    body: bytes
+    peer: str
+
+
+Receive = Callable[[Notify], bool]
+"""Takes a NOTIFY; returns whether it belongs to a subscription. Must not block."""
+
+
+class NotifyServer:
+    """Listens on `host`, or on every address, IPv4 and IPv6; `port` 0 is any port.
+
+    A connection is closed when it is idle for `patience_s` or a request takes longer. A body
+    whose end cannot be told from its headers ends when nothing more comes for `stall_s`.
+    Entering raises ConfigError.
+    """
+
+    def __init__(
+        self, host: str | None, port: int, *, patience_s: float = 30.0, stall_s: float = 1.0
+    ) -> None:
+        self.port = port
+        self.patience_s = patience_s
+        self.stall_s = stall_s
+        self.receivers: dict[str, Receive] = {}
+        self._host = host
+        self.connections: dict[_Connection, str] = {}
+        self._server: asyncio.Server | None = None
+        self._ticking: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        both = self._host is None and socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both or ":" in (self._host or "") else socket.AF_INET
+        try:
+            listening = socket.create_server(
+                (self._host or "", self.port), family=family, dualstack_ipv6=both
+            )
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: _Connection(self), sock=listening, backlog=_BACKLOG
+            )
+        except OSError as error:
+            at_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            setting = "upnp.callback_port" if at_port else "upnp.callback_host"
+            raise ConfigError(
+                f"{setting}: cannot listen on {self._host or '*'}:{self.port}: {error}"
+            ) from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._tick()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._ticking:
+            self._ticking.cancel()
+        if self._server:
+            self._server.close()
+            for connection in self.connections:
+                connection.abort()
+            await self._server.wait_closed()
+
+    def open(self, receive: Receive) -> str:
+        """Return a new path that nobody can guess; what is sent there goes to `receive`."""
+        token = secrets.token_urlsafe(16)
+        self.receivers[token] = receive
+        return f"/{token}"
+
+    def close(self, path: str) -> None:
+        """Forget a path: what still comes there is answered 412."""
+        self.receivers.pop(path.removeprefix("/"), None)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in tuple(self.connections):
+            connection.tick(loop.time())
+        self._ticking = loop.call_later(_TICK_S, self._tick)
+
+
+@dataclass(slots=True)
+class _Request:
+    """The head of a request, as far as it matters; `length` is None where it is not to be read."""
+
+    method: bytes
+    token: str
+    sid: str
+    seq: int | None
+    length: int | None
+    chunked: bool
+    keep_alive: bool
+
+
+def _read_request(head: bytes) -> _Request:
+    line = _REQUEST_LINE.match(head)
+    if line is None:
+        raise ValueError(f"not a request: {head[:80]!r}")
+    method, target, version = line.groups()
+    length = _NUMBER.fullmatch(_value(_CONTENT_LENGTH, head))
+    chunked = _TRANSFER_ENCODING.search(head) is not None
+    seq = _NUMBER.fullmatch(_value(_SEQ, head))
+    connection = _value(_CONNECTION, head).lower()
+    return _Request(
+        method.upper(),
+        # Some leave out the slash, some send the whole URL: the token is what stands behind it.
+        target.rpartition(b"/")[2].decode("latin-1"),
+        _value(_SID, head),
+        int(seq[0]) if seq else None,
+        None if chunked or not length else int(length[0]),
+        chunked,
+        "close" not in connection if version == b"HTTP/1.1" else "keep-alive" in connection,
+    )
+
+
+def _value(field: re.Pattern[bytes], head: bytes) -> str:
+    found = field.search(head)
+    return found[1].strip().decode("latin-1") if found else ""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection of a device: its requests in turn, each answered with a single write."""
+
+    def __init__(self, server: NotifyServer) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._buffer = bytearray()
+        self._request: _Request | None = None
+        self._body: Body | None = None
+        self._begun_s = self._fed_s = self._loop.time()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection unless there are too many, in all or of one peer."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._peer = str((transport.get_extra_info("peername") or [""])[0]).removeprefix("::ffff:")
+        others = self._server.connections
+        of_peer = sum(peer == self._peer for peer in others.values())
+        if len(others) >= MAX_CONNECTIONS or of_peer >= MAX_CONNECTIONS_PER_PEER:
+            _log.debug("notify_connection_refused", peer=self._peer)
+            self.abort()
+        else:
+            others[self] = self._peer
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Make room for another."""
+        self._server.connections.pop(self, None)
+
+    def pause_writing(self) -> None:
+        """Drop a peer that asks and asks, and does not take the answers."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._transport.abort()
+
+    def tick(self, now_s: float) -> None:
+        """End a body that has stalled, and a connection that is out of patience."""
+        if now_s - self._fed_s >= self._server.stall_s:
+            self._fed_s = inf  # once is enough
+            self._end_body()
+        if now_s - self._begun_s >= self._server.patience_s:
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Read as many requests as there are; what is none ends the connection."""
+        self._fed_s = self._loop.time()
+        if not self._buffer and not self._request:
+            data = data.lstrip(_PADDING)
+            self._begun_s = self._fed_s if data else self._begun_s
+        self._buffer += data
+        try:
+            while not self._transport.is_closing():
+                if self._request and self._body:
+                    whole = self._feed_body(self._request, self._body)
+                else:
+                    whole = self._feed_head()
+                if not whole:
+                    break
+        except ValueError as error:
+            _log.debug("notify_refused", peer=self._peer, reason=str(error))
+            self._answer(413 if self._body else 400, keep_alive=False)
+
+    def eof_received(self) -> None:
+        """Take what has come; the answer still goes out."""
+        self._end_body()
+
+    def _feed_head(self) -> bool:
+        """Take a head, and the body where it came along whole; return whether there was one."""
+        end = find_head_end(self._buffer)
+        if (end if end >= 0 else len(self._buffer)) > MAX_HEAD_BYTES:
+            raise ValueError("a head over its bounds")
+        if end < 0:
+            return False
+        head = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        request = _read_request(head)
+        if request.method != b"NOTIFY":
+            self._answer(405, keep_alive=False)
+        elif request.length == len(self._buffer) and b">" in self._buffer[-8:]:
+            body = bytes(self._buffer)
+            self._buffer.clear()
+            self._deliver(request, body)
+        else:
+            all_of_it = read_head(head)
+            self._request, self._body = request, Body(all_of_it, MAX_BODY_BYTES)
+            if "expect" in all_of_it.headers:
+                self._transport.write(_CONTINUE)
+        return True
+
+    def _feed_body(self, request: _Request, body: Body) -> bool:
+        """Take what there is of a body; return whether it is whole."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if not body.feed(data):
+            return False
+        rest = body.rest.lstrip(_PADDING)
+        if _NEXT_REQUEST.match(rest):
+            self._buffer += rest
+            rest = b""
+        self._deliver(request, body.body + rest)
+        return True
+
+    def _end_body(self) -> None:
+        """Take what came as the body, unless part of it is known to be missing."""
+        if self._request and self._body:
+            self._body.eof()
+            came = self._body.body
+            enough = not self._request.chunked and len(came) >= (self._request.length or 0)
+            if enough or _END_TAG.search(came):
+                self._deliver(self._request, came)
+
+    def _deliver(self, request: _Request, body: bytes) -> None:
+        self._request = self._body = None
+        self._begun_s = self._loop.time()
+        receive = self._server.receivers.get(request.token)
+        known = receive is not None
+        if receive is not None:
+            try:
+                known = receive(Notify(request.sid, request.seq, body, self._peer))
+            except Exception:  # noqa: BLE001 - the device is not to suffer for what is our fault
+                _log.exception("notify_receiver_failed", peer=self._peer, sid=request.sid)
+        if not known:
+            _log.debug("notify_unknown", peer=self._peer, sid=request.sid)
+        self._answer(200 if known else 412, keep_alive=request.keep_alive)
+
+    def _answer(self, status: int, *, keep_alive: bool) -> None:
+        self._transport.write((_KEEPING if keep_alive else _CLOSING)[status])
+        if not keep_alive:
+            self._buffer.clear()
+            self._transport.close()

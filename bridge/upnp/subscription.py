@@ -1,0 +1,215 @@
+"""One subscription as a state machine (UDA 2.0, sections 4.1 and 4.3); time is an argument.
+
+What to do next and when, what SEQ says of an event, what TIMEOUT grants. Nothing is sent here.
+All times are seconds on one monotonic clock; `chance` is a random number from 0 to 1.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from math import inf
+from typing import Literal
+
+REQUESTED_S = 300
+"""The time-out to ask for.
+
+A Denon HEOS answers renewals with 412 when more than 9 minutes were asked for, and LinkPlay forgets
+subscriptions silently: what is renewed every two minutes is missed for two minutes at most.
+"""
+
+SILENCE_S = 30.0
+"""How long after a granted SUBSCRIBE the initial event may take."""
+
+_LONGEST_S = 3600
+_SOONEST_RENEWAL_S = 10.0
+_SECOND_TRY_S = 5.0
+_FIRST_PAUSE_S = 10.0
+_LAST_PAUSE_S = 3600.0
+_GAP_PAUSE_S = 60.0
+_LATE = 5
+_LAST_SEQ = 2**32 - 1
+_NUMBER = re.compile(r"\d{1,9}")
+
+State = Literal["pending", "subscribed", "silent", "refused", "lost"]
+
+
+class Step(Enum):
+    """What a subscription has to have done next."""
+
+    SUBSCRIBE = "subscribe"
+    RENEW = "renew"
+    NOTE_SILENCE = "note_silence"
+
+
+class Arrival(Enum):
+    """What an event's SEQ says of it; every one but a stale event is to be delivered."""
+
+    INITIAL = "initial"
+    NEXT = "next"
+    STALE = "stale"
+    GAP = "gap"
+
+
+@dataclass(slots=True)
+class Health:
+    """How a subscription fares, and what it has seen since the service was first subscribed to."""
+
+    state: State = "pending"
+    events: int = 0
+    gaps: int = 0
+    stale: int = 0
+    malformed: int = 0
+    renewals: int = 0
+    resubscriptions: int = 0
+    refused: int = 0
+
+
+def granted_s(timeout: str | None, requested_s: int) -> int:
+    """Return the seconds that a TIMEOUT header grants, at most an hour.
+
+    `Second-infinite` is an hour, an absent or unreadable header what was requested.
+    """
+    timeout = (timeout or "").lower()
+    if "infinite" in timeout:
+        return _LONGEST_S
+    number = _NUMBER.search(timeout)
+    return min(int(number[0]) if number else requested_s, _LONGEST_S)
+
+
+@dataclass(slots=True)
+class Subscription:
+    """The subscription to one service, through all its renewals and resubscriptions.
+
+    `sid` is empty unless the device is believed to hold it; `failures` counts what was refused or
+    not answered in a row.
+    """
+
+    requested_s: int = REQUESTED_S
+    silence_s: float = SILENCE_S
+    sid: str = ""
+    failures: int = 0
+    health: Health = field(default_factory=Health)
+    _step: Step = Step.SUBSCRIBE
+    _at: float = -inf
+    _silent_at: float = inf
+    _silence_noted: bool = False
+    _heard: bool = False
+    _seq: int | None = None
+    _heal_at: float = inf
+    _next_heal_at: float = -inf
+    _heal_pause_s: float = _GAP_PAUSE_S
+
+    @property
+    def due(self) -> tuple[float, Step]:
+        """When which step is next; a time gone by means now."""
+        if self._silent_at < min(self._at, self._heal_at):
+            return self._silent_at, Step.NOTE_SILENCE
+        if self._heal_at < self._at:
+            return self._heal_at, Step.SUBSCRIBE
+        return self._at, self._step
+
+    def begin(self) -> None:
+        """Note that a SUBSCRIBE is on its way: what arrives from now on belongs to it."""
+        self._step = Step.SUBSCRIBE
+        self.sid = ""
+        self._seq = None
+        self._heard = False
+        self._silent_at = self._heal_at = inf
+
+    def grant(self, now: float, sid: str, timeout: str | None, chance: float) -> None:
+        """Note that SUBSCRIBE or a renewal was granted, with these headers of the answer.
+
+        The renewal is due after 40 to 50 % of the time granted, not before 10 s.
+        """
+        if self._step is Step.RENEW:
+            self.health.renewals += 1
+        elif not self._heard:
+            self._silent_at = now + self.silence_s
+        self.sid = sid or self.sid
+        self.failures = 0
+        self.health.state = "silent" if self._silence_noted else "subscribed"
+        self._step = Step.RENEW
+        wait_s = granted_s(timeout, self.requested_s) * (0.4 + 0.1 * chance)
+        self._at = now + max(wait_s, _SOONEST_RENEWAL_S)
+
+    def refuse(self, now: float, chance: float) -> None:
+        """Note that the device said no: to a renewal, subscribe anew; to SUBSCRIBE, wait."""
+        self.health.refused += 1
+        self._fail(now, "refused", chance)
+
+    def lose(self, now: float, chance: float) -> None:
+        """Note that no answer came: a renewal is tried twice before subscribing anew."""
+        if self._step is Step.RENEW and not self.failures:
+            self.failures = 1
+            self._at = now + _SECOND_TRY_S
+        else:
+            self._fail(now, "lost", chance)
+
+    def note_silence(self) -> bool:
+        """Note that no event came within `silence_s`; return whether that is news."""
+        news = not self._silence_noted
+        self._silence_noted = True
+        self._silent_at = inf
+        self.health.state = "silent"
+        return news
+
+    def arrive(self, now: float, seq: int | None) -> Arrival:
+        """Take in an event by its SEQ.
+
+        A SEQ that repeats the last one is delivered: some devices never count (old jUPnP always
+        sends 0), and a repetition changes nothing. One that comes a little late is stale: a newer
+        value may stand already. Any other jump is a gap, which a new subscription heals, at once
+        the first time, then not within a minute, then ever more rarely while gaps go on.
+        """
+        self._silent_at = inf
+        self._silence_noted = False
+        if self.sid:
+            self.health.state = "subscribed"
+        first, self._heard = not self._heard, True
+        last = self._seq
+        if seq is None:
+            arrival = Arrival.INITIAL if first else Arrival.NEXT
+        elif last is None and first:
+            arrival = Arrival.GAP if seq else Arrival.INITIAL
+        elif last is None or seq in (last, last + 1) or (last == _LAST_SEQ and seq <= 1):
+            arrival = Arrival.NEXT
+        elif seq and (last - seq) % (_LAST_SEQ + 1) <= _LATE:
+            self.health.stale += 1
+            return Arrival.STALE
+        else:
+            arrival = Arrival.GAP
+        self.health.events += 1
+        self._seq = last if seq is None else seq
+        if arrival is Arrival.GAP:
+            self.health.gaps += 1
+            self._heal(now)
+        return arrival
+
+    def snapshot(self) -> Health:
+        """Return the health as it is now."""
+        return replace(self.health)
+
+    def _heal(self, now: float) -> None:
+        if self._heal_at < inf:
+            return
+        if now >= self._next_heal_at + self._heal_pause_s:
+            self._heal_pause_s = _GAP_PAUSE_S
+        self.health.resubscriptions += 1
+        self._heal_at = max(now, self._next_heal_at)
+        self._next_heal_at = self._heal_at + self._heal_pause_s
+        self._heal_pause_s = min(self._heal_pause_s * 2, _LAST_PAUSE_S)
+
+    def _fail(self, now: float, state: State, chance: float) -> None:
+        self.sid = ""
+        self._silent_at = self._heal_at = inf
+        if self._step is Step.RENEW:
+            self._step = Step.SUBSCRIBE
+            self._at = now
+            self.failures = 0
+            self.health.resubscriptions += 1
+            self.health.state = "lost"
+            return
+        pause_s = min(_FIRST_PAUSE_S * 2 ** min(self.failures, 20), _LAST_PAUSE_S)
+        self._at = now + pause_s * (1 + 0.25 * chance)
+        self.failures += 1
+        self.health.state = state
