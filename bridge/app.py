@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -31,7 +33,8 @@ from bridge.upnp.describe import Describer
 from bridge.upnp.directory import Directory
 from bridge.upnp.discovery import Discovery
 from bridge.upnp.events import Subscriptions
-from bridge.upnp.multicast_events import MulticastEvents
+from bridge.upnp.interfaces import Interface
+from bridge.upnp.multicast_events import MulticastEvent, MulticastEvents
 from bridge.upnp.notify import NotifyServer
 from bridge.verbs import Verbs
 
@@ -56,7 +59,7 @@ class Bridge:
         self._session: Session | None = None
         self._online = False
         self._first_round = asyncio.Event()
-        self._multicast: MulticastEvents | None = None
+        self._interfaces: frozenset[Interface] = frozenset()
 
     async def run(
         self, stop: asyncio.Event, on_broker: Callable[[str], None] = lambda _: None
@@ -75,6 +78,7 @@ class Bridge:
             on_broker(broker_urls[0])
             upnp = self.settings.upnp
             notify = await stack.enter_async_context(NotifyServer(None, upnp.callback_port))
+            self.multicast = await stack.enter_async_context(MulticastEvents(self._told_all))
             self._build(notify, broker_urls)
             stack.callback(log.listen(self.router.tell_log))
             await stack.enter_async_context(
@@ -110,6 +114,7 @@ class Bridge:
             self.directory.heard,
             wanted_interfaces=settings.upnp.interfaces,
             search_interval_s=settings.upnp.search_interval,
+            on_interfaces=self._interfaces_changed,
         )
         self.subscriptions = Subscriptions(
             self.client,
@@ -303,6 +308,30 @@ class Bridge:
         self.router.device_left(udn, str(why))
         self.subscriptions.drop(udn, unsubscribe=False)
 
+    def _interfaces_changed(self, present: tuple[Interface, ...]) -> None:
+        """Follow the interfaces; devices behind a new one, or a new address, send events there."""
+        self.multicast.update(one.index for one in present if one.ipv4)
+        new = frozenset(present) - self._interfaces
+        self._interfaces = frozenset(present)
+        for branch in self.router.mirror.branches.values():
+            if branch.online and branch.description is not None:
+                host = _address(branch.description.location)
+                if host is not None and any(one.holds(host) for one in new):
+                    self.subscriptions.subscribe(branch.description)
+
+    def _told_all(self, event: MulticastEvent, source: str) -> None:
+        """Take a multicast event, if it comes from where its device stands."""
+        found = self.router.mirror.find(event.udn)
+        if found is None or found[1] is None or found[0].description is None:
+            return
+        if str(_address(found[0].description.location)) != source:
+            return
+        for service in found[1].services:
+            if service.service_id == event.service_id:
+                self.router.variables_changed(
+                    found[1].udn, service.level, list(event.properties), initial=False
+                )
+
     def _forget(self, udn: str) -> None:
         self.directory.forget(udn)
         self.subscriptions.drop(udn, unsubscribe=True)
@@ -326,6 +355,13 @@ class Bridge:
         """Hear others; where the will of an earlier connection comes late, say `online` again."""
         if not self.router.neighbour(message) and self._online:
             self.router.answer(self._state(b"online"))
+
+
+def _address(location: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address((urlsplit(location).hostname or "").partition("%")[0])
+    except ValueError:
+        return None
 
 
 async def _embedded() -> EmbeddedBroker:

@@ -79,9 +79,9 @@ class _Allowance:
 
 
 class Describer:
-    """Read devices side by side, at most `max_parallel` requests, one at a time to each host.
+    """Read devices side by side, at most `max_parallel` of them, one request at a time to a host.
 
-    Besides the host of a description, only addresses in `trusted_networks` are asked for its
+    A probe waits for nobody: it must tell whether a device is there while another is slow. Besides the host of a description, only addresses in `trusted_networks` are asked for its
     SCPDs or given in its services. `timeout_s` is for one document.
     """
 
@@ -91,7 +91,7 @@ class Describer:
         *,
         trusted_networks: Sequence[IPv4Network | IPv6Network] = (),
         timeout_s: float = 10.0,
-        max_parallel: int = 32,
+        max_parallel: int = 64,
     ) -> None:
         self._client = client
         self._trusted_networks = tuple(trusted_networks)
@@ -105,7 +105,7 @@ class Describer:
 
         Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
         """
-        body = await self._get(location, _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES))
+        body = await self._request(location, _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES))
         device = read_description(body, location, foreign=self._is_foreign).device
         return Probe(tuple(each.udn for each in device.walk()), _fingerprint(body))
 
@@ -170,21 +170,24 @@ class Describer:
         # A lock lives while somebody holds it or waits for it.
         turn = self._turns.setdefault(host, asyncio.Lock())
         async with turn, self._slots:
-            if allowance.seconds <= 0:
-                raise DeviceTimeout(f"the description took more than {MAX_DEVICE_S:.0f} s")
-            if allowance.bytes <= 0:
-                raise BadResponse(f"the description has more than {MAX_DEVICE_BYTES} bytes")
-            started = time.monotonic()
-            try:
-                answer = await self._client.request(
-                    "GET",
-                    url,
-                    timeout_s=min(self._timeout_s, allowance.seconds),
-                    max_bytes=min(MAX_DOCUMENT_BYTES, allowance.bytes),
-                )
-            finally:
-                allowance.seconds -= time.monotonic() - started
-            allowance.bytes -= len(answer.body)
+            return await self._request(url, allowance)
+
+    async def _request(self, url: str, allowance: _Allowance) -> bytes:
+        if allowance.seconds <= 0:
+            raise DeviceTimeout(f"the description took more than {MAX_DEVICE_S:.0f} s")
+        if allowance.bytes <= 0:
+            raise BadResponse(f"the description has more than {MAX_DEVICE_BYTES} bytes")
+        started = time.monotonic()
+        try:
+            answer = await self._client.request(
+                "GET",
+                url,
+                timeout_s=min(self._timeout_s, allowance.seconds),
+                max_bytes=min(MAX_DOCUMENT_BYTES, allowance.bytes),
+            )
+        finally:
+            allowance.seconds -= time.monotonic() - started
+        allowance.bytes -= len(answer.body)
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise DescriptionError(f"HTTP {answer.status}")
         return answer.body

@@ -4,7 +4,6 @@ Who is there, since when and until when is presence's; how a datagram reads is `
 """
 
 import asyncio
-import errno
 import socket
 import struct
 import sys
@@ -15,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import structlog
 
-from bridge.upnp import ssdp
+from bridge.upnp import multicast, ssdp
 from bridge.upnp.interfaces import Interface, changes
 
 GROUP_IPV4 = "239.255.255.250"
@@ -29,7 +28,7 @@ _CONTROL_BYTES = 128
 _WARN_EVERY_S = 60.0
 
 # Linux's numbers, which the socket module does not have.
-_IP_PKTINFO, _IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 8, 49, 29
+_IP_PKTINFO, _IPV6_MULTICAST_ALL = 8, 29
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -86,8 +85,8 @@ class Discovery:
     """Hears announcements and search answers on every interface, and searches.
 
     `wanted_interfaces` is as for `interfaces.interfaces`. Interfaces that come, go or change are
-    followed. What cannot be had (port 1900, IPv6, one interface) is warned of, done without, and
-    tried again with every search.
+    followed, and `on_interfaces` is told of them. What cannot be had (port 1900, IPv6, one
+    interface) is warned of, done without, and tried again with every search.
     """
 
     def __init__(
@@ -97,9 +96,11 @@ class Discovery:
         wanted_interfaces: Sequence[str] = (),
         search_interval_s: float = 300.0,
         ipv6: bool = True,
+        on_interfaces: Callable[[tuple[Interface, ...]], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
         self._heard = heard
+        self._on_interfaces = on_interfaces
         self._wanted = tuple(wanted_interfaces)
         self._search_interval_s = search_interval_s
         self._ipv6 = ipv6
@@ -147,6 +148,7 @@ class Discovery:
                 name = f"upnp.search[{interface.name}]"
                 self._legs[interface] = leg, tasks.create_task(self._work(leg), name=name)
                 _log.info("interface_joined", interface=interface.name, index=interface.index)
+        self._on_interfaces(present)
 
     def _groups(self, interface: Interface) -> Iterator[tuple[socket.AddressFamily, str]]:
         if interface.ipv4:
@@ -181,7 +183,7 @@ class Discovery:
                 _close(sock)
             for family, group in leg.groups:
                 if listening := self._listening.get(family):
-                    _leave(listening, group, leg.interface)
+                    multicast.leave(listening, group, leg.interface.index)
 
     def _search_once(self, leg: _Leg, mx_s: int) -> dict[tuple[str, str], OSError]:
         """Join and search each group of an interface; return what failed, by event and group."""
@@ -189,7 +191,7 @@ class Discovery:
         for family, group in leg.groups:
             try:
                 if listening := self._listen(family):
-                    _join(listening, group, leg.interface)
+                    multicast.join(listening, group, leg.interface.index)
             except OSError as error:
                 failed["ssdp_join_failed", group] = error
             try:
@@ -270,13 +272,13 @@ def _interface_index(control: Iterable[tuple[int, int, bytes]]) -> int:
 def _open_listening(family: socket.AddressFamily) -> socket.socket:
     """Open the one socket of a family on SSDP's port; a neighbour there keeps what is its own."""
     if family is socket.AF_INET:
-        return _open(
+        return multicast.open_udp(
             (GROUP_IPV4, ssdp.PORT),
             (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
-            (socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0),
+            (socket.IPPROTO_IP, multicast.IP_MULTICAST_ALL, 0),
             (socket.IPPROTO_IP, _IP_PKTINFO, 1),
         )
-    sock = _open(
+    sock = multicast.open_udp(
         ("::", ssdp.PORT),
         (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
         (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1),
@@ -290,13 +292,13 @@ def _open_listening(family: socket.AddressFamily) -> socket.socket:
 def _open_searching(family: socket.AddressFamily, interface: Interface) -> socket.socket:
     """Open the socket from which an interface is searched, and to which the answers come."""
     if family is socket.AF_INET:
-        return _open(
+        return multicast.open_udp(
             (str(interface.ipv4[0].ip), 0),
             (socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("=8xi", interface.index)),
             (socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _TTL),
             (socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1),
         )
-    return _open(
+    return multicast.open_udp(
         ("::", 0),
         (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1),
         (socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, interface.index),
@@ -305,46 +307,6 @@ def _open_searching(family: socket.AddressFamily, interface: Interface) -> socke
     )
 
 
-def _open(address: tuple[str, int], *options: tuple[int, int, int | bytes]) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        for option in options:
-            sock.setsockopt(*option)
-        sock.bind(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
 def _close(sock: socket.socket) -> None:
     asyncio.get_running_loop().remove_reader(sock)
     sock.close()
-
-
-def _join(sock: socket.socket, group: str, interface: Interface) -> None:
-    try:
-        _set_membership(sock, group, interface, (socket.IP_ADD_MEMBERSHIP, socket.IPV6_JOIN_GROUP))
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:  # joined already
-            raise
-
-
-def _leave(sock: socket.socket, group: str, interface: Interface) -> None:
-    with suppress(OSError):  # never joined
-        _set_membership(
-            sock, group, interface, (socket.IP_DROP_MEMBERSHIP, socket.IPV6_LEAVE_GROUP)
-        )
-
-
-def _set_membership(
-    sock: socket.socket, group: str, interface: Interface, options: tuple[int, int]
-) -> None:
-    address = socket.inet_pton(sock.family, group)
-    if sock.family is socket.AF_INET:
-        request = struct.pack("=4s4xi", address, interface.index)
-        sock.setsockopt(socket.IPPROTO_IP, options[0], request)
-    else:
-        request = struct.pack("=16si", address, interface.index)
-        sock.setsockopt(socket.IPPROTO_IPV6, options[1], request)

@@ -4,12 +4,9 @@ Whether a sender is the device that it names, the receiver has to judge.
 """
 
 import asyncio
-import errno
 import re
 import socket
-import struct
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,6 +14,7 @@ import structlog
 
 from bridge.core.topics import bare_udn
 from bridge.core.xml import XmlError
+from bridge.upnp import multicast
 from bridge.upnp.http1 import find_head_end, read_head
 from bridge.upnp.properties import read_properties
 from bridge.upnp.ssdp import MAX_DATAGRAM, FloodBound
@@ -27,9 +25,6 @@ PORT = 7900
 _DATAGRAMS_AT_ONCE = 64
 _MAX_UDN = 255
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
-
-# Linux's number, which the socket module does not have.
-_IP_MULTICAST_ALL = 49
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -96,7 +91,11 @@ class MulticastEvents:
 
     async def __aenter__(self) -> Self:
         try:
-            self._socket = _open()
+            self._socket = multicast.open_udp(
+                (GROUP, PORT),
+                (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+                (socket.IPPROTO_IP, multicast.IP_MULTICAST_ALL, 0),
+            )
         except OSError as error:
             _log.warning("multicast_events_unavailable", port=PORT, reason=str(error))
         else:
@@ -115,19 +114,17 @@ class MulticastEvents:
             return
         wanted = frozenset(indexes)
         for index in self._joined - wanted:
-            with suppress(OSError):  # the interface is gone, and its membership with it
-                _set_membership(self._socket, index, socket.IP_DROP_MEMBERSHIP)
+            multicast.leave(self._socket, GROUP, index)
         failed = frozenset(i for i in wanted - self._joined if not self._join(self._socket, i))
         self._joined, self._failed = wanted - failed, failed
 
     def _join(self, sock: socket.socket, index: int) -> bool:
         try:
-            _set_membership(sock, index, socket.IP_ADD_MEMBERSHIP)
+            multicast.join(sock, GROUP, index)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:  # joined already
-                log = _log.debug if index in self._failed else _log.warning
-                log("multicast_events_join_failed", index=index, reason=str(error))
-                return False
+            log = _log.debug if index in self._failed else _log.warning
+            log("multicast_events_join_failed", index=index, reason=str(error))
+            return False
         return True
 
     def _receive(self, sock: socket.socket) -> None:
@@ -143,20 +140,3 @@ class MulticastEvents:
             event = decode(datagram)
             if event is not None:
                 self._on_event(event, address[0])
-
-
-def _open() -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
-        sock.bind((GROUP, PORT))
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _set_membership(sock: socket.socket, index: int, option: int) -> None:
-    request = struct.pack("=4s4xi", socket.inet_aton(GROUP), index)
-    sock.setsockopt(socket.IPPROTO_IP, option, request)

@@ -1,4 +1,4 @@
-"""The server for NOTIFY (UDA 2.0, section 4.3): HTTP as lax as devices, a path per subscription.
+"""The server for NOTIFY (UDA 2.0, section 4.3.2): HTTP as lax as devices, a path per subscription.
 
 What an event means, and whose it is, the receiver of its path knows.
 """

@@ -1,4 +1,4 @@
-"""What the body of an event says (UDA 2.0, section 4.2.2): the evented variables and their texts.
+"""What the body of an event says (UDA 2.0, section 4.3.2): the evented variables and their texts.
 
 Reading a text by its data type, and splitting LastChange, are the core's work.
 """
