@@ -81,7 +81,8 @@ class _Allowance:
 class Describer:
     """Read devices side by side, at most `max_parallel` of them, one request at a time to a host.
 
-    A probe waits for nobody: it must tell whether a device is there while another is slow. Besides the host of a description, only addresses in `trusted_networks` are asked for its
+    A probe waits for nobody: it must tell whether a device is there while another is slow.
+    Besides the host of a description, only addresses in `trusted_networks` are asked for its
     SCPDs or given in its services. `timeout_s` is for one document.
     """
 
@@ -105,6 +106,7 @@ class Describer:
 
         Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
         """
+        _host(location)
         body = await self._request(location, _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES))
         device = read_description(body, location, foreign=self._is_foreign).device
         return Probe(tuple(each.udn for each in device.walk()), _fingerprint(body))
@@ -163,10 +165,7 @@ class Describer:
         return scpd
 
     async def _get(self, url: str, allowance: _Allowance) -> bytes:
-        try:
-            host = host_key(host_of(url))
-        except ValueError as error:
-            raise DescriptionError(str(error)) from error
+        host = _host(url)
         # A lock lives while somebody holds it or waits for it.
         turn = self._turns.setdefault(host, asyncio.Lock())
         async with turn, self._slots:
@@ -208,3 +207,10 @@ def _fingerprint(body: bytes) -> bytes:
 def _server(url: str) -> tuple[str, int]:
     address = split_url(url)
     return host_key(address.host), address.port
+
+
+def _host(url: str) -> str:
+    try:
+        return host_key(host_of(url))
+    except ValueError as error:
+        raise DescriptionError(str(error)) from error
