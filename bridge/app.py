@@ -1,7 +1,7 @@
 """The bridge as a whole: builds every part, owns every task, and shuts down in order."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -45,9 +45,11 @@ FIRST_ROUND_S = 3.0
 
 _FIRST_DESCRIPTIONS_S = 15.0
 _FIRST_EVENTS_S = 1.0
+_TICK_S = 0.05
 _HEALTH_S = 60.0
+_FORGET_S = 60.0
 _CALLS_GRACE_S = 1.0
-_FAREWELL_S = 1.0
+_FAREWELL_S = 0.5
 _EMBEDDED_PORT = 1883
 
 
@@ -201,26 +203,23 @@ class Bridge:
 
     async def _run_parts(self, stop: asyncio.Event, embedded: EmbeddedBroker | None) -> None:
         async with asyncio.TaskGroup() as tasks:
-            parts = [
-                tasks.create_task(self.discovery.run(), name="upnp.discovery"),
-                tasks.create_task(self.directory.run(), name="upnp.directory"),
-                tasks.create_task(self.subscriptions.run(), name="upnp.events"),
-                tasks.create_task(self._settle(), name="settle"),
-                tasks.create_task(self._keep_house(), name="housekeeping"),
-                tasks.create_task(self._stop_on(stop), name="stop"),
-            ]
-            broker = tasks.create_task(self.broker.run(self._serve), name="mqtt.broker")
+            parts: dict[str, Coroutine[None, None, None]] = {
+                "mqtt.broker": self.broker.run(self._serve),
+                "upnp.discovery": self.discovery.run(),
+                "upnp.directory": self.directory.run(),
+                "upnp.events": self.subscriptions.run(),
+                "first_round": self._wait_for_first_round(),
+                "health": self._tell_health(),
+                "forget": self._forget_gone(),
+            }
             if embedded is not None:
-                parts.append(tasks.create_task(embedded.watch(), name="mqtt.embedded"))
-            with suppress(asyncio.CancelledError):
-                await parts[5]
+                parts["mqtt.embedded"] = embedded.watch()
+            running = [tasks.create_task(part, name=name) for name, part in parts.items()]
+            await stop.wait()
             _log.info("stopping")
             await self._leave()
-            for part in (broker, *parts):
-                part.cancel()
-
-    async def _stop_on(self, stop: asyncio.Event) -> None:
-        await stop.wait()
+            for task in running:
+                task.cancel()
 
     async def _leave(self) -> None:
         """Answer what is asked, end subscriptions, and say `offline`, all within 5 s."""
@@ -230,15 +229,26 @@ class Bridge:
             tasks.create_task(self.subscriptions.close())
         self._online = False
         if (session := self._session) is not None:
-            with suppress(BrokerError, TimeoutError):
-                async with asyncio.timeout(_FAREWELL_S):
-                    await session.publish(self._state(b"offline"))
+            for farewell in (session.flush(), session.publish(self._state(b"offline"))):
+                with suppress(BrokerError, TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_S):
+                        await farewell
+
+    async def _wait_for_first_round(self) -> None:
+        """Wait until the devices that are there have answered the first searches."""
+        await asyncio.sleep(FIRST_ROUND_S)
+        await self._settle()
 
     async def _settle(self) -> None:
-        """Wait until the devices that are there have been found and have told their values."""
-        await asyncio.sleep(FIRST_ROUND_S)
+        """Wait until all that was heard of is described and has told its values; then all is whole.
+
+        A service that does not tell them is waited for 1 s.
+        """
         await self.directory.wait_idle(_FIRST_DESCRIPTIONS_S)
-        await asyncio.sleep(_FIRST_EVENTS_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_EVENTS_S):
+                while self.subscriptions.pending:  # noqa: ASYNC110 - only here anyone waits for it
+                    await asyncio.sleep(_TICK_S)
         self._first_round.set()
 
     async def _serve(self, session: Session) -> None:
@@ -251,12 +261,15 @@ class Bridge:
                 f"{base}/#", held.__setitem__, marker_topic=f"{base}/reply/{settings.instance}"
             )
             limit = min(settings.mqtt.max_payload, session.max_payload or settings.mqtt.max_payload)
-            for device in router.open(held, limit):
+            remembered = router.open(held, limit)
+            for device in remembered:
                 self.directory.expect(device.udn, device.location, device.server)
             held.clear()
             self._session = session
             session.start()
             await session.subscribe(router.command_filters, self._command)
+            if remembered:  # who is known need not be searched for
+                await self._settle()
             await self._first_round.wait()
             await session.flush()
             await session.subscribe(router.neighbour_filters, self._neighbour)
@@ -269,23 +282,24 @@ class Bridge:
             self._session = None
             router.close()
 
-    async def _keep_house(self) -> None:
-        """Tell of the health each minute, and clear devices that are gone for long."""
+    async def _tell_health(self) -> None:
         while True:
             self.router.mirror.put_own("health", jsontext.encode(self.health.document()))
             self._wake()
             await asyncio.sleep(_HEALTH_S)
-            if self.settings.mirror.forget_after:
-                self._forget_gone(datetime.now(UTC))
 
-    def _forget_gone(self, now: datetime) -> None:
-        for branch in tuple(self.router.mirror.branches.values()):
-            if branch.online is not False or not branch.offline_since:
-                continue
-            with suppress(ValueError):
-                gone = now - datetime.fromisoformat(branch.offline_since)
-                if gone.total_seconds() > self.settings.mirror.forget_after:
-                    self._forget(topics.decode_level(branch.id))
+    async def _forget_gone(self) -> None:
+        """Clear devices that are gone for long."""
+        forget_after_s = self.settings.mirror.forget_after
+        while forget_after_s:
+            await asyncio.sleep(min(_FORGET_S, max(1.0, forget_after_s / 10)))
+            now = datetime.now(UTC)
+            for branch in tuple(self.router.mirror.branches.values()):
+                if branch.online is False and branch.offline_since:
+                    with suppress(ValueError):
+                        gone = now - datetime.fromisoformat(branch.offline_since)
+                        if gone.total_seconds() > forget_after_s:
+                            self._forget(topics.decode_level(branch.id))
 
     # Between the parts
 

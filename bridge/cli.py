@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from bridge import __version__, settings
-from bridge.errors import ConfigError
+from bridge.errors import BridgeError, ConfigError
 from bridge.settings import Settings
 
 _COMMANDS = {
@@ -21,7 +21,7 @@ _SEARCH_S = 4.0
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Carry out a command; return its exit status, 2 where a setting or a word is wrong."""
+    """Carry out a command; return its exit status: 2 where a setting or a word is wrong."""
     words = list(sys.argv[1:] if words is None else words)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
@@ -33,10 +33,10 @@ def main(words: Sequence[str] | None = None) -> int:
                 flags.setdefault(name, text)
     try:
         return _carry_out(given, settings.load(flags))
-    except ConfigError as error:
+    except BridgeError as error:
         return _complain(error)
     except ExceptionGroup as group:
-        wrong, other = group.split(ConfigError)
+        wrong, other = group.split(BridgeError)
         if wrong is None or other is not None:
             raise
         return _complain(_first(wrong))
@@ -97,11 +97,10 @@ def _names() -> frozenset[str]:
 
 def _complain(error: BaseException) -> int:
     sys.stderr.write(f"upnp2mqtt: {error}\n")
-    return 2
+    return 2 if isinstance(error, ConfigError) else 1
 
 
-def _first(group: ExceptionGroup[ConfigError]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

@@ -63,6 +63,18 @@ def _url(value: str) -> str:
     return value
 
 
+def _location(value: str) -> str:
+    if not re.match(r"http://[^/\s]", value, re.IGNORECASE):
+        raise ValueError("http:// and an address")
+    return value
+
+
+def _reachable(value: str) -> str:
+    if value in {"0.0.0.0", "::"} or re.search(r"[\s/\[\]]", value):  # noqa: S104 - refused
+        raise ValueError("an address that devices can reach, without port and brackets")
+    return value
+
+
 def _filter(value: str) -> str:
     if not re.fullmatch(r"(?:\+|[^+#\x00/]*)(?:/(?:\+|[^+#\x00/]*))*(?:(?<=/)#)?|#", value):
         raise ValueError("a topic filter of MQTT")
@@ -71,6 +83,9 @@ def _filter(value: str) -> str:
 
 Texts = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 Urls = Annotated[list[Annotated[str, AfterValidator(_url)]], NoDecode, BeforeValidator(_listed)]
+Locations = Annotated[
+    list[Annotated[str, AfterValidator(_location)]], NoDecode, BeforeValidator(_listed)
+]
 Filters = Annotated[
     list[Annotated[str, AfterValidator(_filter)]], NoDecode, BeforeValidator(_listed)
 ]
@@ -127,7 +142,7 @@ class UpnpSettings(_Group):
     interfaces: Texts = Field(
         [], description="Interfaces by name or address. Unset: every one that can multicast."
     )
-    locations: Texts = Field(
+    locations: Locations = Field(
         [], description="Descriptions (URLs) of devices that discovery cannot reach."
     )
     allow: Texts = Field(
@@ -142,7 +157,7 @@ class UpnpSettings(_Group):
     action_timeout: float = Field(
         30, gt=0, le=300, description="Seconds that an action may take, unless its call says."
     )
-    callback_host: str | None = Field(
+    callback_host: Annotated[str, AfterValidator(_reachable)] | None = Field(
         None,
         description="Address that devices send events to. Unset: the one that faces the device.",
     )

@@ -47,7 +47,7 @@ async def _run(chosen: Settings, *, demo: bool) -> None:
 @asynccontextmanager
 async def _simulation() -> AsyncIterator[None]:
     """Run the simulated devices as a process of their own while the context lasts."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bridge.demo")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bridge.demo", "--quiet")
     try:
         yield
     finally:

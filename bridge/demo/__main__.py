@@ -1,4 +1,7 @@
-"""`python -m bridge.demo [HOST]`: simulated devices, until SIGTERM, SIGINT or its parent's end."""
+"""`python -m bridge.demo [--quiet] [HOST]`: simulated devices, until SIGTERM or their parent's end.
+
+Quiet, they tell of nothing but trouble.
+"""
 
 import asyncio
 import ctypes
@@ -30,9 +33,14 @@ def main() -> None:
     """Run the simulation."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    quiet = "--quiet" in sys.argv[1:]
+    hosts = [word for word in sys.argv[1:] if word != "--quiet"]
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger("warning" if quiet else "info"),
+    )
     if os.getppid() == parent:  # else it ended before it could be tied to
-        asyncio.run(_run(*sys.argv[1:2] or [LOOPBACK]))
+        asyncio.run(_run(*hosts[:1] or [LOOPBACK]))
 
 
 if __name__ == "__main__":

@@ -145,6 +145,13 @@ class Subscriptions:
         self._roots.clear()
         await self._unsubscribe_all(self._forget(everything))
 
+    @property
+    def pending(self) -> int:
+        """How many services were asked for events and have not yet sent their first."""
+        return sum(
+            item.subscription.is_awaited for services in self._roots.values() for item in services
+        )
+
     def health(self, root_udn: str) -> Mapping[str, Health]:
         """Return how each service of a root device fares, by `<its device's UDN>/<its level>`."""
         return {item.key: item.subscription.snapshot() for item in self._roots.get(root_udn, ())}

@@ -108,6 +108,11 @@ class Subscription:
             return self._heal_at, Step.SUBSCRIBE
         return self._at, self._step
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a first event may be expected any moment."""
+        return not self._heard and not self.failures and not self._silence_noted
+
     def begin(self) -> None:
         """Note that a SUBSCRIBE is on its way: what arrives from now on belongs to it."""
         self._step = Step.SUBSCRIBE
