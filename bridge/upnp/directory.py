@@ -1,56 +1,37 @@
 """The devices on the network: carry out presence's checks, and say who joined and who left.
 
-What announcements mean is presence's work, how descriptions are read the describer's. Here is
-decided which LOCATIONs may be asked at all, and which devices the filter lets in.
+What announcements mean is presence's work, how descriptions are read the describer's, and which
+LOCATIONs may be asked at all `trust`'s. Here is decided which devices the filter lets in.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 
 from bridge.core.model import Description
-from bridge.core.presence import (
-    BEST_SCORE,
-    Check,
-    Conflict,
-    Joined,
-    Known,
-    Left,
-    Presence,
-    Reason,
-    Sighting,
-    Verdict,
-)
+from bridge.core.presence import Check, Conflict, Joined, Known, Left, Presence, Reason, Verdict
 from bridge.core.topics import same_udn
 from bridge.errors import DeviceError, DeviceTimeout, DeviceUnreachable
 from bridge.upnp.describe import Described, Probe
 from bridge.upnp.discovery import Arrival
-from bridge.upnp.ssdp import Announcement, Kind
+from bridge.upnp.ssdp import Announcement
+from bridge.upnp.trust import Trust
 
 MAX_WAITING = 64
 """The most LOCATIONs that callers of `add` and `refresh` wait for."""
 
 _ADD_TIMEOUT_S = 90.0
-_MAX_SUSPICIOUS = 256
 _ROUND_S = 0.002
 _BURST_S = 0.03
-_KINDS: dict[Kind, Literal["alive", "update", "byebye", "answer"]] = {
-    Kind.ALIVE: "alive",
-    Kind.UPDATE: "update",
-    Kind.BYEBYE: "byebye",
-    Kind.ANSWER: "answer",
-}
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-Address = IPv4Address | IPv6Address
 Why = Literal["byebye", "expired", "unreachable", "denied"]
 
 
@@ -89,18 +70,16 @@ class Directory:
         self._on_joined = on_joined
         self._on_left = on_left
         self._admit = admit
-        self._trusted_networks = tuple(trusted_networks)
+        self._trust = Trust(trusted_networks)
         self._static_locations = tuple(static_locations)
         self._clock = clock
         self._presence = Presence()
-        self._descriptions: dict[str, Description] = {}
-        self._denied: set[str] = set()
+        self._online: dict[str, Description | None] = {}
+        """What the devices joined with, by the key of their UDN; None for who is denied."""
         self._waiting: dict[str, list[asyncio.Future[Description]]] = {}
-        self._suspicious: dict[Address, int] = {}
         self._awake = asyncio.Event()
         self._settled = asyncio.Event()
         self._burst: asyncio.TimerHandle | None = None
-        self.refused = 0
 
     @property
     def devices(self) -> tuple[Known, ...]:
@@ -112,10 +91,15 @@ class Directory:
         """How many LOCATIONs wait for the end of their first check."""
         return self._presence.pending
 
+    @property
+    def refused(self) -> int:
+        """How many announcements had a LOCATION that must not be asked."""
+        return self._trust.refused
+
     def is_denied(self, udn: str) -> bool:
         """Tell whether the filter denies the device to which a UDN belongs."""
         root = self._presence.root_of(udn)
-        return root is not None and same_udn(root) in self._denied
+        return root is not None and self._denies(same_udn(root))
 
     async def run(self) -> None:
         """Check LOCATIONs until cancelled, the static ones first."""
@@ -143,28 +127,8 @@ class Directory:
 
     def heard(self, announcement: Announcement, arrival: Arrival) -> None:
         """Take an announcement, unless its LOCATION is not where its sender stands."""
-        location, score = announcement.location, 0
-        if announcement.kind is Kind.BYEBYE:
-            location = None
-        elif location is not None:
-            host = _host(location)
-            if host is None or not self._may_point(host, arrival):
-                self._refuse(location, arrival.source)
-                return
-            score = _score(host, arrival)
-        sighting = Sighting(
-            _KINDS[announcement.kind],
-            announcement.udn,
-            location,
-            str(arrival.source),
-            score,
-            announcement.server,
-            announcement.max_age_s,
-            announcement.boot_id,
-            announcement.next_boot_id,
-            announcement.config_id,
-        )
-        if self._presence.heard(sighting, self._clock()) and self._burst is None:
+        sighting = self._trust.sighting(announcement, arrival)
+        if sighting and self._presence.heard(sighting, self._clock()) and self._burst is None:
             self._burst = asyncio.get_running_loop().call_later(_BURST_S, self._end_burst)
 
     def expect(self, udn: str, location: str, server: str | None = None) -> None:
@@ -184,8 +148,7 @@ class Directory:
         root = self._presence.root_of(udn)
         if root is not None:
             self._presence.forget(root, self._clock())
-            self._denied.discard(same_udn(root))
-            self._descriptions.pop(same_udn(root), None)
+            self._online.pop(same_udn(root), None)
 
     async def add(self, location: str) -> Description:
         """Describe what is at a LOCATION and have it join, wherever that is.
@@ -206,7 +169,7 @@ class Directory:
             raise DeviceTimeout("the description was not read in time") from None
         finally:
             answers.remove(answer)
-            if not answers and self._waiting.get(location) is answers:
+            if not answers:
                 del self._waiting[location]
 
     async def refresh(self, udn: str) -> Description:
@@ -226,16 +189,9 @@ class Directory:
         return not self.pending
 
     async def _check(self, check: Check) -> None:
-        described: Described | None = None
         try:
             async with asyncio.timeout(check.timeout_s):
-                if check.describe:
-                    described = await self._describer.describe(check.location, server=check.server)
-                    udns = tuple(device.udn for device in described.description.device.walk())
-                    fingerprint = described.fingerprint
-                else:
-                    probe = await self._describer.probe(check.location)
-                    udns, fingerprint = probe.udns, probe.fingerprint
+                description, probe = await self._read(check)
         except TimeoutError:
             self._fail(check, DeviceTimeout(f"no description within {check.timeout_s:.0f} s"))
         except DeviceError as error:
@@ -244,12 +200,21 @@ class Directory:
             _log.exception("check_crashed", location=check.location)
             self._fail(check, DeviceError(str(error)))
         else:
-            verdicts = self._presence.found(check.location, udns, fingerprint, self._clock())
-            self._carry_out(verdicts, described)
-            if described is not None:
-                self._answer(check.location, self._outcome(described.description, verdicts))
+            now = self._clock()
+            verdicts = self._presence.found(check.location, probe.udns, probe.fingerprint, now)
+            self._carry_out(verdicts, description)
+            if description is not None:
+                self._answer(check.location, self._outcome(description, verdicts))
         self._settled.set()
         self._awake.set()
+
+    async def _read(self, check: Check) -> tuple[Description | None, Probe]:
+        if not check.describe:
+            return None, await self._describer.probe(check.location)
+        described = await self._describer.describe(check.location, server=check.server)
+        description = described.description
+        udns = tuple(device.udn for device in description.device.walk())
+        return description, Probe(udns, described.fingerprint)
 
     def _fail(self, check: Check, error: DeviceError) -> None:
         first = check.describe and not check.attempt
@@ -258,11 +223,11 @@ class Directory:
         self._carry_out(self._presence.failed(check.location, self._clock()), None)
         self._answer(check.location, error)
 
-    def _carry_out(self, verdicts: tuple[Verdict, ...], described: Described | None) -> None:
+    def _carry_out(self, verdicts: tuple[Verdict, ...], description: Description | None) -> None:
         for verdict in verdicts:
             match verdict:
-                case Joined() if described is not None:
-                    self._join(described.description, verdict)
+                case Joined() if description is not None:
+                    self._join(description, verdict)
                 case Left(udn, why):
                     self._leave(udn, why)
                 case Conflict(udn, location):
@@ -272,36 +237,37 @@ class Directory:
 
     def _join(self, description: Description, joined: Joined) -> None:
         key, udn = same_udn(description.udn), description.udn
+        was_denied = self._denies(key)
         if not self._admit(description, urlsplit(description.location).hostname or ""):
-            self._descriptions.pop(key, None)
-            if key not in self._denied:
-                self._denied.add(key)
+            self._online[key] = None
+            if not was_denied:
                 _log.info("device_denied", udn=udn, location=joined.location)
                 self._on_left(udn, "denied")
             return
-        reason = Reason.FIRST if key in self._denied else joined.reason
-        self._denied.discard(key)
-        if reason is Reason.CHANGED and self._descriptions.get(key) == description:
+        reason = Reason.FIRST if was_denied else joined.reason
+        if reason is Reason.CHANGED and self._online.get(key) == description:
             return
-        self._descriptions[key] = description
+        self._online[key] = description
         _log.info("device_joined", udn=udn, location=joined.location, reason=str(reason))
         self._on_joined(description, reason)
 
     def _leave(self, udn: str, why: Why) -> None:
         key = same_udn(udn)
-        self._descriptions.pop(key, None)
-        if key in self._denied:
-            self._denied.discard(key)
-            return
-        _log.info("device_left", udn=udn, why=why)
-        self._on_left(udn, why)
+        was_denied = self._denies(key)
+        self._online.pop(key, None)
+        if not was_denied:
+            _log.info("device_left", udn=udn, why=why)
+            self._on_left(udn, why)
+
+    def _denies(self, key: str) -> bool:
+        return key in self._online and self._online[key] is None
 
     def _outcome(
         self, description: Description, verdicts: tuple[Verdict, ...]
     ) -> Description | DeviceError:
         if not any(isinstance(verdict, Joined) for verdict in verdicts):
             return DeviceError("its UDN is that of a device which is online elsewhere")
-        if same_udn(description.udn) in self._denied:
+        if self._denies(same_udn(description.udn)):
             return DeviceError("the filter denies this device")
         return description
 
@@ -317,46 +283,3 @@ class Directory:
     def _end_burst(self) -> None:
         self._burst = None
         self._awake.set()
-
-    def _may_point(self, host: Address, arrival: Arrival) -> bool:
-        """Tell whether a LOCATION on this host is a matter of who announced it."""
-        source, interface = arrival.source, arrival.interface
-        on_link = interface is not None and interface.holds(host) and interface.holds(source)
-        if host.is_loopback:
-            return on_link
-        if host == source or on_link:
-            return True
-        return any(host in network for network in self._trusted_networks)
-
-    def _refuse(self, location: str, source: Address) -> None:
-        """Count a refused LOCATION, and log the first of each source."""
-        self.refused += 1
-        if source not in self._suspicious:
-            if len(self._suspicious) >= _MAX_SUSPICIOUS:
-                del self._suspicious[next(iter(self._suspicious))]
-            _log.warning("location_refused", location=location, source=str(source))
-        self._suspicious[source] = self._suspicious.get(source, 0) + 1
-
-
-@lru_cache(maxsize=1024)
-def _host(location: str) -> Address | None:
-    """Return the address in a LOCATION; None where it has a name or is no URL of HTTP."""
-    try:
-        url = urlsplit(location)
-        address = ip_address(url.hostname or "")
-        _ = url.port
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        return None
-    usable = url.scheme == "http" and not (address.is_multicast or address.is_unspecified)
-    return address if usable and "@" not in url.netloc else None
-
-
-def _score(host: Address, arrival: Arrival) -> int:
-    """Return how near a LOCATION is to the interface that it was heard on, 0 to 3."""
-    if arrival.interface is None or not arrival.interface.holds(host):
-        return 0
-    if isinstance(host, IPv4Address):
-        return BEST_SCORE
-    return 1 if host.is_link_local else 2

@@ -16,10 +16,11 @@ from bridge.core.model import Description, Device
 from bridge.core.presence import Reason
 from bridge.errors import DeviceError, DeviceTimeout, DeviceUnreachable
 from bridge.upnp.describe import Described, Describer, Probe
-from bridge.upnp.directory import Directory, _host
+from bridge.upnp.directory import Directory
 from bridge.upnp.discovery import Arrival
 from bridge.upnp.interfaces import Interface
 from bridge.upnp.ssdp import Announcement, Kind
+from bridge.upnp.trust import address_of
 
 HOME = "http://192.168.1.10:80/d.xml"
 LAN = Interface(
@@ -191,7 +192,7 @@ async def test_a_reboot_is_reported_over_the_same_description():
 
 
 async def test_a_device_that_accepts_connections_and_says_nothing_leaves(monkeypatch):
-    monkeypatch.setattr("bridge.core.presence.PROBE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bridge.core.presence.checks.PROBE_TIMEOUT_S", 0.05)
     async with running(device()) as scene:
         scene.heard()
         await scene.until(("d1", "first"))
@@ -273,7 +274,7 @@ async def test_a_sender_from_elsewhere_does_not_vouch_for_others(location, sourc
 
 @given(st.text() | st.builds("http://{}".format, st.text(alphabet="0123456789abf:.[]%@/?#")))
 def test_no_location_is_too_odd_to_be_looked_at(location):
-    _host(location)
+    address_of(location)
 
 
 async def test_the_location_of_a_byebye_does_not_matter():
@@ -291,7 +292,7 @@ async def test_the_table_of_suspicious_senders_is_bounded():
             for number in range(1000):
                 source = str(ipaddress.IPv4Address(0x0A000000 + number))
                 scene.heard(source, location="http://evil.example/")
-        assert len(scene.directory._suspicious) <= 256
+        assert len(scene.directory._trust._suspicious) <= 256
         assert scene.directory.refused == 1000
 
 

@@ -9,7 +9,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge.core import presence
 from bridge.core.presence import (
     Check,
     Conflict,
@@ -19,6 +18,8 @@ from bridge.core.presence import (
     Reason,
     Sighting,
     Verdict,
+    checks,
+    tables,
 )
 
 HOME = "http://10.0.0.1:80/d.xml"
@@ -179,7 +180,7 @@ def test_a_flood_of_foreign_udns_at_a_location_causes_one_probe_a_minute():
         net.heard(f"x{number}")
         net.run(0.1)
     assert len(net.checks) <= 2
-    assert len(net.presence._by_udn) < 40
+    assert len(net.presence._tables.by_udn) < 40
 
 
 def test_another_devices_udn_does_not_become_an_alias_and_is_reported_once():
@@ -583,6 +584,18 @@ def test_devices_that_swapped_their_addresses_are_sorted_out():
     assert all(known.state == "online" for known in net.presence.devices)
 
 
+def test_a_device_announced_where_another_answered_is_forgotten_without_a_trace():
+    net = home()
+    net.sites[HOME] = Site(("d9",))
+    net.heard(location=OTHER)
+    net.step()
+    net.end(HOME)
+    net.heard()
+    net.presence.forget("d1", net.now)
+    assert net.presence.devices == ()
+    assert OTHER not in net.presence._tables.places
+
+
 def test_an_address_that_belongs_to_another_device_by_now_takes_the_old_one_offline():
     net = home()
     net.sites[HOME] = Site(("d9",))
@@ -687,7 +700,7 @@ def test_devices_of_one_dead_host_leave_together():
 
 
 def test_nothing_is_kept_of_what_has_no_room(monkeypatch):
-    monkeypatch.setattr(presence, "MAX_DEVICES", 1)
+    monkeypatch.setattr(tables, "MAX_DEVICES", 1)
     net = home()
     assert not net.presence.expect("d2", OTHER, None, net.now)
     assert not net.heard("d3", None)
@@ -709,23 +722,23 @@ def test_a_flood_of_locations_keeps_within_bounds_and_pushes_out_no_known_device
             net.heard(
                 f"f{source}-{port}", f"http://10.1.{source}.{port}/", source=f"10.1.9.{source}"
             )
-    assert net.presence.pending <= presence.MAX_STRANGERS
+    assert net.presence.pending <= tables.MAX_STRANGERS
     for port in range(200):
         net.heard(f"g{port}", f"http://10.2.0.{port}/", source="10.2.0.1")
-    assert len(net.presence._by_source["10.2.0.1"]) <= presence.MAX_LOCATIONS_PER_SOURCE
+    assert len(net.presence._tables.by_source["10.2.0.1"]) <= tables.MAX_LOCATIONS_PER_SOURCE
     for port in range(200):
         net.heard(f"h{port}", f"http://10.0.0.1:{port + 100}/")
     assert net.presence.location_of("d1") == HOME
-    assert HOME in net.presence._places
+    assert HOME in net.presence._tables.places
     net.step()
-    assert len(net.running) < presence.MAX_CHECKS
+    assert len(net.running) < checks.MAX_CHECKS
     net.presence.suspect("d1", net.now)
     net.step()
     assert HOME in net.running
 
 
 def test_a_flood_of_described_devices_pushes_out_only_those_offline(monkeypatch):
-    monkeypatch.setattr(presence, "MAX_DEVICES", 3)
+    monkeypatch.setattr(tables, "MAX_DEVICES", 3)
     net = home(max_age_s=1800)
     for number in range(2, 9):
         location = f"http://10.0.1.{number}/"
@@ -743,12 +756,48 @@ def test_a_flood_of_described_devices_pushes_out_only_those_offline(monkeypatch)
     assert "x2" not in udns
 
 
+def test_an_offline_device_whose_udn_another_has_by_now_goes_and_the_other_stays(monkeypatch):
+    monkeypatch.setattr(tables, "MAX_DEVICES", 2)
+    net = home(max_age_s=1800)
+    net.sites[OTHER] = Site(("d2",))
+    net.heard("d2", OTHER)
+    net.run(1)
+    del net.sites[OTHER]
+    net.byebye("d2")
+    net.run(10)
+    net.sites[HOME] = Site(("d1", "d2"))
+    net.presence.add(HOME, net.now)
+    net.run(1)
+    net.sites[THIRD] = Site(("d3",))
+    net.heard("d3", THIRD)
+    net.run(1)
+    assert [(k.udn, k.state) for k in net.presence.devices] == [("d1", "online"), ("d3", "online")]
+    assert net.presence.root_of("d2") == "d1"
+
+
+def test_a_known_device_whose_udn_nobody_has_any_more_is_not_expected_a_second_time():
+    net = home(max_age_s=1800)
+    net.sites[OTHER] = Site(("d2",))
+    net.heard("d2", OTHER)
+    net.run(1)
+    del net.sites[OTHER]
+    net.byebye("d2")
+    net.run(10)
+    for udns in (("d1", "d2"), ("d1",)):
+        net.sites[HOME] = Site(udns)
+        net.presence.add(HOME, net.now)
+        net.run(1)
+    known = net.presence.devices
+    assert net.presence.expect("d2", THIRD, None, net.now)
+    assert net.presence.devices == known
+
+
 def test_the_alternatives_of_a_device_are_bounded():
     net = home()
     for number in range(2, 40):
         net.heard(location=f"http://10.0.0.{number}/", source=f"10.0.0.{number}")
         net.run(1)
-    assert len(net.presence._places) <= 1 + presence.MAX_ALTERNATIVES
+    assert len(net.presence._tables.places) <= 1 + tables.MAX_ALTERNATIVES
 
 
 def test_absurd_texts_are_not_kept():
@@ -886,22 +935,22 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def tables_are_bounded_and_consistent(self):
-        machine = self.net.presence
-        assert set(machine._strangers) <= set(machine._places)
-        assert sum(map(len, machine._by_source.values())) == len(machine._places)
-        for location, place in machine._places.items():
+        known = self.net.presence._tables
+        assert set(known.strangers) <= set(known.places)
+        assert sum(map(len, known.by_source.values())) == len(known.places)
+        for location, place in known.places.items():
             assert place.location == location
-            assert (place.owner is None) == (location in machine._strangers)
+            assert (place.owner is None) == (location in known.strangers)
             if place.owner is not None:
-                assert place.owner in machine._devices.values()
+                assert place.owner in known.devices.values()
                 assert place is place.owner.place or location in place.owner.alternatives
-        for device in machine._devices.values():
-            assert len(device.alternatives) <= presence.MAX_ALTERNATIVES
+        for device in known.devices.values():
+            assert len(device.alternatives) <= tables.MAX_ALTERNATIVES
             for location, place in device.alternatives.items():
-                assert machine._places[location] is place
+                assert known.places[location] is place
                 assert place.owner is device
                 assert place is not device.place
-        assert set(map(id, machine._by_udn.values())) <= set(map(id, machine._devices.values()))
+        assert set(map(id, known.by_udn.values())) <= set(map(id, known.devices.values()))
 
     @invariant()
     def the_honest_device_is_online(self):

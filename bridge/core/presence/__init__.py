@@ -1,0 +1,136 @@
+"""Who is there: what SSDP says against what the LOCATIONs answer (UDA 2.0, section 1).
+
+An announcement only ever asks for a check of a LOCATION; what the checks find decides. No
+sockets and no clock here: `now` is in seconds, monotonic, and whoever drives this carries out
+the checks that `due` names and hands back what came of each, by `found` or `failed`.
+"""
+
+from collections.abc import Sequence
+from math import inf
+
+from bridge.core.presence import announcements, checks, outcomes
+from bridge.core.presence.places import DEFAULT_MAX_AGE_S
+from bridge.core.presence.records import (
+    BEST_SCORE,
+    Check,
+    Conflict,
+    Joined,
+    Known,
+    Left,
+    Reason,
+    Sighting,
+    Verdict,
+)
+from bridge.core.presence.tables import Tables
+from bridge.core.topics import same_udn
+
+__all__ = [
+    "BEST_SCORE",
+    "Check",
+    "Conflict",
+    "Joined",
+    "Known",
+    "Left",
+    "Presence",
+    "Reason",
+    "Sighting",
+    "Verdict",
+]
+
+
+class Presence:
+    """The state of all devices that were ever announced, seeded or added."""
+
+    def __init__(self) -> None:
+        self._tables = Tables()
+
+    @property
+    def devices(self) -> tuple[Known, ...]:
+        """Every known root device."""
+        return tuple(
+            Known(d.udn, d.state, d.place.location, d.place.expires)
+            for d in self._tables.devices.values()
+        )
+
+    @property
+    def pending(self) -> int:
+        """How many LOCATIONs have never been checked to the end."""
+        return sum(place.looked == -inf for place in self._tables.places.values())
+
+    def root_of(self, udn: str) -> str | None:
+        """Return the UDN of the root device to which a UDN belongs, in any spelling."""
+        device = self._tables.device_of(udn)
+        return device.udn if device else None
+
+    def location_of(self, udn: str) -> str | None:
+        """Return the current LOCATION of a device, None where it has lost it to another."""
+        device = self._tables.device_of(udn)
+        return device.place.location if device and device.place.owner is device else None
+
+    def heard(self, sighting: Sighting, now: float) -> bool:
+        """Take an announcement; tell whether `due` is worth asking. Cheap for a repeated one."""
+        return announcements.hear(self._tables, sighting, now)
+
+    def suspect(self, udn: str, now: float) -> None:
+        """Probe a device that somebody could not reach, at most once in 10 s."""
+        device = self._tables.device_of(udn)
+        if device and device.online:
+            device.trigger(now, 0.0)
+
+    def expect(self, udn: str, location: str, server: str | None, now: float) -> bool:
+        """Seed a device that was there before, to be checked at once: it joins or leaves.
+
+        Tell whether there is room for it; no where its LOCATION is known as another's.
+        """
+        tables, key = self._tables, same_udn(udn)
+        if key in tables.by_udn or key in tables.devices:
+            return True
+        place = tables.places.get(location)
+        if (place and place.owner) or not tables.make_room(now):
+            return False
+        place = place or tables.admit(location, "")
+        if place is None:
+            return False
+        place.server, place.score = server, BEST_SCORE
+        place.want(now)
+        tables.welcome(udn, place)
+        return True
+
+    def add(self, location: str, now: float, *, pinned: bool = False) -> bool:
+        """Have a LOCATION described now, whosever it is; tell whether there is room for it.
+
+        It is tried again for 300 s, and for ever where it is `pinned`.
+        """
+        place = self._tables.places.get(location) or self._tables.admit(location, "")
+        if place is None:
+            return False
+        if place.owner is None:
+            place.score = BEST_SCORE
+            place.expires = now + DEFAULT_MAX_AGE_S
+        place.pinned |= pinned
+        place.want(now, Reason.REFRESHED)
+        return True
+
+    def forget(self, udn: str, now: float) -> None:
+        """Know nothing any more of the root device to which a UDN belongs."""
+        device = self._tables.device_of(udn)
+        if device is not None:
+            self._tables.forget(device, now)
+
+    def due(self, now: float) -> tuple[Check, ...]:
+        """Return the checks to start now, known devices' first; each must be answered for."""
+        return checks.begin(self._tables, now)
+
+    def next_deadline(self, now: float) -> float | None:
+        """Return when `due` has to be asked again, if nothing else happens before."""
+        return checks.next_deadline(self._tables, now)
+
+    def found(
+        self, location: str, udns: Sequence[str], fingerprint: bytes, now: float
+    ) -> tuple[Verdict, ...]:
+        """Take what a check read: all UDNs of the description, the root's first."""
+        return outcomes.found(self._tables, location, udns, fingerprint, now)
+
+    def failed(self, location: str, now: float) -> tuple[Verdict, ...]:
+        """Take that a check came to nothing."""
+        return outcomes.failed(self._tables, location, now)

@@ -1,0 +1,128 @@
+"""What is remembered of one LOCATION, of one root device and of one check, and their pauses.
+
+How they are found and how many there may be is `tables`'. All points in time are monotonic, in
+seconds.
+"""
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal
+from urllib.parse import urlsplit
+
+from bridge.core.presence.records import Reason, State
+
+DEFAULT_MAX_AGE_S = 300.0
+LOST = 2
+"""After how many failures in a row a device's current LOCATION is given up."""
+TRIGGER_S = 10.0
+"""How long what outsiders say can cause no second check of a device."""
+
+_PAUSES_S = (0.0, 2.0, 5.0, 15.0, 60.0, 300.0, 600.0)
+_IDLE_PAUSES_S = (30.0, 60.0, 120.0, 300.0, 600.0)
+_RANK = {reason: rank for rank, reason in enumerate((None, *Reason))}
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """A LOCATION. It is checked at `due`; `reason` is what a description is wanted for.
+
+    `claims` are the UDNs announced at it of which no check has told yet whose they are; a `rival`
+    answers with its device's UDN, yet another description.
+    """
+
+    location: str
+    source: str
+    host: str = field(init=False)
+    server: str | None = None
+    score: int = 0
+    pinned: bool = False
+    owner: "Device | None" = None
+    max_age_s: float = DEFAULT_MAX_AGE_S
+    expires: float = inf
+    boot_id: int | None = None
+    next_boot_id: int | None = None
+    config_id: int | None = None
+    due: float = inf
+    reason: Reason | None = None
+    heard: float = -inf
+    looked: float = -inf
+    failures: int = 0
+    rival: bool = False
+    claims: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.host = _host_of(self.location)
+
+    def want(self, when: float, reason: Reason | None = None) -> None:
+        """Have it checked no later than `when`."""
+        self.due = min(self.due, when)
+        self.reason = max(self.reason, reason, key=_RANK.__getitem__)
+
+    def prove(self, now: float) -> None:
+        """Take note of an answer."""
+        self.failures = 0
+        self.expires = max(self.expires, now + min(self.max_age_s, DEFAULT_MAX_AGE_S))
+
+    def pause_s(self) -> float:
+        """Return how long it is left alone after its last failure, while it is announced."""
+        return _PAUSES_S[min(self.failures, len(_PAUSES_S) - 1)]
+
+    def idle_pause_s(self) -> float:
+        """Return how long the LOCATION of an offline device is left alone if nobody speaks."""
+        return _IDLE_PAUSES_S[min(self.failures, len(_IDLE_PAUSES_S) - 1)]
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """A root device, its state unknown until the first check; `place` is its current LOCATION.
+
+    `described` are the UDNs of its description, empty before the first one, and `aliases` those
+    that only SSDP knows.
+    """
+
+    udn: str
+    place: Place
+    state: State = "unknown"
+    described: frozenset[str] = frozenset()
+    aliases: set[str] = field(default_factory=set)
+    fingerprint: bytes = b""
+    alternatives: dict[str, Place] = field(default_factory=dict)
+    farewell: Literal["", "first", "last"] = ""
+    """Which look after a byebye is outstanding."""
+    triggered: float = -inf
+    redescribed: float = -inf
+    left: float = -inf
+
+    @property
+    def online(self) -> bool:
+        """Tell whether it has joined and not left."""
+        return self.state == "online"
+
+    @property
+    def lost(self) -> bool:
+        """Tell whether its current LOCATION is another's or given up."""
+        return self.place.owner is not self or self.place.failures >= LOST
+
+    def trigger(self, now: float, after_s: float) -> bool:
+        """Probe it soon, for an outsider's word; tell whether that is not delayed by the last."""
+        when = max(now + after_s, self.triggered + TRIGGER_S)
+        if when < self.place.due:
+            self.place.want(when)
+            self.triggered = when
+        return when == now + after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A check under way, with the `reason` that it began for."""
+
+    place: Place
+    describe: bool
+    reason: Reason | None
+
+
+def _host_of(location: str) -> str:
+    try:
+        return (urlsplit(location).hostname or location).partition("%")[0]
+    except ValueError:
+        return location
