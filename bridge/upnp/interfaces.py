@@ -47,7 +47,7 @@ class Interface:
 
 
 def interfaces(wanted: Sequence[str] = ()) -> tuple[Interface, ...]:
-    """Return the interfaces that are up and can multicast, by index.
+    """Return the interfaces that are up, have an address and can multicast, by index.
 
     `wanted`, where it is not empty, has the names or addresses of those to take; an address named
     there stands before its interface's others. Loopback is taken only where it is named. What
@@ -74,7 +74,7 @@ def interfaces(wanted: Sequence[str] = ()) -> tuple[Interface, ...]:
             is_named = name in named or any(str(a.ip) in named for a in addresses)
             can_multicast = flags & _IFF_MULTICAST or flags & _IFF_LOOPBACK
             is_taken = is_named if wanted else not flags & _IFF_LOOPBACK
-            if not (flags & _IFF_UP and can_multicast and is_taken):
+            if not (addresses and flags & _IFF_UP and can_multicast and is_taken):
                 continue
             addresses.sort(key=lambda a: str(a.ip) not in named)
             found.append(
