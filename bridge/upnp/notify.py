@@ -18,6 +18,7 @@ import structlog
 
 from bridge.errors import ConfigError
 from bridge.upnp.http1 import Body, find_head_end, read_head
+from bridge.upnp.notify_request import DoubtError, Request, StrictReader, read_lax
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 1024 * 1024
@@ -27,10 +28,8 @@ MAX_CONNECTIONS_PER_PEER = 64
 _TICK_S = 0.25
 _BACKLOG = 256
 _PADDING = b"\0\r\n\t "
-_REQUEST_LINE = re.compile(rb"([A-Za-z-]{1,20})[ \t]+(\S+)[ \t]*([^\r\n]*)")
 _NEXT_REQUEST = re.compile(rb"[\s\0]*[A-Z-]+(?:[ \t]|\Z)")
 _END_TAG = re.compile(rb"</[^<>]*propertyset\s*>", re.IGNORECASE)
-_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _KEEPING, _CLOSING = (
     {
@@ -41,18 +40,6 @@ _KEEPING, _CLOSING = (
 )
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-def _field(name: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"\n" + name + rb"[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
-
-
-# Of a dozen headers these are all that count, and looking for them costs a third of reading all.
-_SID = _field(b"sid")
-_SEQ = _field(b"seq")
-_CONTENT_LENGTH = _field(b"content-length")
-_TRANSFER_ENCODING = _field(b"transfer-encoding")
-_CONNECTION = _field(b"connection")
 
 
 @dataclass(slots=True)
@@ -138,45 +125,6 @@ class NotifyServer:
         self._ticking = loop.call_later(_TICK_S, self._tick)
 
 
-@dataclass(slots=True)
-class _Request:
-    """The head of a request, as far as it matters; `length` is None where it is not to be read."""
-
-    method: bytes
-    token: str
-    sid: str
-    seq: int | None
-    length: int | None
-    chunked: bool
-    keep_alive: bool
-
-
-def _read_request(head: bytes) -> _Request:
-    line = _REQUEST_LINE.match(head)
-    if line is None:
-        raise ValueError(f"not a request: {head[:80]!r}")
-    method, target, version = line.groups()
-    length = _NUMBER.fullmatch(_value(_CONTENT_LENGTH, head))
-    chunked = _TRANSFER_ENCODING.search(head) is not None
-    seq = _NUMBER.fullmatch(_value(_SEQ, head))
-    connection = _value(_CONNECTION, head).lower()
-    return _Request(
-        method.upper(),
-        # Some leave out the slash, some send the whole URL: the token is what stands behind it.
-        target.rpartition(b"/")[2].decode("latin-1"),
-        _value(_SID, head),
-        int(seq[0]) if seq else None,
-        None if chunked or not length else int(length[0]),
-        chunked,
-        "close" not in connection if version == b"HTTP/1.1" else "keep-alive" in connection,
-    )
-
-
-def _value(field: re.Pattern[bytes], head: bytes) -> str:
-    found = field.search(head)
-    return found[1].strip().decode("latin-1") if found else ""
-
-
 class _Connection(asyncio.Protocol):
     """One connection of a device: its requests in turn, each answered with a single write."""
 
@@ -186,7 +134,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._peer = ""
         self._buffer = bytearray()
-        self._request: _Request | None = None
+        self._strict: StrictReader | None = StrictReader()
+        self._request: Request | None = None
         self._body: Body | None = None
         self._begun_s = self._fed_s = self._loop.time()
 
@@ -229,6 +178,22 @@ class _Connection(asyncio.Protocol):
             data = data.lstrip(_PADDING)
             self._begun_s = self._fed_s if data else self._begun_s
         self._buffer += data
+        if self._strict is not None and data:
+            try:
+                if len(self._buffer) > MAX_HEAD_BYTES:
+                    raise DoubtError("long enough to be held to its bounds")
+                whole = self._strict.feed(data)
+            except DoubtError:
+                self._strict = None
+            else:
+                if whole:
+                    self._buffer.clear()
+                for request, body in whole:
+                    self._deliver(request, body)
+        if self._strict is None:
+            self._read_lax()
+
+    def _read_lax(self) -> None:
         try:
             while not self._transport.is_closing():
                 if self._request and self._body:
@@ -254,13 +219,9 @@ class _Connection(asyncio.Protocol):
             return False
         head = bytes(self._buffer[:end])
         del self._buffer[:end]
-        request = _read_request(head)
+        request = read_lax(head)
         if request.method != b"NOTIFY":
             self._answer(405, keep_alive=False)
-        elif request.length == len(self._buffer) and b">" in self._buffer[-8:]:
-            body = bytes(self._buffer)
-            self._buffer.clear()
-            self._deliver(request, body)
         else:
             all_of_it = read_head(head)
             self._request, self._body = request, Body(all_of_it, MAX_BODY_BYTES)
@@ -268,7 +229,7 @@ class _Connection(asyncio.Protocol):
                 self._transport.write(_CONTINUE)
         return True
 
-    def _feed_body(self, request: _Request, body: Body) -> bool:
+    def _feed_body(self, request: Request, body: Body) -> bool:
         """Take what there is of a body; return whether it is whole."""
         data = bytes(self._buffer)
         self._buffer.clear()
@@ -283,6 +244,9 @@ class _Connection(asyncio.Protocol):
 
     def _end_body(self) -> None:
         """Take what came as the body, unless part of it is known to be missing."""
+        if self._strict is not None and self._buffer:
+            self._strict = None
+            self._read_lax()
         if self._request and self._body:
             self._body.eof()
             came = self._body.body
@@ -290,7 +254,7 @@ class _Connection(asyncio.Protocol):
             if enough or _END_TAG.search(came):
                 self._deliver(self._request, came)
 
-    def _deliver(self, request: _Request, body: bytes) -> None:
+    def _deliver(self, request: Request, body: bytes) -> None:
         self._request = self._body = None
         self._begun_s = self._loop.time()
         receive = self._server.receivers.get(request.token)
