@@ -7,18 +7,28 @@ from bridge.core import jsontext
 from bridge.core.commands import Envelope
 from bridge.core.messages import Message, Publication
 from bridge.core.replies import reply_allowed
+from bridge.errors import Code, Outcome
 
 Answer = Callable[[Message, Envelope | None, str, Mapping[str, object]], None]
 """Answers a command, with its envelope where that could be read, on its topic of the tree."""
 
 
 class Answers:
-    """Sends answers by `send`; `filters` are the topic filters that callers may be answered on."""
+    """Sends answers by `send`; `filters` are the topic filters that callers may be answered on.
+
+    `limit` gives the most bytes that the broker takes, None where it takes any.
+    """
 
     def __init__(
-        self, send: Callable[[Publication], None], *, base: str, filters: Sequence[str]
+        self,
+        send: Callable[[Publication], None],
+        limit: Callable[[], int | None],
+        *,
+        base: str,
+        filters: Sequence[str],
     ) -> None:
         self._send = send
+        self._limit = limit
         self._base = base
         self._filters = filters
 
@@ -32,7 +42,7 @@ class Answers:
         """Answer on `topic`, and where the caller asked for it as far as that is allowed."""
         answer = Publication(
             topic,
-            jsontext.encode(document),
+            self._encode(document),
             retain=False,
             content_type="application/json",
             correlation_data=message.correlation_data,
@@ -44,3 +54,21 @@ class Answers:
         self._send(answer)
         for other in sorted(others - {topic}):
             self._send(replace(answer, topic=other))
+
+    def _encode(self, document: Mapping[str, object]) -> bytes:
+        """Return an answer's payload; of one that the broker would not take, that it is so."""
+        payload, limit = jsontext.encode(document), self._limit()
+        if limit is None or len(payload) <= limit:
+            return payload
+        short: dict[str, object] = {
+            name: document[name] for name in ("callid", "service", "action") if name in document
+        }
+        return jsontext.encode(
+            short
+            | {
+                "success": False,
+                "error": f"an answer of {len(payload)} bytes, and the broker takes {limit}",
+                "code": Code.INTERNAL,
+                "outcome": Outcome.UNKNOWN,
+            }
+        )

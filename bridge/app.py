@@ -127,7 +127,12 @@ class Bridge:
             callback_host=settings.upnp.callback_host,
             rng=Random(),  # noqa: S311 - spreads renewals
         )
-        answer = Answers(self.router.answer, base=shape.base, filters=settings.mqtt.response_topics)
+        answer = Answers(
+            self.router.answer,
+            lambda: self.router.broker_limit,
+            base=shape.base,
+            filters=settings.mqtt.response_topics,
+        )
         self.calls = Calls(
             mirror=self.router.mirror,
             answer=answer,
@@ -260,10 +265,12 @@ class Bridge:
             await session.read_retained(
                 f"{base}/#", held.__setitem__, marker_topic=f"{base}/reply/{settings.instance}"
             )
-            limit = min(settings.mqtt.max_payload, session.max_payload or settings.mqtt.max_payload)
-            remembered = router.open(held, limit)
+            remembered = router.open(held, settings.mqtt.max_payload, session.max_payload)
             for device in remembered:
-                self.directory.expect(device.udn, device.location, device.server)
+                if self.directory.is_denied(device.udn):  # met before the tree was read
+                    router.device_left(device.udn, "denied")
+                else:
+                    self.directory.expect(device.udn, device.location, device.server)
             held.clear()
             self._session = session
             session.start()
@@ -283,6 +290,7 @@ class Bridge:
             router.close()
 
     async def _tell_health(self) -> None:
+        await self._first_round.wait()
         while True:
             self.router.mirror.put_own("health", jsontext.encode(self.health.document()))
             self._wake()

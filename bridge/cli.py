@@ -1,7 +1,6 @@
 """The command line: words to settings and a command."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -27,12 +26,11 @@ def main(words: Sequence[str] | None = None) -> int:
         words.insert(0, "run")
     given = _parser().parse_args(words)
     flags = {name: text for name, text in vars(given).items() if name in _names()}
-    if given.command == "demo":
-        for name, text in _DEMO_SETTINGS.items():
-            if settings.variable(name) not in os.environ:
-                flags.setdefault(name, text)
     try:
-        return _carry_out(given, settings.load(flags))
+        chosen = settings.load(flags)
+        if given.command == "demo":
+            chosen = settings.load(flags | _not_chosen(chosen))
+        return _carry_out(given, chosen)
     except BridgeError as error:
         return _complain(error)
     except ExceptionGroup as group:
@@ -89,6 +87,16 @@ def _parser() -> argparse.ArgumentParser:
         if command == "call":
             one.add_argument("words", nargs="+", metavar="WORD", help="UDN [SERVICE] ACTION …")
     return parser
+
+
+def _not_chosen(chosen: Settings) -> dict[str, str]:
+    """Return the settings of a demonstration that nobody chose otherwise."""
+    groups = ((name.partition("."), text) for name, text in _DEMO_SETTINGS.items())
+    return {
+        f"{group}.{name}": text
+        for (group, _, name), text in groups
+        if name not in getattr(chosen, group).model_fields_set
+    }
 
 
 def _names() -> frozenset[str]:

@@ -52,6 +52,7 @@ class Router:
         self.neighbours = Neighbours(shape.instance)
         self.outbox = Outbox()
         self.counters = Counters()
+        self.broker_limit: int | None = None
 
     @property
     def _own(self) -> str:
@@ -158,10 +159,18 @@ class Router:
 
     # From the broker
 
-    def open(self, held: dict[str, bytes], limit: int) -> tuple[Remembered, ...]:
-        """Begin with a broker that holds this; return the devices that it remembers as ours."""
+    def open(
+        self, held: dict[str, bytes], max_payload: int, broker_limit: int | None
+    ) -> tuple[Remembered, ...]:
+        """Begin with a broker that holds this; return the devices that it remembers as ours.
+
+        `max_payload` is the most bytes that a payload is to have, `broker_limit` the most that it
+        can have, if there is a limit.
+        """
+        self.broker_limit = broker_limit
         holdings = Holdings(held, base=self._shape.base, instance=self._shape.instance)
         self.neighbours.begin(holdings.online, holdings.owners)
+        limit = min(max_payload, broker_limit or max_payload)
         return self.mirror.open(holdings, limit, self.neighbours.comes_first)
 
     def close(self) -> None:
@@ -204,18 +213,18 @@ class Router:
                 for device in self.neighbours.hear_state(instance, message.payload):
                     self._settle_owner(device)
             case [device]:
-                if self.neighbours.hear_document(device, message.payload):
-                    self._settle_owner(device, asserted=True)
+                usurped = self.neighbours.hear_document(device, message.payload)
+                self._settle_owner(device, usurped=usurped)
         return True
 
     def is_elsewhere(self, device: str) -> bool:
         """Return whether another instance answers for a device that we do not know."""
         return self.neighbours.is_claimed(device) or not self.neighbours.answers_for_all
 
-    def _settle_owner(self, device: str, *, asserted: bool = False) -> None:
+    def _settle_owner(self, device: str, *, usurped: bool = False) -> None:
         """Leave a device to an instance that goes before ours, or take it from any other.
 
-        `asserted` says that another instance has just written the device's document.
+        `usurped` says that one that does not go before ours has written the device's document.
         """
         branch = self.mirror.branches.get(device)
         if branch is None:
@@ -224,7 +233,7 @@ class Router:
         if yields and branch.owned:
             _log.info("device_left_to_another", device=device)
             self.mirror.yield_to_another(branch)
-        elif not yields and (asserted or not branch.owned):
+        elif not yields and (usurped or not branch.owned):
             _log.info("device_taken_from_another", device=device)
             self.mirror.take_back(branch)
             self._wake()

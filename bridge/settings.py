@@ -44,6 +44,17 @@ def _listed(value: object) -> object:
     return [text]
 
 
+def _number(value: object) -> object:
+    """Read a number that was given as text; a `Literal` takes no text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _file(value: Path | None) -> Path | None:
+    if value is not None and not value.is_file():
+        raise ValueError(f"no file {value}")
+    return value
+
+
 def _base_topic(value: str) -> str:
     topic = value.strip("/")
     if not topic or re.search(r"[+#\x00]|//", topic) or topic.startswith("$"):
@@ -92,6 +103,7 @@ Filters = Annotated[
 Networks = Annotated[
     list[ipaddress.IPv4Network | ipaddress.IPv6Network], NoDecode, BeforeValidator(_listed)
 ]
+File = Annotated[Path | None, AfterValidator(_file)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -111,15 +123,17 @@ class MqttSettings(_Group):
     password: SecretStr | None = Field(None, description="Password at the broker.")
     username_file: Path | None = Field(None, description="A file with the user name.")
     password_file: Path | None = Field(None, description="A file with the password.")
-    tls_ca: Path | None = Field(
+    tls_ca: File = Field(
         None, description="Certificates of authorities to trust, PEM. Unset: the system's."
     )
-    tls_cert: Path | None = Field(None, description="Client certificate, PEM.")
-    tls_key: Path | None = Field(None, description="Key of the client certificate, PEM.")
+    tls_cert: File = Field(None, description="Client certificate, PEM.")
+    tls_key: File = Field(None, description="Key of the client certificate, PEM.")
     protocol: Literal["auto", "5", "3.1.1"] = Field(
         "auto", description="MQTT version; `auto` tries 5, then 3.1.1."
     )
-    qos: Literal[0, 1, 2] = Field(1, description="QoS of the retained tree.")
+    qos: Annotated[Literal[0, 1, 2], BeforeValidator(_number)] = Field(
+        1, description="QoS of the retained tree."
+    )
     base_topic: Annotated[str, AfterValidator(_base_topic)] = Field(
         "upnp", description="What all topics begin with; may hold several levels."
     )

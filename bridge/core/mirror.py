@@ -130,7 +130,8 @@ class Mirror:
         ledger.open(limit)
         remembered = () if self._restored else tuple(self._remember(holdings))
         self._restored = True
-        self._own.setdefault(self._table, join_parts(holdings.own, self._table) or b"")
+        for topic in (self._table, shape.topic(f"bridge/{shape.instance}/health")):
+            self._own.setdefault(topic, join_parts(holdings.own, topic) or b"")
         ledger.reconcile(holdings.own, self._own)
         gone = [device for device in holdings.claimed if device not in self._holder]
         self._leaving = [{"id": device} for device in gone]

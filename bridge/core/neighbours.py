@@ -36,7 +36,10 @@ class Neighbours:
         return tuple(device for device, owner in self._owners.items() if owner == instance)
 
     def hear_document(self, device: str, payload: bytes) -> bool:
-        """Take in a device's document; return whether another instance claims the device by it."""
+        """Take in a device's document; return whether an instance claims it that is not to have it.
+
+        One that sorts before ours is, as soon as it is online.
+        """
         document = jsontext.read(payload)
         owner = document.get("bridge") if isinstance(document, dict) else None
         if not isinstance(owner, str) or owner == self._instance:
@@ -44,7 +47,7 @@ class Neighbours:
             return False
         if len(self._owners) < _MOST or device in self._owners:
             self._owners[device] = owner
-        return True
+        return owner > self._instance
 
     def is_claimed(self, device: str) -> bool:
         """Return whether a device is another instance's, one that is online."""

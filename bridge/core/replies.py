@@ -13,8 +13,8 @@ def reply_allowed(topic: str, base: str, patterns: Sequence[str]) -> bool:
     """Return whether an answer may go to this response topic.
 
     It must lie under `<base>/reply/`, or outside the base and match one of the topic filters in
-    `patterns` (MQTT 5.0, section 4.7): an answer is no command. Never one that begins with `$`, is no topic name (sections 1.5.4, 4.7.3), or has
-    control characters or over 200 levels.
+    `patterns` (MQTT 5.0, section 4.7): an answer is no command. Never one that begins with `$`,
+    is no topic name (sections 1.5.4, 4.7.3), or has control characters or over 200 levels.
     """
     # mosquitto 2.0 drops the connection of a client that publishes with one of the latter.
     if not topic or topic[0] == "$" or _NOT_IN_TOPIC.search(topic):

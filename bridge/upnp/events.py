@@ -102,7 +102,8 @@ class Subscriptions:
 
     async def run(self) -> None:
         """Make and renew subscriptions until cancelled; `close` ends them at the devices."""
-        async with asyncio.TaskGroup() as self._tasks:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             try:
                 for services in self._roots.values():
                     self._start(services)

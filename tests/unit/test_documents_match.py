@@ -1,0 +1,110 @@
+"""Documents against the code: generated files, links, scripts, commands, settings, codes."""
+
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge import cli, settings
+from bridge.errors import Code
+
+ROOT = Path(__file__).resolve().parents[2]
+MADE = runpy.run_path(str(ROOT / "scripts/docs"))["documents"]()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SETTINGS = {name for name, _ in settings.fields()}
+GROUPS = "|".join(sorted({name.partition(".")[0] for name in SETTINGS if "." in name}))
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def code_spans(page: Path) -> Iterator[str]:
+    yield from re.findall(r"`([^`\n]+)`", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what the headings of a page may be linked by, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", MADE)
+def test_a_generated_file_is_what_scripts_docs_makes_of_the_settings(path):
+    assert (ROOT / path).read_text() == MADE[path], "run scripts/docs"
+
+
+def test_every_setting_stands_in_the_configuration_and_in_the_example():
+    table = re.findall(
+        r"^\| `--([\w.]+)` \| `(\w+)` \|", MADE["docs/configuration.md"], re.MULTILINE
+    )
+    example = re.findall(r"^#(BRIDGE_\w+)=", MADE[".env.example"], re.MULTILINE)
+    assert [name for name, _ in table] == [name for name, _ in settings.fields()]
+    assert [variable for _, variable in table] == example
+    assert example == [settings.variable(name) for name, _ in settings.fields()]
+
+
+def test_the_example_with_every_line_in_use_gives_the_defaults(tmp_path, monkeypatch):
+    for name, _ in settings.fields():
+        monkeypatch.delenv(settings.variable(name), raising=False)
+    monkeypatch.chdir(tmp_path)
+    defaults = settings.load({})
+    in_use = re.sub(r"^#(?=BRIDGE_)", "", MADE[".env.example"], flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(in_use)
+    assert settings.load({}) == defaults
+
+
+@pages
+def test_every_relative_link_leads_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pages
+def test_every_script_and_path_that_is_named_exists(page):
+    text = page.read_text()
+    for script in re.findall(r"(?<![\w/])scripts/[\w.-]*\w", text):
+        assert (ROOT / script).is_file(), script
+    for span in code_spans(page):
+        if re.fullmatch(r"(?:bridge|core|upnp|mqtt|tests|docs)/[\w./-]+", span):
+            places = [ROOT / span, ROOT / "bridge" / span, ROOT / "bridge" / f"{span}.py"]
+            is_topic = span.startswith("upnp/bridge/") or span == "upnp/reply/"
+            assert is_topic or any(place.exists() for place in places), span
+
+
+@pages
+def test_every_command_that_is_shown_exists(page):
+    for command in re.findall(r"scripts/run ([a-z]+)\b", page.read_text()):
+        assert command in cli._COMMANDS, command
+
+
+@pages
+def test_every_setting_that_is_named_exists(page):
+    text = page.read_text()
+    variables = {settings.variable(name) for name in SETTINGS}
+    for variable in re.findall(r"\bBRIDGE_[A-Z_]*[A-Z]\b", text):
+        assert variable in variables, variable
+    for flag in re.findall(r"(?<![\w-])--([a-z]+\.[a-z_]+)", text):
+        assert flag in SETTINGS, flag
+    modules = {file.stem for file in (ROOT / "bridge").rglob("*.py")}
+    for span in code_spans(page):
+        named = re.fullmatch(rf"(?:{GROUPS})\.([a-z_]+)", span)
+        if named and named[1] not in modules | {"py"}:
+            assert span in SETTINGS, span
+
+
+def test_every_code_in_the_table_of_answers_exists():
+    text = (ROOT / "docs/topics.md").read_text()
+    table = text.partition("| code | meaning | outcome |")[2].partition("\n\n")[0]
+    codes = [
+        code for row in table.splitlines()[2:] for code in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
+    assert len(codes) == len(set(codes))
+    # The verbs' own code is told of with them; nobody asks for a variable.
+    assert set(codes) == set(Code) - {Code.UNKNOWN_VERB}
+    assert f"`{Code.UNKNOWN_VERB}`" in text
