@@ -248,7 +248,13 @@ class Directory:
         if reason is Reason.CHANGED and self._online.get(key) == description:
             return
         self._online[key] = description
-        _log.info("device_joined", udn=udn, location=joined.location, reason=str(reason))
+        _log.info(
+            "device_joined",
+            name=description.device.friendly_name,
+            udn=udn,
+            location=joined.location,
+            reason=str(reason),
+        )
         self._on_joined(description, reason)
 
     def _leave(self, udn: str, why: Why) -> None:
