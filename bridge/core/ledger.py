@@ -86,6 +86,13 @@ class Ledger:
         if topic in self._due:
             self._due.move_to_end(topic)
 
+    def prefer(self, topic: str, length: int) -> None:
+        """Put a topic, with a payload of so many bytes, before all others that are due."""
+        parts = (topics.chunk_id(topic, number) for number in range(self._parts(length), 0, -1))
+        for one in (topic, *parts):
+            if one in self._due:
+                self._due.move_to_end(one, last=False)
+
     def take(self) -> tuple[str, Entry] | None:
         """Return the next topic to publish and what it should hold; None where all is right."""
         return self._due.popitem(last=False) if self._due else None
@@ -103,11 +110,6 @@ class Ledger:
         for topic in held:
             if topic not in kept:
                 self._note(topic, Entry(NOTHING))
-
-    def prefer(self, topic: str) -> None:
-        """Put a topic before all others that are due, if it is due."""
-        if topic in self._due:
-            self._due.move_to_end(topic, last=False)
 
     def _note(self, topic: str, entry: Entry) -> None:
         if self.is_open:

@@ -227,8 +227,9 @@ class Mirror:
         if self._table_due and self.ledger.is_open:
             self._table_due = False
             rows = [branch.row for _, branch in sorted(self.branches.items()) if branch.owned]
-            self.put_own("devices", jsontext.encode(rows + self._leaving))
-            self.ledger.prefer(self._table)
+            payload = jsontext.encode(rows + self._leaving)
+            self.put_own("devices", payload)
+            self.ledger.prefer(self._table, len(payload))
 
     def _remember(self, holdings: Holdings) -> Iterator[Remembered]:
         """Make branches of the devices of ours that the broker holds and we have not met."""
