@@ -12,11 +12,9 @@ from bridge import __version__
 from bridge.calls import Calls
 from bridge.core.model import Device
 from bridge.mqtt.broker import Broker
+from bridge.network import Network
 from bridge.router import Router
 from bridge.settings import Settings
-from bridge.upnp.directory import Directory
-from bridge.upnp.discovery import Discovery
-from bridge.upnp.events import Subscriptions
 
 _MAX_SERVICES = 500
 """The most services that a document names one by one."""
@@ -25,24 +23,14 @@ _MAX_SERVICES = 500
 class Health:
     """Reads the parts of a running bridge; changes nothing."""
 
-    def __init__(  # noqa: PLR0913 - all by name
-        self,
-        *,
-        settings: Settings,
-        router: Router,
-        calls: Calls,
-        broker: Broker,
-        directory: Directory,
-        discovery: Discovery,
-        subscriptions: Subscriptions,
+    def __init__(
+        self, settings: Settings, router: Router, network: Network, broker: Broker, calls: Calls
     ) -> None:
         self._settings = settings
         self._router = router
-        self._calls = calls
+        self._network = network
         self._broker = broker
-        self._directory = directory
-        self._discovery = discovery
-        self._subscriptions = subscriptions
+        self._calls = calls
         self._started_s = monotonic()
 
     def document(self) -> dict[str, Any]:
@@ -76,11 +64,11 @@ class Health:
             },
             "calls": {"ended": dict(self._calls.outcomes), "under_way": len(self._calls)},
             "ssdp": {
-                "datagrams": self._discovery.counters.datagrams,
-                "dropped": self._discovery.counters.dropped,
-                "searches": self._discovery.counters.searches,
-                "refused_locations": self._directory.refused,
-                "interfaces": [one.name for one in self._discovery.interfaces],
+                "datagrams": self._network.discovery.counters.datagrams,
+                "dropped": self._network.discovery.counters.dropped,
+                "searches": self._network.discovery.counters.searches,
+                "refused_locations": self._network.directory.refused,
+                "interfaces": [one.name for one in self._network.discovery.interfaces],
             },
             "memory_mb": _memory_mb(),
             "open_files": sum(1 for _ in Path("/proc/self/fd").iterdir()),
@@ -110,7 +98,7 @@ class Health:
         for branch in self._router.mirror.branches.values():
             if branch.description is None:
                 continue
-            for name, one in self._subscriptions.health(branch.description.udn).items():
+            for name, one in self._network.subscriptions.health(branch.description.udn).items():
                 found[name] = {"state": one.state}
         return found
 

@@ -43,16 +43,17 @@ class Router:
     `wake` is called when there is something to take. `qos` is that of the tree.
     """
 
-    def __init__(self, shape: Shape, *, qos: int, wake: Callable[[], None]) -> None:
+    def __init__(self, shape: Shape, *, qos: int) -> None:
         self._shape = shape
         self._qos = qos
-        self._wake = wake
         self._cleared: set[str] = set()
+        self._echoes = False
         self.mirror = Mirror(shape)
         self.neighbours = Neighbours(shape.instance)
         self.outbox = Outbox()
         self.counters = Counters()
         self.broker_limit: int | None = None
+        self.wake: Callable[[], None] = lambda: None
 
     @property
     def _own(self) -> str:
@@ -87,7 +88,7 @@ class Router:
         event = "device_changed" if reason in ("changed", "refreshed") else "device_joined"
         self.tell(event, branch, reason=reason)
         self._settle_owner(branch.id)
-        self._wake()
+        self.wake()
         return branch
 
     def device_left(self, udn: str, why: str) -> None:
@@ -98,13 +99,13 @@ class Router:
                 self.device_forgotten(found[0])
         elif (branch := self.mirror.leave(udn, _now())) is not None:
             self.tell("device_left", branch, reason=why)
-            self._wake()
+            self.wake()
 
     def device_forgotten(self, branch: Branch) -> None:
         """Clear every topic of a device."""
         self.mirror.forget(branch)
         self.tell("device_forgotten", branch)
-        self._wake()
+        self.wake()
 
     def variables_changed(
         self, udn: str, level: str, properties: list[tuple[str, str]], *, initial: bool
@@ -115,7 +116,7 @@ class Router:
         if not self.mirror.tell(service, properties, initial=initial, now=_now()):
             self.counters.malformed_events += 1
             _log.debug("last_change_unreadable", service=service)
-        self._wake()
+        self.wake()
 
     # To the broker
 
@@ -137,7 +138,7 @@ class Router:
     def answer(self, publication: Publication) -> None:
         """Send an answer as soon as there is a broker, within a minute."""
         self.outbox.answer(publication, monotonic())
-        self._wake()
+        self.wake()
 
     def tell(self, event: str, branch: Branch, **more: object) -> None:
         """Send news of a device to whoever listens now."""
@@ -155,18 +156,24 @@ class Router:
         if self.mirror.ledger.is_open:
             payload = jsontext.encode(document)
             self.outbox.tell(Publication(f"{self._own}/{name}", payload, retain=False, qos=qos))
-            self._wake()
+            self.wake()
 
     # From the broker
 
     def open(
-        self, held: dict[str, bytes], max_payload: int, broker_limit: int | None
+        self,
+        held: dict[str, bytes],
+        max_payload: int,
+        broker_limit: int | None,
+        *,
+        echoes: bool = False,
     ) -> tuple[Remembered, ...]:
         """Begin with a broker that holds this; return the devices that it remembers as ours.
 
         `max_payload` is the most bytes that a payload is to have, `broker_limit` the most that it
-        can have, if there is a limit.
+        can have, if there is a limit. `echoes` says that it returns to us what we publish.
         """
+        self._echoes = echoes
         self.broker_limit = broker_limit
         holdings = Holdings(held, base=self._shape.base, instance=self._shape.instance)
         self.neighbours.begin(holdings.online, holdings.owners)
@@ -184,17 +191,19 @@ class Router:
         if not message.payload and message.topic in self._cleared:
             self._cleared.discard(message.topic)  # our own clearing, as MQTT 3.1.1 returns it
             return
+        levels = message.topic[len(self._shape.base) + 1 :].split("/")
+        if levels[0] == "reply" or (levels[0] == "bridge" and levels[2:3] != ["request"]):
+            return  # like a command by its form alone
         if message.retain:
             if not message.payload:
                 return
-            self._cleared.add(message.topic)
+            if self._echoes:
+                self._cleared.add(message.topic)
             self.mirror.ledger.put(message.topic, b"")
-            self._wake()
-        match message.topic[len(self._shape.base) + 1 :].split("/"):
+            self.wake()
+        match levels:
             case ["bridge", _, "request", name]:
                 verb(message, name, f"{self._own}/response/{name}")
-            case ["bridge" | "reply", *_]:
-                pass
             case [device, "call"]:
                 call(message, device, commands.read_call)
             case [device, service, "action", action, "call"]:
@@ -236,7 +245,7 @@ class Router:
         elif not yields and (usurped or not branch.owned):
             _log.info("device_taken_from_another", device=device)
             self.mirror.take_back(branch)
-            self._wake()
+            self.wake()
 
 
 def _now() -> str:

@@ -28,6 +28,8 @@ from bridge.errors import ConfigError
 
 PREFIX = "BRIDGE_"
 
+_MAX_BASE = 512
+
 
 def _listed(value: object) -> object:
     """Read a list as JSON, or as one plain value."""
@@ -57,8 +59,10 @@ def _file(value: Path | None) -> Path | None:
 
 def _base_topic(value: str) -> str:
     topic = value.strip("/")
-    if not topic or re.search(r"[+#\x00]|//", topic) or topic.startswith("$"):
+    if not topic or re.search(r"[+#\x00-\x1f\x7f-\x9f]|//", topic) or topic.startswith("$"):
         raise ValueError("one or more topic levels, without + # and not beginning with $")
+    if len(topic) > _MAX_BASE:
+        raise ValueError(f"{_MAX_BASE} characters at most")
     return topic
 
 
@@ -108,7 +112,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class MqttSettings(_Group):
@@ -262,7 +266,7 @@ class Settings(BaseSettings):
         """Return all settings as JSON can carry them, without secrets."""
         told = self.model_dump(mode="json")
         told["mqtt"]["password"] = "***" if self.mqtt.password else None
-        told["mqtt"]["url"] = [re.sub(r"//[^/@]*@", "//", url) for url in self.mqtt.url]
+        told["mqtt"]["url"] = [_without_secrets(url) for url in self.mqtt.url]
         return told
 
 
@@ -313,6 +317,11 @@ def fields() -> tuple[tuple[str, Any], ...]:
         else:
             found.append((name, field))
     return tuple(found)
+
+
+def _without_secrets(url: str) -> str:
+    # A password may itself hold @ and /, and a query is what cloud brokers take tokens in.
+    return re.sub(r"//.*@", "//", url).partition("?")[0]
 
 
 def _read_secret(setting: str, path: Path) -> str:

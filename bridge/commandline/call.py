@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from bridge import log
+from bridge.bus import broker_options
 from bridge.core import jsontext, topics
 from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerError, ConfigError
-from bridge.mqtt.endpoint import BrokerOptions, parse_url
 from bridge.mqtt.limits import ProtocolUnknown
 from bridge.mqtt.session import Session
 from bridge.settings import Settings
@@ -79,15 +79,7 @@ async def _ask(settings: Settings, udn: str, request: dict[str, object]) -> dict
 
 
 async def _open(settings: Settings, callid: str) -> Session:
-    options = BrokerOptions(
-        endpoints=tuple(parse_url(url) for url in settings.mqtt.url or [_EMBEDDED]),
-        client_id=f"upnp2mqtt-call-{callid}",
-        username=settings.username(),
-        password=settings.password(),
-        tls_ca=settings.mqtt.tls_ca,
-        tls_cert=settings.mqtt.tls_cert,
-        tls_key=settings.mqtt.tls_key,
-    )
+    options = broker_options(settings, settings.mqtt.url or [_EMBEDDED], f"upnp2mqtt-call-{callid}")
     will = Publication(f"{settings.mqtt.base_topic}/reply/{callid}", b"", retain=False)
     endpoint, source = options.endpoints[0], _Nothing()
     if settings.mqtt.protocol != "auto":

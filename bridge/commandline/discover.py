@@ -9,12 +9,9 @@ from typing import Any
 from bridge import log
 from bridge.core import topics
 from bridge.core.model import Description
-from bridge.filter import admission
+from bridge.network import look_around
 from bridge.settings import Settings
 from bridge.upnp.client import HttpClient
-from bridge.upnp.describe import Describer
-from bridge.upnp.directory import Directory
-from bridge.upnp.discovery import Discovery
 
 _TICK_S = 0.2
 _DESCRIPTIONS_S = 10.0
@@ -41,18 +38,11 @@ def discover(settings: Settings, *, as_json: bool, seconds: float) -> int:
 
 async def _search(settings: Settings, seconds: float) -> dict[str, Description]:
     found: dict[str, Description] = {}
-    directory = Directory(
-        Describer(HttpClient(), trusted_networks=settings.upnp.trusted_networks),
+    directory, discovery = look_around(
+        settings,
+        HttpClient(),
         on_joined=lambda description, _: found.__setitem__(description.udn, description),
         on_left=lambda _, __: None,
-        admit=admission(settings.upnp.allow, settings.upnp.deny),
-        trusted_networks=settings.upnp.trusted_networks,
-        static_locations=settings.upnp.locations,
-    )
-    discovery = Discovery(
-        directory.heard,
-        wanted_interfaces=settings.upnp.interfaces,
-        search_interval_s=settings.upnp.search_interval,
     )
     tasks = [asyncio.create_task(directory.run()), asyncio.create_task(discovery.run())]
     try:

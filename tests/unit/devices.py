@@ -15,7 +15,10 @@ from bridge.core.model import (
 
 def scpd(*variables: str, actions: tuple[Action, ...] = ()) -> Scpd:
     """Variables are written `name:type`."""
-    members = [StateVariable(*variable.split(":")) for variable in variables]
+    members = [
+        StateVariable(name, data_type)
+        for name, _, data_type in (variable.partition(":") for variable in variables)
+    ]
     return Scpd.of((*actions, *members))
 
 

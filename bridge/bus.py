@@ -1,0 +1,175 @@
+"""The MQTT side, assembled: sessions with the broker, and the commands that come by them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from bridge.answers import Answers
+from bridge.calls import Calls, Limits
+from bridge.core.messages import Message, Publication
+from bridge.errors import BrokerError, ConfigError
+from bridge.health import Health
+from bridge.mqtt.broker import Broker
+from bridge.mqtt.endpoint import BrokerOptions, parse_url
+from bridge.mqtt.session import Session
+from bridge.network import Network
+from bridge.router import Router
+from bridge.settings import Settings
+from bridge.verbs import Verbs
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_CALLS_GRACE_S = 1.0
+_FAREWELL_S = 0.5
+
+
+def broker_options(settings: Settings, urls: Sequence[str], client_id: str) -> BrokerOptions:
+    """Return how to connect to the broker at these URLs. Raises ConfigError."""
+    try:
+        endpoints = tuple(parse_url(url) for url in urls)
+    except ValueError as error:
+        raise ConfigError(f"mqtt.url: {error}") from error
+    return BrokerOptions(
+        endpoints=endpoints,
+        client_id=client_id,
+        username=settings.username(),
+        password=settings.password(),
+        tls_ca=settings.mqtt.tls_ca,
+        tls_cert=settings.mqtt.tls_cert,
+        tls_key=settings.mqtt.tls_key,
+        protocol=settings.mqtt.protocol,
+        keepalive_s=settings.mqtt.keepalive,
+    )
+
+
+class Bus:
+    """The broker's side of the bridge.
+
+    Before `online` is said, `settle` waits until the devices that are there have been found; it
+    is told whether the broker remembered some. `online` is set while the broker has been told so.
+    """
+
+    def __init__(  # noqa: PLR0913 - most by name
+        self,
+        settings: Settings,
+        router: Router,
+        network: Network,
+        *,
+        urls: Sequence[str],
+        settle: Callable[[bool], Awaitable[None]],
+        online: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._router = router
+        self._network = network
+        self._settle = settle
+        self._session: Session | None = None
+        self._online = online
+        answer = Answers(
+            router.answer,
+            lambda: router.broker_limit,
+            base=settings.mqtt.base_topic,
+            filters=settings.mqtt.response_topics,
+        )
+        self.calls = Calls(
+            mirror=router.mirror,
+            answer=answer,
+            invoke=network.invoke,
+            limits=Limits(
+                settings.upnp.action_timeout, settings.read_only, settings.mqtt.max_payload
+            ),
+            base=settings.mqtt.base_topic,
+            is_elsewhere=router.is_elsewhere,
+            is_denied=network.directory.is_denied,
+            suspect=network.directory.suspect,
+        )
+        base = settings.mqtt.base_topic
+        # The client id is the same at every start, so that a broker ends what is left of an
+        # earlier connection before it could publish that one's will after our `online`.
+        client_id = "-".join(["upnp2mqtt", settings.instance, *([] if base == "upnp" else [base])])
+        self.broker = Broker(
+            broker_options(settings, urls, client_id), self._state(b"offline"), router
+        )
+        self.health = Health(settings, router, network, self.broker, self.calls)
+        self.verbs = Verbs(
+            mirror=router.mirror,
+            answer=answer,
+            directory=network.directory,
+            search=network.discovery.search,
+            forget=network.forget,
+            wake=self.wake,
+            health=self.health.document,
+            diagnostics=self.health.diagnostics,
+            max_bytes=settings.mqtt.max_payload,
+        )
+        router.wake = self.wake
+
+    async def run(self) -> None:
+        """Keep a session with the broker until cancelled."""
+        await self.broker.run(self._serve)
+
+    def wake(self) -> None:
+        """Say that the router may have something to publish."""
+        if self._session is not None:
+            self._session.wake()
+
+    async def leave(self) -> None:
+        """Answer what is asked, end subscriptions, and say `offline`; takes less than 5 s."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.calls.close(_CALLS_GRACE_S))
+            tasks.create_task(self.verbs.close())
+            tasks.create_task(self._network.subscriptions.close())
+        self._online.clear()
+        if (session := self._session) is not None:
+            for farewell in (session.flush, lambda: session.publish(self._state(b"offline"))):
+                with suppress(BrokerError, TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_S):
+                        await farewell()
+
+    async def _serve(self, session: Session) -> None:
+        """Bring the broker to the wanted tree, then take commands until the session is lost."""
+        router, mqtt = self._router, self._settings.mqtt
+        held: dict[str, bytes] = {}
+        try:
+            await session.read_retained(
+                f"{mqtt.base_topic}/#",
+                held.__setitem__,
+                marker_topic=f"{mqtt.base_topic}/reply/{self._settings.instance}",
+            )
+            remembered = router.open(
+                held, mqtt.max_payload, session.max_payload, echoes=session.protocol != "5"
+            )
+            held.clear()
+            self._network.expect(remembered)
+            self._session = session
+            session.start()
+            await session.subscribe(router.command_filters, self._command)
+            await self._settle(bool(remembered))
+            await session.flush()
+            await session.subscribe(router.neighbour_filters, self._neighbour)
+            await session.publish(self._state(b"online"))
+            self._online.set()
+            _log.info(
+                "online",
+                devices=len(router.mirror.branches),
+                published=router.counters.publications,
+            )
+            await session.wait_lost()
+        finally:
+            self._online.clear()
+            self._session = None
+            router.close()
+
+    def _state(self, payload: bytes) -> Publication:
+        return Publication(self._router.state_topic, payload)
+
+    def _command(self, message: Message) -> None:
+        self._router.command(message, call=self.calls.receive, verb=self.verbs.receive)
+
+    def _neighbour(self, message: Message) -> None:
+        """Hear others; where the will of an earlier connection comes late, say `online` again."""
+        if not self._router.neighbour(message) and self._online.is_set():
+            self._router.mirror.ledger.put(self._router.state_topic, b"online")
+            self.wake()

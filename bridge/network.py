@@ -1,0 +1,140 @@
+"""The UPnP side, assembled: who is found is mirrored and subscribed to."""
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from random import Random
+
+from bridge.core.mirror import Remembered
+from bridge.core.model import Description, Service
+from bridge.filter import admission
+from bridge.router import Router
+from bridge.settings import Settings
+from bridge.upnp import control
+from bridge.upnp.client import HttpClient, local_address_towards
+from bridge.upnp.describe import Describer
+from bridge.upnp.directory import Directory
+from bridge.upnp.discovery import Discovery
+from bridge.upnp.events import Subscriptions
+from bridge.upnp.interfaces import Interface
+from bridge.upnp.multicast_events import MulticastEvent, MulticastEvents
+from bridge.upnp.notify import NotifyServer
+from bridge.upnp.trust import address_of
+
+
+def look_around(
+    settings: Settings,
+    client: HttpClient,
+    *,
+    on_joined: Callable[[Description, str], None],
+    on_left: Callable[[str, str], None],
+    on_interfaces: Callable[[tuple[Interface, ...]], None] = lambda _: None,
+) -> tuple[Directory, Discovery]:
+    """Return what finds devices, as the settings want them found."""
+    upnp = settings.upnp
+    directory = Directory(
+        Describer(client, trusted_networks=upnp.trusted_networks),
+        on_joined=on_joined,
+        on_left=on_left,
+        admit=admission(upnp.allow, upnp.deny),
+        trusted_networks=upnp.trusted_networks,
+        static_locations=upnp.locations,
+    )
+    discovery = Discovery(
+        directory.heard,
+        wanted_interfaces=upnp.interfaces,
+        search_interval_s=upnp.search_interval,
+        on_interfaces=on_interfaces,
+    )
+    return directory, discovery
+
+
+class Network:
+    """The devices' side of the bridge. `notify` and `multicast` listen while others work."""
+
+    def __init__(self, settings: Settings, router: Router, notify: NotifyServer) -> None:
+        self._router = router
+        self._client = HttpClient()
+        self._interfaces: frozenset[Interface] = frozenset()
+        self.multicast = MulticastEvents(self._told_all)
+        self.directory, self.discovery = look_around(
+            settings,
+            self._client,
+            on_joined=self._joined,
+            on_left=self._left,
+            on_interfaces=self._interfaces_changed,
+        )
+        self.subscriptions = Subscriptions(
+            self._client,
+            notify,
+            on_properties=router.variables_changed,
+            on_suspect=self.directory.suspect,
+            local_address_towards=local_address_towards,
+            callback_host=settings.upnp.callback_host,
+            rng=Random(),  # noqa: S311 - spreads renewals
+        )
+
+    def parts(self) -> Mapping[str, Coroutine[None, None, None]]:
+        """Return what is to run, by name."""
+        return {
+            "upnp.discovery": self.discovery.run(),
+            "upnp.directory": self.directory.run(),
+            "upnp.events": self.subscriptions.run(),
+        }
+
+    def expect(self, remembered: Iterable[Remembered]) -> None:
+        """Look at once for devices that were there before."""
+        for device in remembered:
+            if self.directory.is_denied(device.udn):  # met before the tree was read
+                self._router.device_left(device.udn, "denied")
+            else:
+                self.directory.expect(device.udn, device.location, device.server)
+
+    def forget(self, udn: str) -> None:
+        """Know nothing any more of a root device, and clear its topics."""
+        self.directory.forget(udn)
+        self.subscriptions.drop(udn, unsubscribe=True)
+        found = self._router.mirror.find(udn)
+        if found is not None:
+            self._router.device_forgotten(found[0])
+
+    async def invoke(
+        self,
+        service: Service,
+        action: str,
+        arguments: Sequence[tuple[str, str]],
+        timeout_s: float,
+    ) -> dict[str, str]:
+        """Send an action, once, and return its out-arguments; raises CommandError."""
+        return await control.invoke(self._client, service, action, arguments, timeout_s=timeout_s)
+
+    def _joined(self, description: Description, reason: str) -> None:
+        branch = self._router.device_joined(description, str(reason))
+        if branch.description is not None:
+            self.subscriptions.subscribe(branch.description)
+
+    def _left(self, udn: str, why: str) -> None:
+        self._router.device_left(udn, str(why))
+        self.subscriptions.drop(udn, unsubscribe=False)
+
+    def _interfaces_changed(self, present: tuple[Interface, ...]) -> None:
+        """Follow the interfaces; devices behind a new one, or a new address, send events there."""
+        self.multicast.update(one.index for one in present if one.ipv4)
+        new = frozenset(present) - self._interfaces
+        self._interfaces = frozenset(present)
+        for branch in self._router.mirror.branches.values():
+            if branch.online and branch.description is not None:
+                host = address_of(branch.description.location)
+                if host is not None and any(one.holds(host) for one in new):
+                    self.subscriptions.subscribe(branch.description)
+
+    def _told_all(self, event: MulticastEvent, source: str) -> None:
+        """Take a multicast event, if it comes from where its device stands."""
+        branch, device = self._router.mirror.find(event.udn) or (None, None)
+        if branch is None or device is None or branch.description is None:
+            return
+        if str(address_of(branch.description.location)) != source:
+            return
+        for service in device.services:
+            if service.service_id == event.service_id:
+                self._router.variables_changed(
+                    device.udn, service.level, list(event.properties), initial=False
+                )
