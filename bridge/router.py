@@ -84,10 +84,10 @@ class Router:
 
     def device_joined(self, description: Description, reason: str) -> Branch:
         """Mirror a device that was described."""
-        branch = self.mirror.join(description)
+        is_anothers = self.neighbours.comes_first(topics.device_id(description.udn))
+        branch = self.mirror.join(description, owned=not is_anothers)
         event = "device_changed" if reason in ("changed", "refreshed") else "device_joined"
         self.tell(event, branch, reason=reason)
-        self._settle_owner(branch.id)
         self.wake()
         return branch
 

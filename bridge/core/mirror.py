@@ -41,10 +41,14 @@ class Mirror:
 
     # What devices do
 
-    def join(self, description: Description) -> Branch:
-        """Mirror a device that was described, in place of what was known of it."""
+    def join(self, description: Description, *, owned: bool = True) -> Branch:
+        """Mirror a device that was described, in place of what was known of it.
+
+        One that was not known is not `owned` where another instance mirrors it.
+        """
         description = self._without_claimed(description)
         branch = Branch.of(description)
+        branch.owned = owned
         old = self.branches.get(branch.id)
         before = self._shape.wanted(old) if old and self.ledger.is_open else {}
         if old is not None:

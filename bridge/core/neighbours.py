@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from bridge.core import jsontext
 
 _MOST = 10_000
-"""Documents of others that are remembered; payloads come from anyone."""
+"""Instances, and documents of theirs, that are remembered: payloads come from anyone."""
 
 
 class Neighbours:
@@ -29,10 +29,10 @@ class Neighbours:
         """Take in the state of an instance; return the ids of the devices that it claims."""
         if instance == self._instance:
             return ()
-        if payload == b"online":
-            self._online.add(instance)
-        else:
+        if payload != b"online":
             self._online.discard(instance)
+        elif len(self._online) < _MOST:
+            self._online.add(instance)
         return tuple(device for device, owner in self._owners.items() if owner == instance)
 
     def hear_document(self, device: str, payload: bytes) -> bool:
