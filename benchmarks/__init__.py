@@ -1,0 +1,1 @@
+"""What the bridge costs beside what one would write in an afternoon; see README.md."""

@@ -1,0 +1,233 @@
+"""CPU per NOTIFY and latency from NOTIFY to subscriber: the bridge beside the naive one.
+
+All run at once, each subscribed to the same 8 devices; they are loaded in turn.
+"""
+
+import argparse
+import asyncio
+import pstats
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import bodies, stage
+from benchmarks.onlooker import Onlooker, retained
+from benchmarks.stage import Contestant, Fleet
+
+_DEVICES = 8
+_DRAIN_S = 30.0
+_PROFILED_S = 10.0
+_LOADS: tuple[tuple[str, bodies.Kind, bool, float], ...] = (
+    ("small, 200/s", "small", False, 200),
+    ("LastChange, 200/s", "lastchange", False, 200),
+    ("small, 1000/s", "small", False, 1000),
+    ("LastChange, 1000/s", "lastchange", False, 1000),
+    ("small, saturated", "small", False, 0),
+    ("LastChange, saturated", "lastchange", False, 0),
+    ("small, saturated, new connections", "small", True, 0),
+    ("LastChange, saturated, new connections", "lastchange", True, 0),
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one load came to."""
+
+    cpu_us: float
+    per_s: float
+    arrived: float
+    latencies_us: list[int]
+    rss_kb: float
+
+
+class Watch:
+    """Sees the stamped variables of one bridge arrive at a subscriber."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, str] = {}
+        self.latencies_us: list[int] = []
+
+    def take(self, topic: str, payload: bytes, was_retained: bool) -> None:  # noqa: FBT001
+        if not was_retained:
+            value = payload.decode()
+            self.latest[topic.partition("/")[2].removesuffix("/0")] = value
+            stamp = int(value.rpartition("/")[2])
+            if stamp:
+                self.latencies_us.append(time.monotonic_ns() // 1000 - stamp)
+
+
+async def load(
+    fleet: Fleet,
+    contestant: Contestant,
+    watch: Watch,
+    broker_port: int,
+    *,
+    kind: bodies.Kind,
+    **command: float,
+) -> Outcome:
+    """Load one bridge, wait until the last values have arrived, and check what is retained."""
+    running = contestant.process
+    watch.latencies_us.clear()
+    begin_s, begin_cpu_s = time.monotonic(), running.cpu_s
+    result = await fleet.ask(
+        {"callback": contestant.callback_port, "kind": kind, "senders": _DEVICES, **command}
+    )
+    stamped = f"/{bodies.STAMPED[kind]}"
+    wanted = {
+        f"{key.removesuffix(stamped)}/value{stamped}": value
+        for key, value in result["last"].items()
+        if key.endswith(stamped)
+    }
+    deadline_s = time.monotonic() + _DRAIN_S
+    while any(watch.latest.get(topic) != value for topic, value in wanted.items()):
+        if time.monotonic() > deadline_s:
+            print(
+                f"PROBLEM: {contestant.name}: last values not seen {_DRAIN_S:.0f} s after {command}"
+            )
+            break
+        await asyncio.sleep(0.01)
+    seconds = time.monotonic() - begin_s
+    await asyncio.sleep(0.3)
+    cpu_s = running.cpu_s - begin_cpu_s
+    if result["failed"] or result["senders"] != _DEVICES:
+        print(f"PROBLEM: {contestant.name}: {result['senders']} senders, {result['failed']} failed")
+    await _check_retained(contestant, broker_port, result["last"])
+    return Outcome(
+        cpu_s / result["sent"] * 1e6,
+        result["sent"] / seconds,
+        len(watch.latencies_us) / result["sent"],
+        list(watch.latencies_us),
+        running.rss_kb,
+    )
+
+
+async def _check_retained(
+    contestant: Contestant, broker_port: int, last: Mapping[str, str]
+) -> None:
+    held = await retained(broker_port, f"{contestant.base}/+/+/value/#", 0.2)
+    values = {
+        topic.partition("/")[2].replace("/value/", "/").removesuffix("/0"): payload.decode()
+        for topic, payload in held.items()
+    }
+    wrong = [key for key, value in last.items() if values.get(key) != value]
+    if wrong:
+        key = wrong[0]
+        print(
+            f"PROBLEM: {contestant.name}: {len(wrong)} of {len(last)} values retained are not the "
+            f"last sent, {key}: {values.get(key)!r}, not {last[key]!r}"
+        )
+
+
+async def main(seconds: float, rounds: int) -> None:
+    contestants = [
+        Contestant("naive", stage.NAIVE),
+        Contestant("ours", stage.OURS),
+        Contestant("ours, values only", stage.VALUES),
+    ]
+    contestants[2].base = "values"
+    async with AsyncExitStack() as stack:
+        broker_port = await stack.enter_async_context(stage.broker())
+        fleet = await stack.enter_async_context(stage.fleet(_DEVICES))
+        watches = [
+            await _started(stack, contestant, broker_port, Watch()) for contestant in contestants
+        ]
+        await asyncio.sleep(1)
+        before = [contestant.process.rss_kb for contestant in contestants]
+        outcomes: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+        for _ in range(rounds):
+            for name, kind, fresh, rate in _LOADS:
+                for contestant, watch in zip(contestants, watches, strict=True):
+                    one = await load(
+                        fleet, contestant, watch, broker_port,
+                        kind=kind, seconds=seconds, fresh=fresh, rate=rate,
+                    )  # fmt: skip
+                    outcomes[name, contestant.name].append(one)
+        after = [contestant.process.rss_kb for contestant in contestants]
+    print(f"\n{stage.machine()}\n\nNOTIFY to MQTT, QoS 1, {_DEVICES} devices:\n")
+    _print(outcomes)
+    grown = (
+        f"{contestant.name} {first / 1024:.1f} -> {last / 1024:.1f}"
+        for contestant, first, last in zip(contestants, before, after, strict=True)
+    )
+    print("RSS in MB before and after it all:", ", ".join(grown))
+
+
+async def _started(
+    stack: AsyncExitStack, contestant: Contestant, broker_port: int, watch: Watch
+) -> Watch:
+    await stack.enter_async_context(contestant.running(broker_port))
+    onlooker = await Onlooker.connect(broker_port, watch.take)
+    stack.callback(onlooker.close)
+    await onlooker.subscribe(
+        *(f"{contestant.base}/+/+/value/{name}/#" for name in bodies.STAMPED.values())
+    )
+    return watch
+
+
+def _print(outcomes: Mapping[tuple[str, str], list[Outcome]]) -> None:
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    rows = []
+    for (name, who), rounds in outcomes.items():
+        cpu_us = mean([one.cpu_us for one in rounds])
+        naive_us = mean([one.cpu_us for one in outcomes[name, "naive"]])
+        latencies_us = [latency for one in rounds for latency in one.latencies_us]
+        rows.append(
+            (
+                name,
+                who,
+                f"{cpu_us:.0f}",
+                f"{naive_us / cpu_us:.2f}",
+                f"{mean([one.per_s for one in rounds]):.0f}",
+                f"{100 * mean([one.arrived for one in rounds]):.0f} %",
+                stage.quantile_ms(latencies_us, 0.5),
+                stage.quantile_ms(latencies_us, 0.99),
+            )
+        )
+    head = (
+        "events",
+        "bridge",
+        "CPU us/event",
+        "naive/this",
+        "events/s",
+        "seen",
+        "p50 ms",
+        "p99 ms",
+    )
+    stage.table(head, rows)
+
+
+async def profile(kind: bodies.Kind, rate: float) -> None:
+    """Load ours under cProfile, and print who takes the time."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = str(Path(directory) / "profile")
+        contestant, watch = Contestant("ours", stage.OURS, file), Watch()
+        async with AsyncExitStack() as stack:
+            broker_port = await stack.enter_async_context(stage.broker())
+            fleet = await stack.enter_async_context(stage.fleet(_DEVICES))
+            await _started(stack, contestant, broker_port, watch)
+            await load(
+                fleet, contestant, watch, broker_port, kind=kind, seconds=_PROFILED_S, rate=rate
+            )
+        told = pstats.Stats(file)
+        for order in ("tottime", "cumulative"):
+            told.sort_stats(order).print_stats(50)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long each load lasts")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each takes its turn")
+    parser.add_argument("--profile", choices=bodies.SERVICE_OF, help="where ours spends its time")
+    parser.add_argument("--rate", type=float, default=0, help="events per second, with --profile")
+    given = parser.parse_args()
+    stage.enter_namespace("benchmarks.events")
+    if given.profile:
+        asyncio.run(profile(given.profile, given.rate))
+    else:
+        asyncio.run(main(given.seconds, given.rounds))

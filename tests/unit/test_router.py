@@ -1,0 +1,255 @@
+"""Messages to calls, verbs and neighbours; what waits for the broker."""
+
+import json
+
+import pytest
+
+from bridge.core.branch import Shape
+from bridge.core.messages import Message, Publication
+from bridge.router import Router
+from tests.unit.devices import renderer, router
+
+LIMIT = 100_000
+
+
+class Onlooking:
+    """A router with what it was told to do."""
+
+    def __init__(self, instance="m", held=None, *, echoes=False):
+        self.woken = 0
+        self.calls: list[tuple[str, ...]] = []
+        self.verbs: list[tuple[str, str]] = []
+        self.router = Router(Shape("a/b", instance), qos=1)
+        self.router.wake = self.wake
+        self.router.open(held or {}, LIMIT, None, echoes=echoes)
+        self.taken()
+
+    def wake(self):
+        self.woken += 1
+
+    def taken(self):
+        found = []
+        while publication := self.router.take():
+            found.append(publication)
+        return found
+
+    def owns(self, device="Renderer-1"):
+        return self.router.mirror.branches[device].owned
+
+    def topics(self):
+        return [one.topic for one in self.taken()]
+
+    def receive(self, topic, payload=b"{}", *, retain=False):
+        self.router.command(
+            Message(f"a/b/{topic}", payload, retain),
+            call=lambda _, device, read: self.calls.append((device, read)),
+            verb=lambda _, name, answer: self.verbs.append((name, answer)),
+        )
+
+
+def test_commands_go_where_they_belong():
+    world = Onlooking()
+    world.receive("D/call")
+    world.receive("D/S/action/A%2F/call")
+    world.receive("bridge/m/request/search")
+    world.receive("bridge/all/request/health")
+    assert [device for device, _ in world.calls] == ["D", "D"]
+    assert world.verbs == [
+        ("search", "a/b/bridge/m/response/search"),
+        ("health", "a/b/bridge/m/response/health"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["reply/call", "bridge/call", "reply/S/action/A/call", "bridge/S/action/A/call"],
+)
+def test_what_only_looks_like_a_command_is_left_alone(topic):
+    world = Onlooking()
+    world.receive(topic)
+    world.receive(topic, retain=True)
+    assert not world.calls
+    assert not world.verbs
+    assert not world.topics()
+
+
+@pytest.mark.parametrize("topic", ["D/call", "D/S/action/A/call", "bridge/m/request/search"])
+def test_a_retained_command_is_cleared_and_handed_on_once(topic):
+    for echoes in (False, True):
+        world = Onlooking(echoes=echoes)
+        world.receive(topic, retain=True)
+        assert len(world.calls) + len(world.verbs) == 1
+        assert world.taken() == [Publication(f"a/b/{topic}", b"", retain=True)]
+        if echoes:
+            world.receive(topic, b"")
+            assert len(world.calls) + len(world.verbs) == 1
+        world.receive(topic, b"")
+        assert len(world.calls) + len(world.verbs) == 2
+
+
+def test_an_empty_retained_message_is_no_command():
+    world = Onlooking()
+    world.receive("D/call", b"", retain=True)
+    assert not world.calls
+    assert not world.topics()
+
+
+def test_answers_go_before_the_tree_and_news_behind_answers():
+    world = Onlooking()
+    world.router.device_joined(renderer(), "first")
+    world.router.answer(Publication("x/response", b"{}", retain=False))
+    taken = world.taken()
+    assert taken[0].topic == "x/response"
+    assert taken[0].expiry_s == 60
+    assert taken[1].topic == "a/b/bridge/m/event"
+    news = json.loads(taken[1].payload)
+    assert list(news) == ["event", "id", "friendly_name", "reason", "time"]
+    assert (news["event"], news["id"]) == ("device_joined", "Renderer-1")
+    assert not taken[1].retain
+
+
+def test_the_table_stands_before_a_device_and_its_availability_behind_it():
+    world = Onlooking()
+    world.router.device_joined(router(), "first")
+    topics = [t for t in world.topics() if not t.endswith("/event")]
+    assert topics[0] == "a/b/Router-1"
+    assert set(topics[-4:]) >= {"a/b/Router-1/availability", "a/b/Router-1-wan/availability"}
+
+
+def test_an_event_publishes_its_values_then_the_state():
+    world = Onlooking()
+    world.router.device_joined(renderer(), "first")
+    world.taken()
+    for _ in range(2):
+        world.router.variables_changed(
+            "Renderer-1", "RenderingControl", [("Volume", "07")], initial=False
+        )
+    own = "a/b/Renderer-1/RenderingControl"
+    assert world.topics() == [f"{own}/value/Volume", f"{own}/state"]
+    assert world.router.counters.events == 2
+
+
+@pytest.mark.parametrize(
+    ("udn", "level"), [("nobody", "S"), ("Renderer-1", "nothing"), ("", ""), ("Renderer-1", "")]
+)
+def test_an_event_of_nobody_changes_nothing(udn, level):
+    world = Onlooking()
+    world.router.device_joined(renderer(), "first")
+    world.taken()
+    world.router.variables_changed(udn, level, [("V", "1")], initial=True)
+    assert not world.topics()
+
+
+def test_without_a_broker_answers_wait_and_news_are_lost():
+    world = Onlooking()
+    world.router.device_joined(renderer(), "first")
+    world.router.answer(Publication("x/response", b"{}", retain=False))
+    world.router.close()
+    world.router.device_left("Renderer-1", "byebye")
+    assert world.topics() == ["x/response"]
+    world.router.open({}, LIMIT, None)
+    topics = world.topics()
+    assert "a/b/Renderer-1" in topics
+    assert not [topic for topic in topics if topic.endswith("/event")]
+
+
+def test_a_device_that_leaves_twice_is_told_of_once():
+    world = Onlooking()
+    world.router.device_joined(renderer(), "first")
+    world.taken()
+    for _ in range(2):
+        world.router.device_left("renderer-1".replace("renderer", "Renderer"), "byebye")
+    events = [one for one in world.taken() if one.topic.endswith("/event")]
+    assert [json.loads(one.payload)["event"] for one in events] == ["device_left"]
+
+
+def test_a_device_that_is_denied_is_cleared():
+    world = Onlooking()
+    world.router.device_joined(renderer(), "first")
+    published = {one.topic for one in world.taken() if one.retain}
+    world.router.device_left("Renderer-1", "denied")
+    cleared = [one.topic for one in world.taken() if one.retain and not one.payload]
+    assert cleared[0] == "a/b/Renderer-1"
+    assert {t for t in published if "Renderer" in t} == set(cleared)
+    world.router.device_left("nobody", "denied")
+
+
+def claim(owner):
+    return Message("a/b/Renderer-1", json.dumps({"bridge": owner}).encode(), retain=False)
+
+
+def state(instance, payload=b"online"):
+    return Message(f"a/b/bridge/{instance}/state", payload, retain=False)
+
+
+def test_a_device_is_left_to_the_instance_that_sorts_first_and_taken_back():
+    world = Onlooking()
+    world.router.device_joined(renderer(), "first")
+    world.taken()
+    world.router.neighbour(state("a"))
+    assert world.owns()
+    world.router.neighbour(claim("a"))
+    assert not world.owns()
+    assert world.topics() == ["a/b/bridge/m/devices"]
+    world.router.variables_changed(
+        "Renderer-1", "RenderingControl", [("Volume", "1")], initial=True
+    )
+    assert not world.topics()
+    world.router.neighbour(state("a", b"offline"))
+    topics = world.topics()
+    assert "a/b/Renderer-1" in topics
+    assert "a/b/Renderer-1/RenderingControl/value/Volume" in topics
+
+
+def test_a_device_that_one_behind_us_takes_is_taken_back_at_once():
+    world = Onlooking()
+    world.router.device_joined(renderer(), "first")
+    world.router.neighbour(state("z"))
+    world.taken()
+    world.router.neighbour(claim("z"))
+    assert world.owns()
+    assert "a/b/Renderer-1" in world.topics()
+
+
+def test_a_device_of_an_instance_that_is_not_online_is_ours():
+    held = {"a/b/Renderer-1": b'{"id":"Renderer-1","bridge":"a"}'}
+    world = Onlooking(held=held)
+    world.router.device_joined(renderer(), "first")
+    assert world.owns()
+
+
+def test_a_device_of_an_instance_before_ours_is_not_touched():
+    held = {
+        "a/b/Renderer-1": b'{"id":"Renderer-1","bridge":"a"}',
+        "a/b/bridge/a/state": b"online",
+    }
+    world = Onlooking(held=held)
+    world.router.device_joined(renderer(), "first")
+    assert not world.owns()
+    assert not [topic for topic in world.topics() if "Renderer" in topic]
+    assert world.router.is_elsewhere("Renderer-1")
+    assert world.router.is_elsewhere("nobody")
+
+
+def test_our_own_state_called_offline_is_noticed():
+    world = Onlooking()
+    assert not world.router.neighbour(state("m", b"offline"))
+    assert world.router.neighbour(state("m", b"online"))
+    assert world.router.neighbour(state("z", b"offline"))
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"\xff", b'{"bridge":[]}', b"[" * 9999])
+def test_no_document_of_others_breaks_it(payload):
+    world = Onlooking()
+    branch = world.router.device_joined(renderer(), "first")
+    world.router.neighbour(Message("a/b/Renderer-1", payload, retain=False))
+    assert branch.owned
+
+
+def test_log_lines_are_told_whatever_they_hold():
+    world = Onlooking()
+    world.router.tell_log({"event": "x", "error": ValueError("no"), "n": 1, "none": None})
+    (line,) = world.taken()
+    assert line.topic == "a/b/bridge/m/log"
+    assert json.loads(line.payload) == {"event": "x", "error": "no", "n": 1, "none": None}
+    assert not line.retain
