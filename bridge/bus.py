@@ -134,7 +134,7 @@ class Bus:
         held: dict[str, bytes] = {}
         try:
             await session.read_retained(
-                f"{mqtt.base_topic}/#",
+                router.pieces(held),
                 held.__setitem__,
                 marker_topic=f"{mqtt.base_topic}/reply/{self._settings.instance}",
             )

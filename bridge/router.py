@@ -5,7 +5,7 @@ published waits here until the session takes it. Everything runs in one event lo
 step is whole before the next begins.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -25,6 +25,9 @@ from bridge.core.outbox import Outbox
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Receive = Callable[..., None]
+
+_DEVICES_AT_ONCE = 2
+"""Of devices that are read from the broker: some have hundreds of topics each."""
 
 
 @dataclass(slots=True)
@@ -159,6 +162,18 @@ class Router:
             self.wake()
 
     # From the broker
+
+    def pieces(self, held: Mapping[str, bytes]) -> Iterator[tuple[str, ...]]:
+        """Yield the topic filters of what the broker holds below the base, in pieces to be read.
+
+        First what tells of devices, then, by what is `held` of that, a few devices at a time.
+        """
+        base = self._shape.base
+        yield f"{base}/+", f"{base}/bridge/#"
+        holdings = Holdings(held, base=base, instance=self._shape.instance)
+        devices = sorted(holdings.named)
+        for at in range(0, len(devices), _DEVICES_AT_ONCE):
+            yield tuple(f"{base}/{device}/#" for device in devices[at : at + _DEVICES_AT_ONCE])
 
     def open(
         self,

@@ -116,7 +116,7 @@ class Shape:
                 wanted[self.topic(own)] = jsontext.encode(document)
             for live in branch.services.values():
                 if live.state.updated:
-                    wanted.update(self.values(live, live.state.values))
+                    wanted.update(self.values(live))
                     wanted.update(self.state(live))
         if branch.online is not None:
             wanted.update(self.availability(branch))
@@ -130,14 +130,15 @@ class Shape:
                 b"online" if branch.online else b"offline",
             )
 
-    def values(
-        self, live: LiveService, told: Mapping[Key, values.Value | None]
-    ) -> Iterator[tuple[str, bytes]]:
-        """Yield values of a service; None gives the empty payload."""
+    def values(self, live: LiveService) -> Iterator[tuple[str, bytes]]:
+        """Yield the values of a service."""
         if self.mode != "document":
-            for key, value in told.items():
-                own = topics.value_id(live.id, key.name, key.instance, key.channel)
-                yield self.topic(own), b"" if value is None else values.write(value).encode()
+            for key, value in live.state.values.items():
+                yield self.value_topic(live, key), values.write(value).encode()
+
+    def value_topic(self, live: LiveService, key: Key) -> str:
+        """Return where a value of a service stands."""
+        return self.topic(topics.value_id(live.id, key.name, key.instance, key.channel))
 
     def state(self, live: LiveService) -> Iterator[tuple[str, bytes]]:
         """Yield the document of all values of a service."""

@@ -45,6 +45,23 @@ class Holdings:
                 if device in self._groups and device not in self.owners:
                     self.claimed.add(device)
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The ids of all devices that documents or our own table speak of, whosever they are."""
+        heads = (
+            device
+            for device, group in self._groups.items()
+            if group.get(f"{self._base}/{device}", b"").startswith(_HEAD)
+        )
+        listed = (
+            device for row in self.rows.values() for device in _strings(row.get("subdevices"))
+        )
+        return frozenset(
+            device
+            for device in (*self.owners, *heads, *self.rows, *listed)
+            if device and not set(device) & set("+#/")
+        )
+
     def group(self, device: str) -> Mapping[str, bytes]:
         """Return what stands at and below a device's topic and is of a mirror's form."""
         return self._groups.get(device, {})
@@ -78,6 +95,7 @@ class Holdings:
         ]
 
 
+_HEAD = b'{"chunks":'
 _NOT_OURS = frozenset({"state", "request", "response"})
 
 
@@ -85,7 +103,7 @@ def _is_ours(whole: str, payload: bytes) -> bool:
     """Return whether a payload fits where it stands; others may keep notes beside our services."""
     if whole.count("/") != 1 or whole.endswith(("/availability", "/media")):
         return True
-    return payload.startswith((b'{"chunks":', b'{"id":"%s"' % whole.encode()))
+    return payload.startswith((_HEAD, b'{"id":"%s"' % whole.encode()))
 
 
 def _strings(value: object) -> list[str]:
@@ -98,7 +116,7 @@ def join_parts(held: Mapping[str, bytes], topic: str) -> bytes | None:
     None where there is nothing, or parts are missing or not of one payload.
     """
     payload = held.get(topic)
-    if payload is None or not payload.startswith(b'{"chunks":'):
+    if payload is None or not payload.startswith(_HEAD):
         return payload
     head = jsontext.read(payload)
     if not isinstance(head, dict) or not isinstance(head.get("chunks"), int):

@@ -6,12 +6,13 @@ Nothing here knows how a description was fetched or how a payload travels.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from bridge.core import jsontext, lastchange, topics
+from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, Shape
 from bridge.core.holdings import Holdings, join_parts
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device, Service
 from bridge.core.state import Key, typed
+from bridge.core.values import Value
 from bridge.core.xml import XmlError
 
 
@@ -110,10 +111,10 @@ class Mirror:
         told, readable = _split(properties)
         changes = live.state.apply(typed(told, live.types), whole=initial and readable, now=now)
         if changes and branch.owned and self.ledger.is_open:
-            old = self._shape.values(live, {change.key: change.old for change in changes})
-            new = self._shape.values(live, {change.key: change.new for change in changes})
-            for (topic, payload), (_, was) in zip(new, old, strict=True):
-                self.ledger.put(topic, payload, was=len(was))
+            if self._shape.mode != "document":
+                for key, old, new in changes:
+                    topic = self._shape.value_topic(live, key)
+                    self.ledger.put(topic, _payload(new), was=len(_payload(old)))
             was_long = live.state_length
             for topic, payload in self._shape.state(live):
                 self.ledger.put(topic, payload, was=was_long)
@@ -290,6 +291,10 @@ class Mirror:
             return replace(device, children=tuple(children), problems=tuple(problems))
 
         return replace(description, device=pruned(description.device))
+
+
+def _payload(value: Value | None) -> bytes:
+    return b"" if value is None else values.write(value).encode()
 
 
 def _split(properties: Iterable[tuple[str, str]]) -> tuple[list[tuple[Key, str]], bool]:

@@ -5,6 +5,7 @@ service's topic level and names from the SCPD, and nothing that a restart could 
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 MAX_LEVEL = 512
@@ -16,6 +17,7 @@ _AT_VALUE = frozenset({"set", "get", "chunk"})
 _SERVICE_ID = ":serviceId:"
 
 
+@lru_cache(maxsize=8192)
 def encode_level(name: str, reserved: frozenset[str] = frozenset()) -> str:
     """Return a name as one topic level.
 

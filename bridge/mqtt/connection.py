@@ -1,6 +1,7 @@
 """paho driven by the event loop: socket, timer, CONNACK, the end; what is said is the session's."""
 
 import asyncio
+import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -36,6 +37,7 @@ class Connection(ABC):
         self._answered = asyncio.Event()
         self._lost: asyncio.Future[Exception] = self._loop.create_future()
         self._heard = 0
+        self._is_tcp = client.connected.family != socket.AF_UNIX
 
     async def accepted(self) -> None:
         """Drive the client until CONNACK; raise BrokerUnreachable or BrokerRefused."""
@@ -121,6 +123,10 @@ class Connection(ABC):
         for _ in range(_READS_PER_TICK):
             heard = self._heard
             self._client.loop_read()
+            if self._is_tcp and not self._lost.done():
+                # A broker that waits for our ACK before its next small packet, as mosquitto does
+                # unless told otherwise, would wait 40 ms each time.
+                self._client.connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             if self._lost.done() or (heard == self._heard and not self._held_back()):
                 return
         self._loop.call_soon(self._read)

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -62,7 +64,7 @@ async def dial(
     """Connect and send CONNECT; bound by the caller.
 
     Raises BrokerUnreachable, BrokerRefused for a certificate that is not to be trusted, and
-    ConfigError for a certificate or key file that cannot be read.
+    ConfigError for a certificate or key file that cannot be used.
     """
     context = await asyncio.to_thread(_tls_context, options) if endpoint.tls else None
     try:
@@ -145,17 +147,24 @@ async def _connect_to(family: int, address: tuple[Any, ...] | str) -> socket.soc
 
 
 def _tls_context(options: BrokerOptions) -> ssl.SSLContext:
-    try:
+    with _blaming("tls_ca", options.tls_ca):
         context = ssl.create_default_context(cafile=options.tls_ca)
-        if options.tls_cert:
+    if options.tls_cert:
+        # Loading the pair does not tell which of the two is at fault.
+        with _blaming("tls_cert", options.tls_cert):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(options.tls_cert)
+        with _blaming("tls_key", options.tls_key):
             # An empty password: a key that needs one fails instead of asking at the terminal.
             context.load_cert_chain(options.tls_cert, options.tls_key, password="")
-    except OSError as error:
-        files = [str(f) for f in (options.tls_ca, options.tls_cert, options.tls_key) if f]
-        raise ConfigError(
-            f"cannot use {', '.join(files)} for TLS to the broker: {error}"
-        ) from error
     return context
+
+
+@contextmanager
+def _blaming(setting: str, file: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"mqtt.{setting}: cannot use {file}: {error}") from error
 
 
 def _client(

@@ -26,7 +26,7 @@ _ENCODE = "in a user name or password, '/', '?', '#', '@' and ':' are written as
 class Endpoint:
     """One way to a broker. `path` is the websocket's path or the unix socket's.
 
-    As text it is a URL without user name and password, fit for a log.
+    As text it is a URL without user name, password and query, fit for a log.
     """
 
     transport: Transport
@@ -46,7 +46,8 @@ class Endpoint:
         if self.transport == "unix":
             return f"unix://{self.path}"
         scheme = ("ws" if self.transport == "websockets" else "mqtt") + "s" * self.tls
-        return f"{scheme}://{self.authority}:{self.port}{self.path}"
+        path = self.path.partition("?")[0]  # tokens are passed in the query
+        return f"{scheme}://{self.authority}:{self.port}{path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ paho holds no queue here: what is not yet sent waits in the source.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol as Interface
 from typing import Self
@@ -21,7 +21,7 @@ from bridge.errors import BrokerRefused, BrokerUnreachable
 from bridge.mqtt.connection import Connection
 from bridge.mqtt.dial import CONNECT_S, Client, dial, publish_properties
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
-from bridge.mqtt.retained import Reading
+from bridge.mqtt.retained import UNMARKED_QUIET_S, Reading
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -145,36 +145,51 @@ class Session(Connection):
 
     async def read_retained(
         self,
-        topic_filter: str,
+        pieces: Iterable[Sequence[str]],
         on_message: Callable[[str, bytes], None],
         *,
         marker_topic: str,
         quiet_s: float = 0.2,
         limit_s: float = 60.0,
     ) -> None:
-        """Hand over topic and payload of everything retained under a filter.
+        """Hand over topic and payload of everything retained under filters, piece by piece.
 
-        The end shows by a message of ours on `marker_topic`, which the filter must cover, and then
-        `quiet_s` of silence; by 2 s of silence where it does not come back. What has not come
-        after `limit_s` is left out, with a warning. Read before subscribing to a filter that
-        overlaps: a broker may send a live message once for each. Raises as `subscribe` does.
+        A broker with a bounded queue silently drops what a client is too slow to take: a piece
+        should have less than 1,000 messages. The next piece is asked for when the last is read.
+        The end of one shows by a message of ours on `marker_topic`, or by 2 s of silence where it
+        does not come back; all ends with `quiet_s` of silence. What has not come after `limit_s`
+        is left out, with a warning. Read before subscribing to a filter that overlaps: a broker
+        may send a live message once for each. Raises as `subscribe` does.
         """
-        reading = self._reading = Reading(topic_filter, marker_topic, on_message)
+        reading = self._reading = Reading(marker_topic, on_message)
         try:
-            # QoS 0: of QoS 1, a broker with a bounded queue silently drops most of a large tree.
-            await self._subscribe([topic_filter], SubscribeOptions(0))
-            self._direct.append((reading.begin(), None))
-            self.wake()
             try:
                 async with asyncio.timeout(limit_s):
-                    await reading.wait(quiet_s)
+                    is_marked = await self._read_pieces(reading, pieces)
+                    await reading.wait_quiet(quiet_s if is_marked else UNMARKED_QUIET_S)
             except TimeoutError:
-                _log.warning("retained_read_cut", filter=topic_filter, limit_s=limit_s)
+                _log.warning("retained_read_cut", limit_s=limit_s)
             self._raise_if_lost()
-            _, mid = self._client.unsubscribe(topic_filter)
+            _, mid = self._client.unsubscribe(list(reading.filters))
             await self._acknowledgement(mid)
         finally:
             self._reading = None
+
+    async def _read_pieces(self, reading: Reading, pieces: Iterable[Sequence[str]]) -> bool:
+        """Read piece by piece, all but the first at once where markers do not come back."""
+        # QoS 0: of QoS 1, a broker with a bounded queue drops most of a large tree.
+        with suppress(BrokerRefused):
+            await self._subscribe([reading.marker_topic], SubscribeOptions(0))
+        is_marked = True
+        for filters in pieces:
+            reading.filters += filters
+            await self._subscribe(filters, SubscribeOptions(0))
+            if is_marked:
+                self._direct.append((reading.begin(), None))
+                self.wake()
+                is_marked = await reading.wait_marked()
+                self._raise_if_lost()
+        return is_marked
 
     async def close(self) -> None:
         """Flush for at most 1 s and disconnect; the broker forgets the will."""

@@ -218,7 +218,9 @@ class Directory:
 
     def _fail(self, check: Check, error: DeviceError) -> None:
         first = check.describe and not check.attempt
-        log = _log.warning if first else _log.debug
+        # That a known device is gone is told once it has left.
+        stranger = first and all(known.location != check.location for known in self.devices)
+        log = _log.warning if stranger else _log.debug
         log("no_description", location=check.location, error=str(error))
         self._carry_out(self._presence.failed(check.location, self._clock()), None)
         self._answer(check.location, error)

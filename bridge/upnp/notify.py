@@ -26,6 +26,7 @@ MAX_CONNECTIONS = 512
 MAX_CONNECTIONS_PER_PEER = 64
 
 _TICK_S = 0.25
+_WARN_EVERY_S = 60.0
 _BACKLOG = 256
 _PADDING = b"\0\r\n\t "
 _NEXT_REQUEST = re.compile(rb"[\s\0]*[A-Z-]+(?:[ \t]|\Z)")
@@ -64,7 +65,8 @@ class NotifyServer:
 
     A connection is closed when it is idle for `patience_s` or a request takes longer. A body
     whose end cannot be told from its headers ends when nothing more comes for `stall_s`.
-    Entering raises ConfigError.
+    Where there are too many connections, `evicted` counts those that went for a new one, and
+    `refused` the new ones for which none was idle. Entering raises ConfigError.
     """
 
     def __init__(
@@ -74,8 +76,12 @@ class NotifyServer:
         self.patience_s = patience_s
         self.stall_s = stall_s
         self.receivers: dict[str, Receive] = {}
+        self.evicted = 0
+        self.refused = 0
         self._host = host
-        self.connections: dict[_Connection, str] = {}
+        self._connections: set[_Connection] = set()
+        self._by_peer: dict[str, set[_Connection]] = {}
+        self._warned_s = -inf
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.TimerHandle | None = None
 
@@ -104,7 +110,7 @@ class NotifyServer:
             self._ticking.cancel()
         if self._server:
             self._server.close()
-            for connection in self.connections:
+            for connection in self._connections:
                 connection.abort()
             await self._server.wait_closed()
 
@@ -118,9 +124,47 @@ class NotifyServer:
         """Forget a path: what still comes there is answered 412."""
         self.receivers.pop(path.removeprefix("/"), None)
 
+    def take(self, connection: "_Connection") -> bool:
+        """Take a connection, for which the one idle longest may go; tell whether there is room."""
+        of_peer = self._by_peer.get(connection.peer, set())
+        if len(of_peer) >= MAX_CONNECTIONS_PER_PEER:
+            room = self._make_room(of_peer, connection.peer)
+        elif len(self._connections) >= MAX_CONNECTIONS:
+            room = self._make_room(self._connections, connection.peer)
+        else:
+            room = True
+        if room:
+            self._connections.add(connection)
+            self._by_peer.setdefault(connection.peer, set()).add(connection)
+        return room
+
+    def drop(self, connection: "_Connection") -> None:
+        """Count a connection no more."""
+        self._connections.discard(connection)
+        of_peer = self._by_peer.get(connection.peer, set())
+        of_peer.discard(connection)
+        if not of_peer:
+            self._by_peer.pop(connection.peer, None)
+
+    def _make_room(self, crowd: set["_Connection"], peer: str) -> bool:
+        idle = (connection for connection in crowd if connection.is_idle)
+        oldest = min(idle, key=lambda connection: connection.begun_s, default=None)
+        if oldest:
+            self.evicted += 1
+            self.drop(oldest)
+            oldest.abort()
+        else:
+            self.refused += 1
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._warned_s >= _WARN_EVERY_S:
+            self._warned_s = now_s
+            counts = {"evicted": self.evicted, "refused": self.refused}
+            _log.warning("notify_connections_exhausted", peer=peer, **counts)
+        return oldest is not None
+
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        for connection in tuple(self.connections):
+        for connection in tuple(self._connections):
             connection.tick(loop.time())
         self._ticking = loop.call_later(_TICK_S, self._tick)
 
@@ -132,28 +176,28 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._peer = ""
+        self.peer = ""
         self._buffer = bytearray()
         self._strict: StrictReader | None = StrictReader()
         self._request: Request | None = None
         self._body: Body | None = None
-        self._begun_s = self._fed_s = self._loop.time()
+        self.begun_s = self._fed_s = self._loop.time()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way; then `begun_s` is since when."""
+        return not self._buffer and not self._request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection unless there are too many, in all or of one peer."""
+        """Come in where there is room."""
         self._transport = cast("asyncio.Transport", transport)
-        self._peer = str((transport.get_extra_info("peername") or [""])[0]).removeprefix("::ffff:")
-        others = self._server.connections
-        of_peer = sum(peer == self._peer for peer in others.values())
-        if len(others) >= MAX_CONNECTIONS or of_peer >= MAX_CONNECTIONS_PER_PEER:
-            _log.debug("notify_connection_refused", peer=self._peer)
+        self.peer = str((transport.get_extra_info("peername") or [""])[0]).removeprefix("::ffff:")
+        if not self._server.take(self):
             self.abort()
-        else:
-            others[self] = self._peer
 
     def connection_lost(self, _: Exception | None) -> None:
         """Make room for another."""
-        self._server.connections.pop(self, None)
+        self._server.drop(self)
 
     def pause_writing(self) -> None:
         """Drop a peer that asks and asks, and does not take the answers."""
@@ -168,15 +212,15 @@ class _Connection(asyncio.Protocol):
         if now_s - self._fed_s >= self._server.stall_s:
             self._fed_s = inf  # once is enough
             self._end_body()
-        if now_s - self._begun_s >= self._server.patience_s:
+        if now_s - self.begun_s >= self._server.patience_s:
             self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read as many requests as there are; what is none ends the connection."""
         self._fed_s = self._loop.time()
-        if not self._buffer and not self._request:
+        if self.is_idle:
             data = data.lstrip(_PADDING)
-            self._begun_s = self._fed_s if data else self._begun_s
+            self.begun_s = self._fed_s if data else self.begun_s
         self._buffer += data
         if self._strict is not None and data:
             try:
@@ -203,7 +247,7 @@ class _Connection(asyncio.Protocol):
                 if not whole:
                     break
         except ValueError as error:
-            _log.debug("notify_refused", peer=self._peer, reason=str(error))
+            _log.debug("notify_refused", peer=self.peer, reason=str(error))
             self._answer(413 if self._body else 400, keep_alive=False)
 
     def eof_received(self) -> None:
@@ -256,16 +300,16 @@ class _Connection(asyncio.Protocol):
 
     def _deliver(self, request: Request, body: bytes) -> None:
         self._request = self._body = None
-        self._begun_s = self._loop.time()
+        self.begun_s = self._loop.time()
         receive = self._server.receivers.get(request.token)
         known = receive is not None
         if receive is not None:
             try:
-                known = receive(Notify(request.sid, request.seq, body, self._peer))
+                known = receive(Notify(request.sid, request.seq, body, self.peer))
             except Exception:  # noqa: BLE001 - the device is not to suffer for what is our fault
-                _log.exception("notify_receiver_failed", peer=self._peer, sid=request.sid)
+                _log.exception("notify_receiver_failed", peer=self.peer, sid=request.sid)
         if not known:
-            _log.debug("notify_unknown", peer=self._peer, sid=request.sid)
+            _log.debug("notify_unknown", peer=self.peer, sid=request.sid)
         self._answer(200 if known else 412, keep_alive=request.keep_alive)
 
     def _answer(self, status: int, *, keep_alive: bool) -> None:

@@ -130,7 +130,7 @@ async def retained(endpoint: Endpoint, topic_filter: str = "up/#") -> dict[str, 
     held: dict[str, bytes] = {}
     async with connected(endpoint, client_id="onlooker") as session:
         await session.read_retained(
-            topic_filter,
+            [[topic_filter]],
             held.__setitem__,
             marker_topic=topic_filter.replace("#", "marker"),
             quiet_s=0.05,

@@ -444,6 +444,24 @@ async def test_the_first_failure_of_a_location_is_a_warning_and_further_ones_are
         assert failures == ["warning", "debug"]
 
 
+async def test_that_remembered_devices_are_gone_is_no_warning():
+    gone = [f"d{number}" for number in range(20)]
+    async with running() as scene:
+        with capture_logs() as logs:
+            for number, udn in enumerate(gone):
+                scene.directory.expect(udn, f"http://192.168.1.{20 + number}/")
+            async with asyncio.timeout(5):
+                while len(scene.calls) < len(gone):
+                    scene.ahead_s += 1
+                    scene.directory._awake.set()
+                    await asyncio.sleep(0.02)
+        assert sorted(scene.calls) == sorted((udn, "unreachable") for udn in gone)
+    failures = [entry["log_level"] for entry in logs if entry["event"] == "no_description"]
+    assert set(failures) == {"debug"}
+    assert len(failures) >= len(gone)
+    assert sum(entry["event"] == "device_left" for entry in logs) == len(gone)
+
+
 @dataclass
 class _Answer:
     status: int

@@ -41,8 +41,8 @@ async def listening(**kwargs) -> AsyncIterator[tuple[NotifyServer, Heard, str]]:
 
 
 @asynccontextmanager
-async def connected(server: NotifyServer) -> AsyncIterator[Stream]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+async def connected(server: NotifyServer, source: str = "127.0.0.1") -> AsyncIterator[Stream]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(source, 0))
     try:
         async with asyncio.timeout(5):
             yield reader, writer
@@ -400,19 +400,81 @@ async def test_a_peer_that_never_takes_its_answers_is_dropped():
                     await ask_for_ever()
 
 
-async def test_one_peer_has_a_bounded_number_of_connections():
+async def test_one_peer_has_a_bounded_number_of_connections_of_which_the_idle_make_room():
     async with listening() as (server, heard, path), AsyncExitStack() as stack:
         streams = [
             await stack.enter_async_context(connected(server))
             for _ in range(MAX_CONNECTIONS_PER_PEER)
         ]
+        first, second, third, *_ = streams
         await asyncio.sleep(0.05)
-        excess, _ = await stack.enter_async_context(connected(server))
-        assert await is_closed(excess)
-        streams[0][1].close()
+        first[1].write(notify(path))
+        assert await answer(first[0]) == OK
+        second[1].write(notify(path)[:50])
+        await asyncio.sleep(0.05)
+        with capture_logs() as logs:
+            for _ in range(2):
+                assert await send(server, notify(path)) == OK
+            assert (server.evicted, server.refused) == (1, 0)
+            excess = await stack.enter_async_context(connected(server))
+            excess[1].write(notify(path))
+            assert await answer(excess[0]) == OK
+        assert await is_closed(third[0])
+        for (reader, writer), message in ((first, notify(path)), (second, notify(path)[50:])):
+            writer.write(message)
+            assert await answer(reader) == OK
+        assert len(heard) == 6
+        warnings = [entry for entry in logs if entry["event"] == "notify_connections_exhausted"]
+        assert [(entry["log_level"], entry["peer"]) for entry in warnings] == [
+            ("warning", "127.0.0.1")
+        ]
+
+
+async def test_idle_connections_of_many_peers_do_not_shut_out_another(monkeypatch):
+    monkeypatch.setattr("bridge.upnp.notify.MAX_CONNECTIONS", 4)
+    async with listening() as (server, heard, path), AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(connected(server, f"127.0.0.{2 + number}"))
+            for number in range(4)
+        ]
+        await asyncio.sleep(0.05)
+        late = [await stack.enter_async_context(connected(server)) for _ in range(4)]
+        for reader, writer in late:
+            writer.write(notify(path))
+            assert await answer(reader) == OK
+        for reader, _ in streams:
+            assert await is_closed(reader)
+        assert (server.evicted, server.refused) == (4, 0)
+        assert set(server._by_peer) == {"127.0.0.1"}
+        assert len(heard) == 4
+
+
+async def test_where_no_connection_is_idle_a_new_one_is_refused(monkeypatch):
+    monkeypatch.setattr("bridge.upnp.notify.MAX_CONNECTIONS", 2)
+    message = notify("/x", BODY[:50], "CONTENT-LENGTH: 200")
+    async with listening() as (server, _, path), AsyncExitStack() as stack:
+        busy = [await stack.enter_async_context(connected(server)) for _ in range(2)]
+        for (_, writer), part in zip(busy, (b"NOTIFY ", message), strict=True):
+            writer.write(part)
+        await asyncio.sleep(0.05)
+        with capture_logs() as logs:
+            for _ in range(3):
+                excess, _ = await stack.enter_async_context(connected(server, "127.0.0.9"))
+                assert await is_closed(excess)
+        assert [entry["event"] for entry in logs] == ["notify_connections_exhausted"]
+        assert (server.evicted, server.refused) == (0, 3)
+        for _, writer in busy:
+            writer.transport.abort()
         await asyncio.sleep(0.05)
         assert await send(server, notify(path)) == OK
-        assert len(heard) == 1
+
+
+async def test_no_connection_leaves_anything_behind():
+    async with listening() as (server, _, path):
+        assert await send(server, notify(path)) == OK
+        await asyncio.sleep(0.05)
+        assert not server._connections
+        assert not server._by_peer
 
 
 async def test_all_addresses_are_listened_on_for_both_families():

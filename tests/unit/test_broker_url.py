@@ -61,13 +61,19 @@ def test_without_credentials_there_are_none():
     [
         "mqtt://broker:1883",
         "mqtts://[::1]:8883",
-        "ws://broker:9001/mqtt?c=d",
+        "ws://broker:9001/mqtt",
         "wss://broker:443/mqtt",
         "unix:///run/mosquitto.sock",
     ],
 )
 def test_as_text_an_endpoint_is_its_url(url):
     assert str(parse_url(url)) == url
+
+
+def test_as_text_an_endpoint_does_not_show_its_query():
+    endpoint = parse_url("wss://broker/a/b?token=geheim?x")
+    assert str(endpoint) == "wss://broker:443/a/b"
+    assert endpoint.path == "/a/b?token=geheim?x"
 
 
 def test_neither_text_nor_repr_show_the_password():
