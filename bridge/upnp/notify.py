@@ -8,6 +8,7 @@ import errno
 import re
 import secrets
 import socket
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -80,7 +81,7 @@ class NotifyServer:
         self.refused = 0
         self._host = host
         self._connections: set[_Connection] = set()
-        self._by_peer: dict[str, set[_Connection]] = {}
+        self._by_peer: defaultdict[str, set[_Connection]] = defaultdict(set)
         self._warned_s = -inf
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.TimerHandle | None = None
@@ -110,7 +111,7 @@ class NotifyServer:
             self._ticking.cancel()
         if self._server:
             self._server.close()
-            for connection in self._connections:
+            for connection in tuple(self._connections):
                 connection.abort()
             await self._server.wait_closed()
 
@@ -126,41 +127,34 @@ class NotifyServer:
 
     def take(self, connection: "_Connection") -> bool:
         """Take a connection, for which the one idle longest may go; tell whether there is room."""
-        of_peer = self._by_peer.get(connection.peer, set())
-        if len(of_peer) >= MAX_CONNECTIONS_PER_PEER:
-            room = self._make_room(of_peer, connection.peer)
-        elif len(self._connections) >= MAX_CONNECTIONS:
-            room = self._make_room(self._connections, connection.peer)
-        else:
-            room = True
-        if room:
-            self._connections.add(connection)
-            self._by_peer.setdefault(connection.peer, set()).add(connection)
-        return room
+        of_peer = self._by_peer[connection.peer]
+        is_peer_full = len(of_peer) >= MAX_CONNECTIONS_PER_PEER
+        if is_peer_full or len(self._connections) >= MAX_CONNECTIONS:
+            crowd = of_peer if is_peer_full else self._connections
+            idle = [each for each in crowd if each.is_idle]
+            self.evicted += bool(idle)
+            self.refused += not idle
+            self._warn(connection.peer)
+            if not idle:
+                return False
+            min(idle, key=lambda each: each.begun_s).abort()
+        self._connections.add(connection)
+        self._by_peer[connection.peer].add(connection)
+        return True
 
     def drop(self, connection: "_Connection") -> None:
         """Count a connection no more."""
         self._connections.discard(connection)
-        of_peer = self._by_peer.get(connection.peer, set())
-        of_peer.discard(connection)
-        if not of_peer:
-            self._by_peer.pop(connection.peer, None)
+        self._by_peer[connection.peer].discard(connection)
+        if not self._by_peer[connection.peer]:
+            del self._by_peer[connection.peer]
 
-    def _make_room(self, crowd: set["_Connection"], peer: str) -> bool:
-        idle = (connection for connection in crowd if connection.is_idle)
-        oldest = min(idle, key=lambda connection: connection.begun_s, default=None)
-        if oldest:
-            self.evicted += 1
-            self.drop(oldest)
-            oldest.abort()
-        else:
-            self.refused += 1
+    def _warn(self, peer: str) -> None:
         now_s = asyncio.get_running_loop().time()
         if now_s - self._warned_s >= _WARN_EVERY_S:
             self._warned_s = now_s
             counts = {"evicted": self.evicted, "refused": self.refused}
             _log.warning("notify_connections_exhausted", peer=peer, **counts)
-        return oldest is not None
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -205,6 +199,7 @@ class _Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at once."""
+        self._server.drop(self)
         self._transport.abort()
 
     def tick(self, now_s: float) -> None:
