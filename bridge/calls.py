@@ -103,10 +103,8 @@ class Calls:
         own = topics.device_id(found[1].udn) if found and found[1] else device
         command = _Command(message, f"{self._base}/{topics.response_id(own)}", monotonic())
         try:
-            if message.retain:
-                raise CommandError(Code.RETAINED_COMMAND, "a retained command is not carried out")
-            command.envelope = commands.read_envelope(
-                message.payload, max_bytes=self._limits.max_bytes
+            command.envelope = commands.read_command(
+                message.payload, is_retained=message.retain, max_bytes=self._limits.max_bytes
             )
             command.request = read(command.envelope)
             if found is None:

@@ -88,9 +88,9 @@ class Verbs:
         """Take a command; it is answered on `topic`."""
         envelope: Envelope | None = None
         try:
-            if message.retain:
-                raise CommandError(Code.RETAINED_COMMAND, "a retained command is not carried out")
-            envelope = commands.read_envelope(message.payload, max_bytes=self._max_bytes)
+            envelope = commands.read_command(
+                message.payload, is_retained=message.retain, max_bytes=self._max_bytes
+            )
             if verb not in self._verbs:
                 raise CommandError(Code.UNKNOWN_VERB, f"no verb {verb[:100]}")
             if len(self._running) >= MAX_RUNNING:

@@ -50,10 +50,10 @@ class Envelope:
 
 
 class BadEnvelope(CommandError):
-    """A payload that is no command; `envelope` has what an answer needs and could be read."""
+    """A message that is no command; `envelope` has what an answer needs and could be read."""
 
-    def __init__(self, reason: str, envelope: Envelope) -> None:
-        super().__init__(Code.BAD_REQUEST, reason)
+    def __init__(self, reason: str, envelope: Envelope, code: Code = Code.BAD_REQUEST) -> None:
+        super().__init__(code, reason)
         self.envelope = envelope
 
 
@@ -76,6 +76,21 @@ class ActionCall:
     action: Action
     arguments: tuple[tuple[str, str], ...]
     timeout_s: float
+
+
+def read_command(payload: bytes, *, is_retained: bool, max_bytes: int) -> Envelope:
+    """Return a command's payload as an object, as `read_envelope` does.
+
+    Raises BadEnvelope likewise, and `retained_command` whatever it is where the message came with
+    the retain flag.
+    """
+    if not is_retained:
+        return read_envelope(payload, max_bytes=max_bytes)
+    try:
+        envelope = read_envelope(payload, max_bytes=max_bytes)
+    except BadEnvelope as error:
+        envelope = error.envelope
+    raise BadEnvelope("a retained command is not carried out", envelope, Code.RETAINED_COMMAND)
 
 
 def read_envelope(payload: bytes, *, max_bytes: int) -> Envelope:
