@@ -1,6 +1,7 @@
 """`LastChange` taken apart: AVTransport 1.0 section 2.3, RenderingControl 1.0 section 2.3.
 
 All instances, all channels, all variables, listed in the SCPD or not. Typing them is not done here.
+ContentDirectory's `LastChange`, of the same name, tells of objects and holds no such changes.
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def _changes(root: xml.Element) -> Iterator[Change]:
             for variable in container:
                 if xml.local(variable):
                     yield _change(instance, variable)
-        else:  # a variable outside any instance
+        elif container.get("val") is not None:  # a variable outside any instance
             yield _change("0", container)
 
 

@@ -13,7 +13,7 @@ from bridge.demo.server import RootDevice, Service, device_info, service_info
 _STEP_S = 1.0
 _STEP_PERCENT = 4
 _LOW, _HIGH = 10, 100
-_REST_STEPS = 20  # how long a level that was reached stays, before the light moves on
+_REST_STEPS = 5  # how long a level that was reached stays, before the light moves on
 _PERCENT = {"min": "0", "max": "100"}
 
 

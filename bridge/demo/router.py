@@ -20,7 +20,7 @@ from async_upnp_client.server import (
 from bridge.demo.server import Fault, RootDevice, Service, device_info, service_info
 
 _STEP_S = 1.0
-_STEPS_ONLINE, _STEPS_OFFLINE = 60, 3
+_STEPS_ONLINE, _STEPS_OFFLINE = 9, 2
 _ADDRESSES = ("203.0.113.17", "203.0.113.84", "203.0.113.140")  # RFC 5737
 _MAPPINGS_MAX = 50
 _BIT_RATES = {"up": 40_000_000, "down": 100_000_000}
@@ -262,7 +262,7 @@ class WANDevice(UpnpServerDevice):
 
 
 class Router(RootDevice):
-    """The router, whose traffic grows and which gets a new address about every minute."""
+    """The router, whose traffic grows and which gets a new address now and then."""
 
     DEVICE_DEFINITION = device_info(
         "InternetGatewayDevice:1", "Demo Router", "uuid:6b1d0c52-5f0e-4f6c-9d53-0d3f0a7e11d1"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from zlib import crc32
 
 from bridge import __version__
 from bridge.core.topics import bare_udn
@@ -28,6 +29,7 @@ _DEFAULT_MAX_AGE_S = 1800
 _MAX_AGE_BOUNDS_S = (10, 86400)
 _NOT_UDNS = ("urn:", "upnp:", "ssdp:")
 _START_LINE = re.compile(r"(NOTIFY|HTTP/\d(?:\.\d)?\s+200)(?:\s|$)", re.ASCII | re.IGNORECASE)
+_SIGNATURE = re.compile(r"\d\d-NLS")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _MAX_AGE = re.compile(r'max-age\s*=\s*"?\s*(\d{1,9})', re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
@@ -52,6 +54,7 @@ _NTS = {str(kind): kind for kind in (Kind.ALIVE, Kind.UPDATE, Kind.BYEBYE)}
 class Announcement:
     """A device's word about itself (UDA 2.0, sections 1.2 and 1.3.3).
 
+    `boot_id` differs after each start of the device, whatever the device calls it.
     `udn` is as sent, without `uuid:`; `target` is NT or ST, empty where there is none; `location`
     is None only where `kind` is UPDATE or BYEBYE; `max_age_s` lies within 10..86400.
     """
@@ -103,7 +106,7 @@ def _decode(datagram: bytes) -> Announcement | None:
         location,
         headers.get("SERVER"),
         _max_age_s(headers.get("CACHE-CONTROL", "")),
-        _number(headers, "BOOTID"),
+        _boot_id(headers),
         _number(headers, "NEXTBOOTID"),
         _number(headers, "CONFIGID"),
         _number(headers, "SEARCHPORT", 65535),
@@ -135,6 +138,19 @@ def _max_age_s(cache_control: str) -> int:
     found = _MAX_AGE.search(cache_control)
     least, most = _MAX_AGE_BOUNDS_S
     return min(max(int(found[1]), least), most) if found else _DEFAULT_MAX_AGE_S
+
+
+def _boot_id(headers: Mapping[str, str]) -> int | None:
+    """Return BOOTID; where there is none, a number for the network location signature.
+
+    UPnP 1.0 has no BOOTID, but libupnp (gmediarender and many others) draws a new `01-NLS` at each
+    start. The number is within 2^32..2^33, where no BOOTID is.
+    """
+    boot_id = _number(headers, "BOOTID")
+    signature = next((v for name, v in headers.items() if _SIGNATURE.fullmatch(name)), None)
+    if boot_id is not None or not signature:
+        return boot_id
+    return 2**32 + crc32(signature.encode("utf-8", "replace"))
 
 
 def _number(headers: Mapping[str, str], name: str, most: int = 2**32 - 1) -> int | None:

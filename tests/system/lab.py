@@ -121,6 +121,9 @@ class Lab:
         for name in names:
             if process := self._running.pop(name, None):
                 process.wait()
+                # Interfaces outlive their namespace for a moment; the next start needs the name.
+                link = ("ip", "-n", self.space, "link", "del", f"port{DEVICES[name].host}")
+                subprocess.run(link, check=False, capture_output=True)
 
     def unplug(self, name: str) -> None:
         """Take a device off the network while it runs."""

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,9 +80,6 @@ class Site:
         self.lab.stop(*names, number=number)
         for name in names:
             self.running.remove(name)
-            # Interfaces outlive their namespace for a moment, and the next start needs the name.
-            link = ("ip", "-n", self.lab.space, "link", "del", f"port{DEVICES[name].host}")
-            subprocess.run(link, check=False, capture_output=True)
             self._read.pop(name, None)
 
     def device(self, name: str, kind: str) -> str:

@@ -23,7 +23,6 @@ EXPECTED_WARNINGS = {
     "no_initial_event",  # of minidlna
     "broker_unavailable",
     "subscription_lost",
-    "no_description",
 }
 
 

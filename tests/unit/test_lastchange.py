@@ -94,3 +94,13 @@ def test_an_event_without_its_root_is_read():
     assert lastchange.split('<InstanceID val="3"><A val="1"/></InstanceID>') == [
         Change("3", "A", None, "1")
     ]
+
+
+def test_what_content_directory_calls_lastchange_has_no_values():
+    """As rygel's: tests/captures/rygel/1-ContentDirectory.notify0.http."""
+    assert (
+        lastchange.split(
+            '<StateEvent><objAdd objID="1" updateID="2"/><stDone objID="1"/></StateEvent>'
+        )
+        == []
+    )

@@ -85,7 +85,22 @@ def test_every_captured_message_of_real_devices_is_read(datagram, kind):
     max_age = raw(datagram, "CACHE-CONTROL")
     assert announcement.max_age_s == int(max_age.partition("=")[2] if max_age else 1800)
     boot_id = raw(datagram, "BOOTID.UPNP.ORG")
-    assert announcement.boot_id == (int(boot_id) if boot_id else None)
+    if boot_id:
+        assert announcement.boot_id == int(boot_id)
+    elif raw(datagram, "01-NLS"):
+        assert (announcement.boot_id or 0) >= 2**32
+    else:
+        assert announcement.boot_id is None
+
+
+def test_a_network_location_signature_tells_starts_apart_where_there_is_no_bootid():
+    """libupnp draws a new one at each start, and knows no BOOTID."""
+    first, again, later = (
+        read(alive(OPT='"http://schemas.upnp.org/upnp/1/0/"; ns=01', **{"01-NLS": signature}))
+        for signature in ("bfd110aa-e50d", "bfd110aa-e50d", "0a63c8d0-da5e")
+    )
+    assert first.boot_id == again.boot_id != later.boot_id
+    assert read(alive(**{"01-NLS": "x", "BOOTID.UPNP.ORG": "7"})).boot_id == 7
 
 
 def test_every_kind_of_capture_is_there():
