@@ -50,6 +50,9 @@ class Mirror:
         description = self._without_claimed(description)
         branch = Branch.of(description)
         branch.owned = owned
+        holders = [self._holder[device] for device in branch.devices if device in self._holder]
+        for other in {holder.id: holder for holder in holders if holder.id != branch.id}.values():
+            self.forget(other)  # it is gone, and what it was made of is another's now
         old = self.branches.get(branch.id)
         before = self._shape.wanted(old) if old and self.ledger.is_open else {}
         if old is not None:
@@ -273,7 +276,7 @@ class Mirror:
         self._table_due = True
 
     def _without_claimed(self, description: Description) -> Description:
-        """Leave out embedded devices that another described root already has."""
+        """Leave out embedded devices that another root has, one that is online."""
         root = topics.device_id(description.udn)
 
         def pruned(device: Device) -> Device:
@@ -284,7 +287,7 @@ class Mirror:
                     children.append(child)
                     continue
                 holder = self._holder.get(topics.device_id(child.udn))
-                if holder is None or holder.id == root or holder.description is None:
+                if holder is None or holder.id == root or not holder.online:
                     children.append(pruned(child))
                 else:
                     problems.append(f"embedded device {child.udn} is one of {holder.id}: left out")
