@@ -74,9 +74,10 @@ make_venv() {
     venv_stamp "$lock" >.venv/made-from
 }
 
-# The broker, which Debian puts where not every user's PATH leads.
-need_mosquitto() {
-    if ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mosquitto >/dev/null; then
-        need mosquitto
+# Have a command, from a Debian package of the same name or another: need_command NAME [PACKAGE]
+need_command() {
+    # Debian puts the broker where not every user's PATH leads.
+    if ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$1" >/dev/null; then
+        need "${2:-$1}"
     fi
 }
