@@ -44,9 +44,13 @@ def missing() -> str | None:
     absent = [name for name in programs if not shutil.which(name, path=_PATH)]
     if absent:
         return f"the lab needs {', '.join(absent)}"
+    probe = f"lab-p{os.getpid()}-probe"
     try:
-        _ip("netns", "add", f"lab-p{os.getpid()}-probe")
-        _ip("netns", "del", f"lab-p{os.getpid()}-probe")
+        _ip("netns", "add", probe)
+        try:
+            _ip("-n", probe, "link", "set", "lo", "up")
+        finally:
+            _ip("netns", "del", probe)
     except subprocess.CalledProcessError as error:
         return f"no network namespaces here: {error.stderr.strip()}"
     return None
