@@ -3,6 +3,7 @@
 import resource
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -38,7 +39,11 @@ class Health:
         router = self._router
         branches = router.mirror.branches.values()
         services = self._services()
-        failing = ((name, one) for name, one in services.items() if one["state"] != "subscribed")
+        failing = (
+            (name, {"state": one["state"]})
+            for name, one in services.items()
+            if one["state"] != "subscribed"
+        )
         return {
             "version": __version__,
             "uptime_s": round(monotonic() - self._started_s),
@@ -93,13 +98,13 @@ class Health:
         }
 
     def _services(self) -> Mapping[str, dict[str, Any]]:
-        """Return how the subscription to each service fares."""
+        """Return how the subscription to each service fares, with its counters."""
         found = {}
         for branch in self._router.mirror.branches.values():
             if branch.description is None:
                 continue
             for name, one in self._network.subscriptions.health(branch.description.udn).items():
-                found[name] = {"state": one.state}
+                found[name] = asdict(one)
         return found
 
 
