@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import shutil
 import socket
 import subprocess
 import threading
@@ -758,8 +757,6 @@ def certificate(directory, name, *, issuer="ca", extension="subjectAltName=DNS:l
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
     directory = tmp_path_factory.mktemp("tls")
     authority = "basicConstraints=critical,CA:TRUE"
     certificate(directory, "ca", issuer="ca", extension=authority)
