@@ -12,6 +12,7 @@ from bridge import __version__, http, log
 from bridge.bus import Bus
 from bridge.core import jsontext, topics
 from bridge.core.branch import Shape
+from bridge.core.polling import Plan
 from bridge.mqtt.embedded import EmbeddedBroker
 from bridge.network import Network
 from bridge.router import Router
@@ -43,6 +44,7 @@ class Bridge:
             settings.instance,
             settings.mirror.detail,
             settings.mirror.state,
+            Plan(settings.upnp.poll_interval, tuple(settings.poll.variables)),
         )
         self.router = Router(shape, qos=settings.mqtt.qos)
         self.network: Network
@@ -93,7 +95,10 @@ class Bridge:
             "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "instance": self.settings.instance,
             "settings": self.settings.public(),
-            "capabilities": {"commands": ["call"], "verbs": list(self.bus.verbs.names)},
+            "capabilities": {
+                "commands": ["call", "set", "get"],
+                "verbs": list(self.bus.verbs.names),
+            },
         }
 
     async def _run_parts(self, stop: asyncio.Event, embedded: EmbeddedBroker | None) -> None:

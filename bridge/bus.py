@@ -84,7 +84,10 @@ class Bus:
             is_elsewhere=router.is_elsewhere,
             is_denied=network.directory.is_denied,
             suspect=network.directory.suspect,
+            told=router.values_told,
+            done=network.changed,
         )
+        network.polls.is_busy = self.calls.is_busy
         base = settings.mqtt.base_topic
         # The client id is the same at every start, so that a broker ends what is left of an
         # earlier connection before it could publish that one's will after our `online`.

@@ -5,7 +5,7 @@ A command is answered exactly once, and its action is sent at most once, whateve
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -13,21 +13,21 @@ from time import monotonic
 import structlog
 
 from bridge.answers import Answer
-from bridge.core import commands, topics
+from bridge.core import commands, topics, value_commands
+from bridge.core.accessors import Accessor
 from bridge.core.branch import Branch
-from bridge.core.commands import ActionCall, BadEnvelope, CallRequest, Envelope
+from bridge.core.commands import ActionCall, BadEnvelope, CallRequest, Envelope, Invoke, Read
 from bridge.core.messages import Message
 from bridge.core.mirror import Mirror
-from bridge.core.model import Device, Service
+from bridge.core.model import Device
+from bridge.core.state import Key
+from bridge.core.value_commands import ValueRequest
 from bridge.errors import Code, CommandError, Outcome
 
 MAX_WAITING = 32
 """The most calls that wait for one device."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-Invoke = Callable[[Service, str, Sequence[tuple[str, str]], float], Awaitable[Mapping[str, str]]]
-"""Sends an action, with a time-out in seconds; returns its out-arguments or raises CommandError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,13 @@ class _Command:
     """A command on its way to its one answer."""
 
     message: Message
+    device: str
     topic: str
     arrived_s: float
     envelope: Envelope | None = None
-    request: CallRequest | None = None
+    request: CallRequest | ValueRequest | None = None
     call: ActionCall | None = None
+    accessor: Accessor | None = None
 
     @property
     def elapsed_ms(self) -> int:
@@ -59,7 +61,9 @@ class Calls:
     """The calls that wait or are under way. `outcomes` counts the ended ones, `ok` or by code.
 
     `is_elsewhere` tells of a device's id that another instance answers for it, `is_denied` of a
-    UDN that the filter keeps it out; `suspect` is told the UDN of a root that did not answer.
+    UDN that the filter keeps it out; `suspect` is told the UDN of a root that did not answer,
+    `told` the id of a service and a value that it was asked for, `done` the id of a service whose
+    action may have changed something.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -73,6 +77,8 @@ class Calls:
         is_elsewhere: Callable[[str], bool],
         is_denied: Callable[[str], bool],
         suspect: Callable[[str], None],
+        told: Callable[[str, list[tuple[Key, str]]], None],
+        done: Callable[[str], None],
     ) -> None:
         self._mirror = mirror
         self._answer = answer
@@ -82,6 +88,8 @@ class Calls:
         self._is_elsewhere = is_elsewhere
         self._is_denied = is_denied
         self._suspect = suspect
+        self._told = told
+        self._done = done
         self._waiting: dict[str, deque[tuple[_Command, Branch]]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._closing = False
@@ -91,9 +99,16 @@ class Calls:
         return len(self._workers) + sum(len(queue) for queue in self._waiting.values())
 
     def receive(
-        self, message: Message, device: str, read: Callable[[Envelope], CallRequest]
+        self,
+        message: Message,
+        device: str,
+        request: Callable[[Envelope], CallRequest | ValueRequest],
+        read: Read = commands.read_envelope,
     ) -> None:
-        """Take a command for a device, named as its topic has it; `read` makes it a request."""
+        """Take a command for a device, named as its topic has it.
+
+        `read` makes its payload an envelope, and `request` makes that a request.
+        """
         udn = topics.decode_level(device)
         found = self._mirror.find(udn)
         if found is None and self._is_elsewhere(topics.device_id(topics.bare_udn(udn))):
@@ -101,12 +116,15 @@ class Calls:
         if found is not None and not found[0].owned:
             return
         own = topics.device_id(found[1].udn) if found and found[1] else device
-        command = _Command(message, f"{self._base}/{topics.response_id(own)}", monotonic())
+        command = _Command(message, own, f"{self._base}/{topics.response_id(own)}", monotonic())
         try:
             command.envelope = commands.read_command(
-                message.payload, is_retained=message.retain, max_bytes=self._limits.max_bytes
+                message.payload,
+                is_retained=message.retain,
+                max_bytes=self._limits.max_bytes,
+                read=read,
             )
-            command.request = read(command.envelope)
+            command.request = request(command.envelope)
             if found is None:
                 code = Code.DENIED if self._is_denied(udn) else Code.UNKNOWN_DEVICE
                 raise CommandError(code, f"no device {udn[:100]}")
@@ -116,6 +134,10 @@ class Calls:
             self._fail(command, error)
         except CommandError as error:
             self._fail(command, error)
+
+    def is_busy(self, device: str) -> bool:
+        """Return whether calls to a root device, by its id, wait or are under way."""
+        return device in self._workers
 
     async def close(self, grace_s: float) -> None:
         """Take no more calls, refuse those that wait, and give the others so long to end."""
@@ -137,10 +159,13 @@ class Calls:
         """Check a command, and put it in line for its device."""
         if self._closing:
             raise _shutting_down(Outcome.NOT_SENT)
-        if device is None or command.request is None:
+        request = command.request
+        if device is None or request is None:
             raise _offline()
+        if isinstance(request, ValueRequest):
+            request, command.accessor = value_commands.as_call(request, device)
         command.call = commands.resolve(
-            command.request,
+            request,
             device,
             default_timeout_s=self._limits.default_timeout_s,
             read_only=self._limits.read_only,
@@ -167,7 +192,7 @@ class Calls:
 
     async def _carry_out(self, command: _Command, branch: Branch) -> None:
         call = command.call
-        if call is None or command.envelope is None:
+        if call is None:
             return
         try:
             if not branch.online:
@@ -178,7 +203,7 @@ class Calls:
         except CommandError as error:
             self._fail(command, error)
             if error.code in (Code.UNREACHABLE, Code.TIMEOUT):
-                self._suspect(topics.decode_level(branch.id))
+                self._suspect(branch.udn)
         except asyncio.CancelledError:
             self._fail(command, _shutting_down(Outcome.UNKNOWN))
             raise
@@ -186,21 +211,45 @@ class Calls:
             _log.exception("call_crashed", device=branch.id, action=call.action.name)
             self._fail(command, CommandError(Code.INTERNAL, str(error), outcome=Outcome.UNKNOWN))
         else:
-            out, retval = commands.typed_outputs(call.action, call.service, texts)
-            self.outcomes["ok"] += 1
-            document = commands.success(
-                command.envelope, call, out, retval, elapsed_ms=command.elapsed_ms
-            )
-            self._answer(command.message, command.envelope, command.topic, document)
+            self._succeed(command, call, texts)
+
+    def _succeed(self, command: _Command, call: ActionCall, texts: Mapping[str, str]) -> None:
+        """Answer a call that was carried out; of a value that was asked for, tell it first."""
+        self.outcomes["ok"] += 1
+        out, retval = commands.typed_outputs(call.action, call.service, texts)
+        service = topics.service_id(command.device, call.service.level)
+        variable = value = None
+        match command.request, command.accessor:
+            case ValueRequest() as request, Accessor() as accessor:
+                variable = request.variable
+                if request.text is None and accessor.argument.name in texts:
+                    value = out[accessor.argument.name]
+                    key = value_commands.key_of(request, accessor)
+                    self._told(service, [(key, texts[accessor.argument.name])])
+        document = commands.success(
+            command.envelope,
+            call,
+            out,
+            retval,
+            variable=variable,
+            value=value,
+            elapsed_ms=command.elapsed_ms,
+        )
+        self._answer(command.message, command.envelope, command.topic, document)
+        if not commands.only_reads(call.action.name):
+            self._done(service)
 
     def _fail(self, command: _Command, error: CommandError) -> None:
         self.outcomes[error.code] += 1
-        service = command.request.service if command.request else None
+        request, call = command.request, command.call
+        service = request.service if request else None
+        action = request.action if isinstance(request, CallRequest) else None
         document = commands.failure(
             command.envelope,
             error,
-            service=command.call.service.level if command.call else service,
-            action=command.request.action if command.request else None,
+            service=call.service.level if call else service,
+            action=call.action.name if call else action,
+            variable=request.variable if isinstance(request, ValueRequest) else None,
             elapsed_ms=command.elapsed_ms,
         )
         self._answer(command.message, command.envelope, command.topic, document)

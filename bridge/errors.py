@@ -18,6 +18,7 @@ class Code(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"
     UNKNOWN_SERVICE = "unknown_service"
     UNKNOWN_ACTION = "unknown_action"
+    UNKNOWN_VARIABLE = "unknown_variable"
     UNKNOWN_VERB = "unknown_verb"
     AMBIGUOUS_ACTION = "ambiguous_action"
     INVALID_ARGUMENT = "invalid_argument"

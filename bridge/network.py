@@ -3,9 +3,11 @@
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from random import Random
 
+from bridge.core import topics
 from bridge.core.mirror import Remembered
 from bridge.core.model import Description, Service
 from bridge.filter import admission
+from bridge.polls import Polls
 from bridge.router import Router
 from bridge.settings import Settings
 from bridge.upnp import control
@@ -71,6 +73,14 @@ class Network:
             callback_host=settings.upnp.callback_host,
             rng=Random(),  # noqa: S311 - spreads renewals
         )
+        self.polls = Polls(
+            router.plan,
+            invoke=self.invoke,
+            states=self.subscriptions.states,
+            told=router.values_told,
+            suspect=self.directory.suspect,
+            rng=Random(),  # noqa: S311 - spreads questions
+        )
 
     def parts(self) -> Mapping[str, Coroutine[None, None, None]]:
         """Return what is to run, by name."""
@@ -78,6 +88,7 @@ class Network:
             "upnp.discovery": self.discovery.run(),
             "upnp.directory": self.directory.run(),
             "upnp.events": self.subscriptions.run(),
+            "polls": self.polls.run(),
         }
 
     def expect(self, remembered: Iterable[Remembered]) -> None:
@@ -92,6 +103,7 @@ class Network:
         """Know nothing any more of a root device, and clear its topics."""
         self.directory.forget(udn)
         self.subscriptions.drop(udn, unsubscribe=True)
+        self.polls.end(topics.device_id(udn))
         found = self._router.mirror.find(udn)
         if found is not None:
             self._router.device_forgotten(found[0])
@@ -110,10 +122,18 @@ class Network:
         branch = self._router.device_joined(description, str(reason))
         if branch.description is not None:
             self.subscriptions.subscribe(branch.description)
+            self.polls.begin(branch, branch.description)
 
     def _left(self, udn: str, why: str) -> None:
         self._router.device_left(udn, str(why))
         self.subscriptions.drop(udn, unsubscribe=False)
+        self.polls.end(topics.device_id(udn))
+
+    def changed(self, service: str) -> None:
+        """Note that something was done to a service, by its id: what it is asked for may differ."""
+        found = self._router.mirror.find(topics.decode_level(service.partition("/")[0]))
+        if found is not None:
+            self.polls.hurry(found[0], service)
 
     def _interfaces_changed(self, present: tuple[Interface, ...]) -> None:
         """Follow the interfaces; devices behind a new one, or a new address, send events there."""

@@ -5,7 +5,7 @@ published waits here until the session takes it. Everything runs in one event lo
 step is whole before the next begins.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -21,10 +21,15 @@ from bridge.core.mirror import Mirror, Remembered
 from bridge.core.model import Description
 from bridge.core.neighbours import Neighbours
 from bridge.core.outbox import Outbox
+from bridge.core.polling import Plan
+from bridge.core.state import Key
+from bridge.core.value_commands import ValueRequest, read_text
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 Receive = Callable[..., None]
+
+_VERBS = ("set", "get")
 
 _DEVICES_AT_ONCE = 2
 """Of devices that are read from the broker: some have hundreds of topics each."""
@@ -63,6 +68,11 @@ class Router:
         return self._shape.topic(f"bridge/{self._shape.instance}")
 
     @property
+    def plan(self) -> Plan:
+        """What services are asked for regularly."""
+        return self._shape.plan
+
+    @property
     def state_topic(self) -> str:
         """Where this bridge's `online` or `offline` stands."""
         return f"{self._own}/state"
@@ -74,6 +84,7 @@ class Router:
         return (
             f"{base}/+/call",
             f"{base}/+/+/action/+/call",
+            *(f"{base}/+/+/value/+{at}/{verb}" for verb in _VERBS for at in ("", "/+", "/+/+")),
             f"{self._own}/request/+",
             f"{base}/bridge/all/request/+",
         )
@@ -119,6 +130,11 @@ class Router:
         if not self.mirror.tell(service, properties, initial=initial, now=_now()):
             self.counters.malformed_events += 1
             _log.debug("last_change_unreadable", service=service)
+        self.wake()
+
+    def values_told(self, service: str, told: list[tuple[Key, str]]) -> None:
+        """Take in values that a service, by its id, was asked for."""
+        self.mirror.tell_asked(service, told, now=_now())
         self.wake()
 
     # To the broker
@@ -216,17 +232,11 @@ class Router:
                 self._cleared.add(message.topic)
             self.mirror.ledger.put(message.topic, b"")
             self.wake()
-        match levels:
-            case ["bridge", _, "request", name]:
-                verb(message, name, f"{self._own}/response/{name}")
-            case [device, "call"]:
-                call(message, device, commands.read_call)
-            case [device, service, "action", action, "call"]:
-                call(
-                    message,
-                    device,
-                    lambda envelope: commands.arguments_only(envelope, service, action),
-                )
+        if levels[0] == "bridge":
+            name = levels[3]
+            verb(message, name, f"{self._own}/response/{name}")
+        else:
+            _hand_on(message, levels, call)
 
     def neighbour(self, message: Message) -> bool:
         """Take in what another instance says; False where somebody calls us offline."""
@@ -269,3 +279,25 @@ def _now() -> str:
 
 def _plain(value: object) -> object:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _hand_on(message: Message, levels: Sequence[str], call: Receive) -> None:
+    """Hand a command for a device to `call`, with how it is to be read."""
+    match levels:
+        case [device, "call"]:
+            call(message, device, commands.read_call)
+        case [device, service, "action", action, "call"]:
+            call(
+                message,
+                device,
+                lambda envelope: commands.arguments_only(envelope, service, action),
+            )
+        case [device, service, "value", *place, "set"]:
+            call(
+                message,
+                device,
+                lambda envelope: ValueRequest.at(service, place, str(envelope.body["value"])),
+                read_text,
+            )
+        case [device, service, "value", *place, "get"]:
+            call(message, device, lambda _: ValueRequest.at(service, place))

@@ -175,6 +175,12 @@ class UpnpSettings(_Group):
     action_timeout: float = Field(
         30, gt=0, le=300, description="Seconds that an action may take, unless its call says."
     )
+    poll_interval: float = Field(
+        60,
+        ge=0,
+        le=86400,
+        description="Seconds from question to question for values that no event tells; 0: never.",
+    )
     callback_host: Annotated[str, AfterValidator(_reachable)] | None = Field(
         None,
         description="Address that devices send events to. Unset: the one that faces the device.",
@@ -182,6 +188,16 @@ class UpnpSettings(_Group):
     callback_port: Port = Field(8098, description="TCP port that devices send events to.")
     trusted_networks: Networks = Field(
         [], description="Networks that a LOCATION may point to besides its sender's own subnet."
+    )
+
+
+class PollSettings(_Group):
+    """Values that no event tells, and that the bridge asks for every `upnp.poll_interval`."""
+
+    variables: Texts = Field(
+        [],
+        description="Patterns (`*`, `?`) over `<udn>/<service>/<Var>`, `<service>/<Var>` and "
+        "`<Var>`: state variables to ask for besides those that matter to most people.",
     )
 
 
@@ -240,6 +256,7 @@ class Settings(BaseSettings):
     )
     mqtt: MqttSettings = MqttSettings()
     upnp: UpnpSettings = UpnpSettings()
+    poll: PollSettings = PollSettings()
     mirror: MirrorSettings = MirrorSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()

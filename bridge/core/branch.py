@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from bridge.core import documents, jsontext, topics, values
+from bridge.core import documents, jsontext, player, topics, values
 from bridge.core.holdings import join_parts
-from bridge.core.model import Description, Service
+from bridge.core.model import Description, Device, Service, StateVariable
+from bridge.core.polling import Plan, service_name
 from bridge.core.state import Key, ServiceState, read_document, typed
 
 StateMode: TypeAlias = Literal["both", "values", "document"]
 
+_NO_PLAN = Plan()
 _UNDATED = "1970-01-01T00:00:00.000Z"
 """When values changed that stand at the broker without their service's document."""
 
@@ -23,20 +25,44 @@ _UNDATED = "1970-01-01T00:00:00.000Z"
 class LiveService:
     """A service with the values that it has told of.
 
-    `types` are the data types of its state variables, `state_length` the bytes of its `state`
-    document as it was wanted last.
+    `types` are the data types of its state variables, `untold` those that it is asked for although
+    its events come, `state_length` the bytes of its `state` document as it was wanted last.
     """
 
     id: str
     types: Mapping[str, str]
+    untold: frozenset[str] = frozenset()
     state: ServiceState = field(default_factory=ServiceState)
     state_length: int = 0
 
     @classmethod
-    def of(cls, device: str, service: Service) -> "LiveService":
+    def of(cls, device: str, service: Service, plan: Plan) -> "LiveService":
         """Return a service of the device with this id, without values."""
         types = {v.name: v.data_type for v in service.scpd.variables.values()}
-        return cls(topics.service_id(device, service.level), types)
+        own = topics.service_id(device, service.level)
+        return cls(own, types, plan.untold(device, service))
+
+
+@dataclass(slots=True)
+class Player:
+    """A device that plays: its AVTransport and, where it has one, its RenderingControl.
+
+    `told` is what `media` was wanted to hold last.
+    """
+
+    id: str
+    transport: LiveService
+    rendering: LiveService | None
+    volume: StateVariable | None
+    base_url: str
+    told: bytes = b""
+
+    def payload(self) -> bytes:
+        """Return what `media` should hold now; empty where nothing is known."""
+        rendering = self.rendering.state.values if self.rendering else {}
+        fields = player.summary(self.transport.state.values, rendering, self.volume, self.base_url)
+        self.told = jsontext.encode(fields) if fields else b""
+        return self.told
 
 
 @dataclass(slots=True)
@@ -58,19 +84,46 @@ class Branch:
     offline_since: str | None = None
     owned: bool = True
     services: dict[str, LiveService] = field(default_factory=dict)
+    players: dict[str, Player] = field(default_factory=dict)
+    """By the ids of the services that they are made of."""
+
+    @property
+    def udn(self) -> str:
+        """The UDN of the root device, without `uuid:`."""
+        return topics.decode_level(self.id)
 
     @classmethod
-    def of(cls, description: Description) -> "Branch":
+    def of(cls, description: Description, plan: Plan = _NO_PLAN) -> "Branch":
         """Return the branch of a device that was described just now, without values."""
         walk = tuple(description.device.walk())
         devices = tuple(topics.device_id(device.udn) for device in walk)
         branch = cls(devices[0], devices, description, online=True)
         for own, device in zip(devices, walk, strict=True):
             for service in device.services:
-                live = LiveService.of(own, service)
+                live = LiveService.of(own, service, plan)
                 branch.services[live.id] = live
+            branch._add_player(own, device)
         branch.refresh_row()
         return branch
+
+    def _add_player(self, own: str, device: Device) -> None:
+        found = {service_name(service): service for service in reversed(device.services)}
+        transport, rendering = found.get("AVTransport"), found.get("RenderingControl")
+        if transport is None or self.description is None:
+            return
+        lives = [
+            self.services[topics.service_id(own, one.level)]
+            for one in (transport, rendering)
+            if one is not None
+        ]
+        one = Player(
+            topics.media_id(own),
+            lives[0],
+            lives[1] if rendering else None,
+            rendering.scpd.variables.get("Volume") if rendering else None,
+            self.description.location,
+        )
+        self.players |= {live.id: one for live in lives}
 
     def refresh_row(self) -> None:
         """Bring the row in the table of devices up to date."""
@@ -101,6 +154,7 @@ class Shape:
     instance: str
     detail: documents.Detail = "full"
     mode: StateMode = "both"
+    plan: Plan = _NO_PLAN
 
     def topic(self, own: str) -> str:
         """Return the topic of an id."""
@@ -118,6 +172,8 @@ class Shape:
                 if live.state.updated:
                     wanted.update(self.values(live))
                     wanted.update(self.state(live))
+            for topic, one in {self.topic(one.id): one for one in branch.players.values()}.items():
+                wanted[topic] = one.payload()
         if branch.online is not None:
             wanted.update(self.availability(branch))
         return wanted

@@ -6,9 +6,9 @@ command's, and the sending of anything, is not decided here.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from bridge.core import topics, values
 from bridge.core.model import Action, Device, Service
@@ -57,6 +57,13 @@ class BadEnvelope(CommandError):
         self.envelope = envelope
 
 
+class Read(Protocol):
+    """Reads a command's payload; raises BadEnvelope."""
+
+    def __call__(self, payload: bytes, *, max_bytes: int) -> Envelope:
+        """Return what an answer needs, and the rest to be read as a request."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallRequest:
     """A call as asked for; `service` and `timeout_s` are None where left out."""
@@ -78,16 +85,23 @@ class ActionCall:
     timeout_s: float
 
 
-def read_command(payload: bytes, *, is_retained: bool, max_bytes: int) -> Envelope:
-    """Return a command's payload as an object, as `read_envelope` does.
+Invoke = Callable[[Service, str, Sequence[tuple[str, str]], float], Awaitable[Mapping[str, str]]]
+"""Sends an action, with a time-out in seconds; returns its out-arguments or raises CommandError."""
+
+
+def read_command(
+    payload: bytes, *, is_retained: bool, max_bytes: int, read: Read | None = None
+) -> Envelope:
+    """Return a command's payload as `read` gives it, by default `read_envelope`.
 
     Raises BadEnvelope likewise, and `retained_command` whatever it is where the message came with
     the retain flag.
     """
+    read = read or read_envelope
     if not is_retained:
-        return read_envelope(payload, max_bytes=max_bytes)
+        return read(payload, max_bytes=max_bytes)
     try:
-        envelope = read_envelope(payload, max_bytes=max_bytes)
+        envelope = read(payload, max_bytes=max_bytes)
     except BadEnvelope as error:
         envelope = error.envelope
     raise BadEnvelope("a retained command is not carried out", envelope, Code.RETAINED_COMMAND)
@@ -113,9 +127,14 @@ def read_envelope(payload: bytes, *, max_bytes: int) -> Envelope:
     return envelope
 
 
-def _object(payload: bytes, max_bytes: int) -> Mapping[str, object]:
+def check_size(payload: bytes, max_bytes: int) -> None:
+    """Raise BadEnvelope (`bad_request`) for a payload that is too large."""
     if len(payload) > max_bytes:
         raise BadEnvelope(f"{len(payload)} bytes, more than {max_bytes}", Envelope({}))
+
+
+def _object(payload: bytes, max_bytes: int) -> Mapping[str, object]:
+    check_size(payload, max_bytes)
     if not payload.strip():
         return {}
     try:
@@ -187,8 +206,8 @@ def resolve(
     """
     service = _service(request, device)
     action = service.scpd.actions[request.action]
-    if read_only and not action.name.startswith(_READ_ONLY):
-        raise CommandError(Code.DENIED, f"{_shown(action.name)} may change something: read-only")
+    if read_only and not only_reads(action.name):
+        raise CommandError(Code.DENIED, f"{shown(action.name)} may change something: read-only")
     return ActionCall(
         service,
         action,
@@ -197,15 +216,29 @@ def resolve(
     )
 
 
+def only_reads(action: str) -> bool:
+    """Return whether an action changes nothing, by its name."""
+    return action.startswith(_READ_ONLY)
+
+
+def find_services(name: str | None, device: Device) -> list[Service]:
+    """Return the services that a name means: topic level, serviceId or serviceType; None is all.
+
+    Raises CommandError (`unknown_service`).
+    """
+    named = _named(name, device.services)
+    if not named and name is not None:
+        raise CommandError(Code.UNKNOWN_SERVICE, f"no service {shown(name)}")
+    return named
+
+
 def _service(request: CallRequest, device: Device) -> Service:
-    named = _named(request.service, device.services)
-    if not named and request.service is not None:
-        raise CommandError(Code.UNKNOWN_SERVICE, f"no service {_shown(request.service)}")
+    named = find_services(request.service, device)
     able = [service for service in named if request.action in service.scpd.actions]
     if not able:
-        raise CommandError(Code.UNKNOWN_ACTION, f"no action {_shown(request.action)}")
+        raise CommandError(Code.UNKNOWN_ACTION, f"no action {shown(request.action)}")
     if len(able) > 1:
-        levels = ", ".join(_shown(service.level) for service in able[:10])
+        levels = ", ".join(shown(service.level) for service in able[:10])
         raise CommandError(Code.AMBIGUOUS_ACTION, f"several services have it: {levels}")
     return able[0]
 
@@ -230,23 +263,23 @@ def _arguments(
     names = [argument.name for argument in action.inputs]
     for name in request.args:
         if name not in names:
-            raise _invalid(name, f"no argument {_shown(name)}")
+            raise _invalid(name, f"no argument {shown(name)}")
     given = {**_DEFAULTS, **request.args}
     texts = []
     for argument in action.inputs:
         if argument.name not in given:
-            raise _invalid(argument.name, f"argument {_shown(argument.name)} is missing")
+            raise _invalid(argument.name, f"argument {shown(argument.name)} is missing")
         variable = service.scpd.variables.get(argument.variable)
         try:
             text = values.soap(variable, given[argument.name], check=request.check)
         except ValueError as error:
-            raise _invalid(argument.name, f"{_shown(argument.name)}: {error}") from error
+            raise _invalid(argument.name, f"{shown(argument.name)}: {error}") from error
         texts.append((argument.name, text))
     return tuple(texts)
 
 
 def _invalid(name: str, reason: str) -> CommandError:
-    return CommandError(Code.INVALID_ARGUMENT, reason, argument=_shown(name))
+    return CommandError(Code.INVALID_ARGUMENT, reason, argument=shown(name))
 
 
 def typed_outputs(
@@ -271,32 +304,40 @@ def typed_outputs(
     return out | {name: text for name, text in texts.items() if name not in out}, retval
 
 
-def success(
-    envelope: Envelope,
+def success(  # noqa: PLR0913 - all that an answer holds, most by name
+    envelope: Envelope | None,
     call: ActionCall,
     out: dict[str, Value],
     retval: Value | None,
     *,
+    variable: str | None = None,
+    value: Value | None = None,
     elapsed_ms: int,
 ) -> dict[str, object]:
-    """Return the answer to a call that the device carried out."""
+    """Return the answer to a call that the device carried out.
+
+    `variable` is what was set or asked for by its own topic, `value` what it was told to be.
+    """
     return _answer(
         envelope,
         success=True,
         service=call.service.level,
         action=call.action.name,
+        variable=variable,
+        value=value,
         out=out,
         retval=retval,
         elapsed_ms=elapsed_ms,
     )
 
 
-def failure(
+def failure(  # noqa: PLR0913 - all that an answer holds, most by name
     envelope: Envelope | None,
     error: CommandError,
     *,
     service: str | None = None,
     action: str | None = None,
+    variable: str | None = None,
     elapsed_ms: int = 0,
 ) -> dict[str, object]:
     """Return the answer to a command that failed; names are left out where they are not known."""
@@ -308,8 +349,9 @@ def failure(
         upnp_code=error.upnp_code,
         outcome=error.outcome,
         argument=error.argument,
-        service=None if service is None else _shown(service),
-        action=None if action is None else _shown(action),
+        service=None if service is None else shown(service),
+        action=None if action is None else shown(action),
+        variable=None if variable is None else shown(variable),
         elapsed_ms=elapsed_ms,
     )
 
@@ -329,6 +371,6 @@ def _answer(envelope: Envelope | None, **fields: object) -> dict[str, object]:
     return {k: v for k, v in {"callid": callid, **fields}.items() if v is not None}
 
 
-def _shown(name: str) -> str:
-    # A name that a publisher made up may be as long as the payload: answers stay short.
+def shown(name: str) -> str:
+    """Return a name that a publisher made up, which may be as long as the payload, cut short."""
     return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"

@@ -3,15 +3,15 @@
 Nothing here knows how a description was fetched or how a payload travels.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bridge.core import jsontext, lastchange, topics, values
-from bridge.core.branch import Branch, Shape
+from bridge.core.branch import Branch, LiveService, Shape
 from bridge.core.holdings import Holdings, join_parts
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device, Service
-from bridge.core.state import Key, typed
+from bridge.core.state import Change, Key, typed
 from bridge.core.values import Value
 from bridge.core.xml import XmlError
 
@@ -48,7 +48,7 @@ class Mirror:
         One that was not known is not `owned` where another instance mirrors it.
         """
         description = self._without_claimed(description)
-        branch = Branch.of(description)
+        branch = Branch.of(description, self._shape.plan)
         branch.owned = owned
         holders = [self._holder[device] for device in branch.devices if device in self._holder]
         for other in {holder.id: holder for holder in holders if holder.id != branch.id}.values():
@@ -112,16 +112,22 @@ class Mirror:
         if branch is None or live is None:
             return True
         told, readable = _split(properties)
-        changes = live.state.apply(typed(told, live.types), whole=initial and readable, now=now)
-        if changes and branch.owned and self.ledger.is_open:
-            if self._shape.mode != "document":
-                for key, old, new in changes:
-                    topic = self._shape.value_topic(live, key)
-                    self.ledger.put(topic, _payload(new), was=len(_payload(old)))
-            was_long = live.state_length
-            for topic, payload in self._shape.state(live):
-                self.ledger.put(topic, payload, was=was_long)
+        changes = live.state.apply(
+            typed(told, live.types),
+            whole=initial and readable,
+            now=now,
+            asked_for=live.untold,
+        )
+        self._publish(branch, live, changes)
         return readable
+
+    def tell_asked(self, service_id: str, told: Iterable[tuple[Key, str]], *, now: str) -> None:
+        """Take in values that a service was asked for."""
+        branch = self._holder.get(service_id.partition("/")[0])
+        live = branch.services.get(service_id) if branch else None
+        if branch is not None and live is not None:
+            changes = live.state.take_answers(typed(told, live.types), now=now)
+            self._publish(branch, live, changes)
 
     # What the broker does
 
@@ -225,6 +231,22 @@ class Mirror:
         return self._devices.get(topics.same_udn(udn))
 
     # Within
+
+    def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:
+        """Note what a service's changed values change in the tree."""
+        if not (changes and branch.owned and self.ledger.is_open):
+            return
+        if self._shape.mode != "document":
+            for key, old, new in changes:
+                topic = self._shape.value_topic(live, key)
+                self.ledger.put(topic, _payload(new), was=len(_payload(old)))
+        was_long = live.state_length
+        for topic, payload in self._shape.state(live):
+            self.ledger.put(topic, payload, was=was_long)
+        if (player := branch.players.get(live.id)) is not None:
+            was = player.told
+            if player.payload() != was:
+                self.ledger.put(self._shape.topic(player.id), player.told, was=len(was))
 
     def _write_table(self) -> None:
         """Put the table of devices first in line, if it is not what it should be.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from bridge.core import values
@@ -27,31 +28,69 @@ class Change(NamedTuple):
 class ServiceState:
     """The values of a service by key, and when they changed last (UTC, RFC 3339).
 
-    `told` is whether the service itself has said so since this program started; until then the
-    values are what the broker remembers.
+    `told` are the variables that the service's events have told of since this program started, the
+    last first event and those after it; None until one has come. Until then the values are what the
+    broker remembers, and what the service was asked for.
     """
 
-    __slots__ = ("told", "updated", "values")
+    __slots__ = ("_asked", "told", "updated", "values")
 
     def __init__(self) -> None:
         self.values: dict[Key, Value] = {}
         self.updated = ""
-        self.told = False
+        self.told: set[str] | None = None
+        self._asked: set[Key] = set()
 
-    def apply(self, told: Mapping[Key, Value], *, whole: bool, now: str) -> list[Change]:
-        """Take in new values and return what differs now, values that went included.
+    def apply(
+        self,
+        told: Mapping[Key, Value],
+        *,
+        whole: bool,
+        now: str,
+        asked_for: AbstractSet[str] = frozenset(),
+    ) -> list[Change]:
+        """Take in the values of an event and return what differs now, values that went included.
 
-        `whole` says that the service has told of all that it has, so that the rest is gone.
+        `whole` says that the service has told of all that it sends events of, so that the rest is
+        gone; but not what it was asked for, nor variables that are `asked_for` regularly and that
+        the event does not speak of.
         """
-        self.told = True
+        names = {key.name for key in told}
+        self.told = names if whole or self.told is None else self.told | names
+        self._asked -= told.keys()
+        gone: list[Key] = []
+        if whole:
+            spared = asked_for - names
+            gone = [
+                key
+                for key in self.values
+                if key not in told and key not in self._asked and key.name not in spared
+            ]
+        return self._change(told, gone, now)
+
+    def take_answers(self, told: Mapping[Key, Value], *, now: str) -> list[Change]:
+        """Take in values that the service was asked for, and return what differs now.
+
+        One that events tell without the channel or InstanceID of the question is that same value.
+        """
+        placed = {self._place(key): value for key, value in told.items()}
+        self._asked |= placed.keys()
+        return self._change(placed, (), now)
+
+    def _place(self, key: Key) -> Key:
+        for other in (key, Key(key.name, key.instance), Key(key.name)):
+            if other in self.values:
+                return other
+        return key
+
+    def _change(self, told: Mapping[Key, Value], gone: Iterable[Key], now: str) -> list[Change]:
         known = self.values
         changes = [
             Change(key, known.get(key), value)
             for key, value in told.items()
             if not _same(known.get(key), value)
         ]
-        if whole:
-            changes += [Change(key, old, None) for key, old in known.items() if key not in told]
+        changes += [Change(key, known[key], None) for key in gone]
         for key, _, new in changes:
             if new is None:
                 del known[key]
@@ -63,8 +102,9 @@ class ServiceState:
 
     def remember(self, other: "ServiceState") -> None:
         """Take over what the broker holds, unless the service itself knows better."""
-        if not self.told:
-            self.values = dict(other.values)
+        if self.told is None:
+            asked = {key: self.values[key] for key in self._asked}
+            self.values = other.values | asked
         if _same_values(self.values, other.values):
             self.updated = other.updated
 

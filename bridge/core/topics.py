@@ -93,6 +93,11 @@ def availability_id(device: str) -> str:
     return f"{device}/availability"
 
 
+def media_id(device: str) -> str:
+    """Return where the JSON of a player in one piece stands."""
+    return f"{device}/media"
+
+
 def response_id(device: str) -> str:
     """Return where the answers to a device's commands go."""
     return f"{device}/response"

@@ -35,6 +35,8 @@ _REALS = {
 }
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
+_SWITCHED = {"on": True, "off": False}
+
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*")
 _UNDECLARED = StateVariable("", "string")
@@ -113,6 +115,19 @@ def write(value: Value) -> str:
         return text
     text = format(Decimal(text), "f")
     return text if "." in text else f"{text}.0"
+
+
+def from_text(data_type: str, text: str) -> Value:
+    """Return a payload of plain text as a command's JSON value of this data type.
+
+    As hubs write it: `25.0` for an integer, `ON` and `OFF` for a boolean, white space around both.
+    """
+    kind = _canonical(data_type)
+    if kind in _INTEGERS or kind in _REALS:
+        return _real(sys.float_info.max)(text.strip())
+    if kind == "boolean":
+        return _SWITCHED.get(text.strip().lower(), text.strip())
+    return text
 
 
 def soap(variable: StateVariable | None, value: object, *, check: bool) -> str:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from bridge.core import topics
 from bridge.core.model import Description, Service
 from bridge.core.xml import XmlError
 from bridge.errors import BadResponse, DeviceError
@@ -25,6 +26,7 @@ from bridge.upnp.subscription import (
     SILENCE_S,
     Arrival,
     Health,
+    State,
     Step,
     Subscription,
 )
@@ -156,6 +158,15 @@ class Subscriptions:
     def health(self, root_udn: str) -> Mapping[str, Health]:
         """Return how each service of a root device fares, by `<its device's UDN>/<its level>`."""
         return {item.key: item.subscription.snapshot() for item in self._roots.get(root_udn, ())}
+
+    def states(self, root_udn: str) -> Mapping[str, State]:
+        """Return how the subscription to each service of a root device fares, by its id."""
+        return {
+            topics.service_id(topics.device_id(item.udn), item.service.level): (
+                item.subscription.health.state
+            )
+            for item in self._roots.get(root_udn, ())
+        }
 
     def _start(self, services: Iterable[_Subscribed]) -> None:
         if self._tasks:

@@ -105,6 +105,6 @@ def test_every_code_in_the_table_of_answers_exists():
         code for row in table.splitlines()[2:] for code in re.findall(r"`(\w+)`", row.split("|")[1])
     ]
     assert len(codes) == len(set(codes))
-    # The verbs' own code is told of with them; nobody asks for a variable.
+    # The verbs' own code is told of with them.
     assert set(codes) == set(Code) - {Code.UNKNOWN_VERB}
     assert f"`{Code.UNKNOWN_VERB}`" in text

@@ -1,0 +1,125 @@
+"""Which action sets a state variable, and which one tells it (UDA 2.0, section 2.5).
+
+The SCPD says so by each argument's relatedStateVariable; nothing here knows a service by name.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from bridge.core.model import Action, Argument, Scpd
+
+INSTANCE, CHANNEL = "0", "Master"
+"""What counts where nobody names an InstanceID or a channel (AVTransport, RenderingControl 1.0)."""
+
+_MOST_INPUTS = 3  # the value, an InstanceID and a channel
+_INSTANCE = ("InstanceID", "A_ARG_TYPE_InstanceID")
+_CHANNEL = ("Channel", "A_ARG_TYPE_Channel")
+
+
+@dataclass(frozen=True, slots=True)
+class Accessor:
+    """An action that sets or tells a variable, and the argument that carries the value.
+
+    `instance` and `channel` name the in-arguments that choose between values, None where there is
+    none; there are no others.
+    """
+
+    action: Action
+    argument: Argument
+    instance: str | None = None
+    channel: str | None = None
+
+    def selection(self, instance: str | None, channel: str | None) -> dict[str, object]:
+        """Return the in-arguments that choose a value, defaults in place of None.
+
+        Raises LookupError, for people, where the action cannot choose so.
+        """
+        chosen: dict[str, object] = {}
+        for given, name, default, word in (
+            (instance, self.instance, INSTANCE, "InstanceID"),
+            (channel, self.channel, CHANNEL, "channel"),
+        ):
+            if name is not None:
+                chosen[name] = default if given is None else given
+            elif given is not None:
+                raise LookupError(f"{self.action.name} knows no {word}")
+        return chosen
+
+
+def setter(scpd: Scpd, variable: str) -> Accessor | None:
+    """Return the action that sets a variable; None where there is none.
+
+    One that says what is, and not what is wanted, is set by its counterpart: `Status` by what sets
+    `Target`, `LoadLevelStatus` by what sets `LoadLevelTarget` (SwitchPower 1.0, Dimming 1.0).
+    """
+    found = setters(scpd)
+    if variable not in found and variable.endswith("Status"):
+        variable = f"{variable.removesuffix('Status')}Target"
+    return found.get(variable)
+
+
+def getter(scpd: Scpd, variable: str) -> Accessor | None:
+    """Return the action that tells a variable; None where there is none."""
+    return getters(scpd).get(variable)
+
+
+def setters(scpd: Scpd) -> Mapping[str, Accessor]:
+    """Return the action that sets it for every variable that has one of its own."""
+    return _best("Set", (one for action in scpd.actions.values() for one in _setters(action)))
+
+
+def getters(scpd: Scpd) -> Mapping[str, Accessor]:
+    """Return the action that tells it for every variable that has one."""
+    return _best("Get", (one for action in scpd.actions.values() for one in _getters(action)))
+
+
+def _setters(action: Action) -> Iterator[Accessor]:
+    inputs = action.inputs
+    for carrier in inputs if len(inputs) <= _MOST_INPUTS else ():
+        chosen = _selectors(one for one in inputs if one is not carrier)
+        if chosen is not None and all(
+            a is carrier or a.variable != carrier.variable for a in inputs
+        ):
+            yield Accessor(action, carrier, *chosen)
+
+
+def _getters(action: Action) -> Iterator[Accessor]:
+    chosen = _selectors(action.inputs)
+    if chosen is not None:
+        times = Counter(argument.variable for argument in action.outputs)
+        for carrier in action.outputs:
+            if times[carrier.variable] == 1:
+                yield Accessor(action, carrier, *chosen)
+
+
+def _selectors(arguments: Iterable[Argument]) -> tuple[str | None, str | None] | None:
+    """Return the names of the arguments for InstanceID and channel; None if there are others."""
+    instance = channel = None
+    for argument in arguments:
+        if instance is None and (argument.name in _INSTANCE or argument.variable in _INSTANCE):
+            instance = argument.name
+        elif channel is None and (argument.name in _CHANNEL or argument.variable in _CHANNEL):
+            channel = argument.name
+        else:
+            return None
+    return instance, channel
+
+
+def _best(verb: str, found: Iterable[Accessor]) -> Mapping[str, Accessor]:
+    """Return of each variable the one named after it, else that with the fewest arguments.
+
+    `GetVolumeDBRange` tells `VolumeDB` twice, `GetInfo` of some routers tells of everything.
+    """
+    best: dict[str, Accessor] = {}
+
+    def rank(one: Accessor) -> tuple[bool, bool, int]:
+        name = one.action.name
+        is_named_so = name == f"{verb}{one.argument.variable}"
+        return not is_named_so, not name.startswith(verb), len(one.action.arguments)
+
+    for one in found:
+        other = best.get(one.argument.variable)
+        if other is None or rank(one) < rank(other):
+            best[one.argument.variable] = one
+    return best

@@ -1,0 +1,202 @@
+"""The player in one piece: AVTransport and RenderingControl of instance 0, for people and hubs.
+
+What `media` says of a device (AVTransport 1.0 section 2.2, RenderingControl 1.0 section 2.2), with
+DIDL-Lite (ContentDirectory 1.0 section 2.3) read by didl-lite.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from html import unescape
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from didl_lite import didl_lite
+from didl_lite.utils import NAMESPACES
+
+from bridge.core import values, xml
+from bridge.core.model import StateVariable
+from bridge.core.state import Key
+from bridge.core.values import Value
+
+Values = Mapping[Key, Value]
+
+INSTANCE: Final = "0"
+
+STATES: Final[Mapping[str, str]] = {
+    "PLAYING": "playing",
+    "RECORDING": "playing",
+    "PAUSED_PLAYBACK": "paused",
+    "PAUSED_RECORDING": "paused",
+    "STOPPED": "stopped",
+    "TRANSITIONING": "transitioning",
+    "NO_MEDIA_PRESENT": "no_media",
+}
+"""What a TransportState is called in `media`; other states, of vendors, are left out."""
+
+_CHANNELS = ("Master", None, "LF", "RF")
+_UNKNOWN = frozenset({"", "NOT_IMPLEMENTED"})
+_DURATION = re.compile(r"\+?(\d{1,6}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)(?:/\d+)?")
+_MAX_METADATA = 262_144
+
+
+def summary(
+    transport: Values, rendering: Values, volume: StateVariable | None, base_url: str
+) -> dict[str, object]:
+    """Return what `media` says, from the values of both services; empty where nothing is known.
+
+    `volume` is the state variable whose range is 0 to 100 %, URLs are made absolute by `base_url`.
+    """
+
+    def told(*names: str) -> str | None:
+        for name in names:
+            value = transport.get(Key(name, INSTANCE), transport.get(Key(name)))
+            if value is not None and value not in _UNKNOWN:
+                return values.write(value)
+        return None
+
+    item = _item(told("CurrentTrackMetaData"), base_url) or _item(
+        told("AVTransportURIMetaData"), base_url
+    )
+    duration = _seconds(told("CurrentTrackDuration")) or item.pop("duration_s", None)
+    item.pop("duration_s", None)
+    fields = {
+        "state": STATES.get(told("TransportState") or ""),
+        **item,
+        "uri": told("CurrentTrackURI", "AVTransportURI"),
+        "duration_s": duration or _seconds(told("CurrentMediaDuration")),
+        "track": _whole(told("CurrentTrack")),
+        "tracks": _whole(told("NumberOfTracks")),
+        "volume": _percent(_of_channel(rendering, "Volume"), volume),
+        "muted": _of_channel(rendering, "Mute"),
+        "play_mode": told("CurrentPlayMode"),
+    }
+    if not isinstance(fields["muted"], bool):
+        fields["muted"] = None
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _of_channel(rendering: Values, name: str) -> Value | None:
+    """Return a value of the whole, or of the first speaker where there is none."""
+    for channel in _CHANNELS:
+        value = rendering.get(Key(name, INSTANCE, channel))
+        if value is not None:
+            return value
+    return rendering.get(Key(name))
+
+
+def _percent(value: Value | None, variable: StateVariable | None) -> int | None:
+    if isinstance(value, bool | str | None):
+        return None
+    low, high = volume_range(variable)
+    if high <= low:
+        return None
+    return min(100, max(0, round((value - low) * 100 / (high - low))))
+
+
+def volume_range(variable: StateVariable | None) -> tuple[float, float]:
+    """Return the least and the greatest volume; 0 and 100 where the SCPD does not say."""
+    found: list[float] = []
+    for text, default in ((variable and variable.minimum, 0), (variable and variable.maximum, 100)):
+        bound = values.read("r8", text) if text else default
+        found.append(default if isinstance(bound, str) else bound)
+    return found[0], found[1]
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text) else None
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return the seconds in an `H+:MM:SS[.F+]`; None where there are none, or no such form."""
+    match = _DURATION.fullmatch((text or "").strip())
+    if match is None:
+        return None
+    seconds = int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+    return (int(seconds) if seconds.is_integer() else round(seconds, 3)) or None
+
+
+def _item(metadata: str | None, base_url: str) -> dict[str, object]:
+    """Return what DIDL-Lite says of the first thing in it; a new dictionary, empty for no such."""
+    if metadata is None or len(metadata) > _MAX_METADATA:
+        return {}
+    return dict(_read_item(metadata, base_url))
+
+
+@lru_cache(maxsize=64)
+def _read_item(metadata: str, base_url: str) -> Mapping[str, object]:
+    if "<" not in metadata:
+        metadata = unescape(metadata)  # of devices that escape it once too often
+    try:
+        root, _ = xml.parse_text(metadata)
+        upnp_class = _mend(root)
+        found = didl_lite.from_xml_el(root, strict=False)  # type: ignore[arg-type]
+    except (xml.XmlError, didl_lite.DidlLiteException, ValueError, AttributeError, TypeError):
+        return {}
+    thing = next((one for one in found if isinstance(one, didl_lite.DidlObject)), None)
+    if thing is None:
+        return {}
+    durations = (_seconds(getattr(one, "duration", None)) for one in thing.res)
+    fields: dict[str, object] = {
+        "title": _text(thing, "title"),
+        "artist": _text(thing, "artist", "creator", "author", "album_artist"),
+        "album": _text(thing, "album"),
+        "album_art": _absolute(_text(thing, "album_art_uri"), base_url),
+        "media_class": upnp_class,
+        "duration_s": next((one for one in durations if one), None),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _text(thing: didl_lite.DidlObject, *names: str) -> str | None:
+    for name in names:
+        text = getattr(thing, name, None)
+        if isinstance(text, str) and text.strip():
+            return text.strip()
+    return None
+
+
+def _absolute(url: str | None, base_url: str) -> str | None:
+    if url is None:
+        return None
+    try:
+        whole = urljoin(base_url, url)
+        parts = urlsplit(whole)
+    except ValueError:
+        return None
+    return whole if parts.scheme in ("http", "https") and parts.hostname else None
+
+
+def _mend(root: xml.Element) -> str | None:
+    """Make DIDL-Lite what the library reads; return the class of the first item, as it came.
+
+    Prefixes that are not bound mean what they always do, and a class that the library does not know
+    is read as the nearest one above it that it knows (`object.item.audioItem.musicTrack.live`).
+    """
+    for element in root.iter():
+        tag = element.tag
+        if isinstance(tag, str) and "}" not in tag:
+            prefix, _, name = tag.rpartition(":")
+            element.tag = f"{{{NAMESPACES.get(prefix, NAMESPACES['didl_lite'])}}}{name}"
+    found = None
+    for element in _things(root):
+        class_element = xml.child(element, "class")
+        if class_element is None:
+            class_element = _add_class(element)
+        named = xml.text(class_element).strip()
+        found = found or named or None
+        known = named
+        while known and didl_lite.type_by_upnp_class(known, strict=False) is None:
+            known = known.rpartition(".")[0]
+        class_element.text = known if known.count(".") else "object.item"
+    return found
+
+
+def _things(root: xml.Element) -> Iterator[xml.Element]:
+    return (one for one in root if xml.local(one) in ("item", "container"))
+
+
+def _add_class(element: xml.Element) -> xml.Element:
+    made = element.makeelement(f"{{{NAMESPACES['upnp']}}}class", None, None)
+    element.append(made)
+    return made

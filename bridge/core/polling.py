@@ -1,0 +1,283 @@
+"""What a service is asked for regularly, since its events do not tell it, and when.
+
+Pure: time is an argument, in seconds of one monotonic clock. Nothing is sent here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import Enum
+from fnmatch import fnmatchcase
+from math import inf
+
+from bridge.core import accessors, topics
+from bridge.core.accessors import Accessor
+from bridge.core.commands import only_reads
+from bridge.core.model import Action, Scpd, Service
+from bridge.core.state import Key
+
+POSITION_S = 10.0
+"""How often a player is asked where it is, while it plays."""
+
+_POSITION = frozenset(
+    f"{kind}{what}Position" for kind in ("Relative", "Absolute") for what in ("Time", "Counter")
+)
+"""What AVTransport events never, not even in `LastChange` (AVTransport 1.0, section 2.3)."""
+
+_WAN_CONNECTION = frozenset(
+    {"ConnectionStatus", "LastConnectionError", "Uptime", "ExternalIPAddress"}
+)
+MATTERS: Mapping[str, AbstractSet[str]] = {
+    "AVTransport": _POSITION | {"TransportState"},
+    "RenderingControl": {"Volume", "Mute"},
+    "ContentDirectory": {"SystemUpdateID"},
+    "SwitchPower": {"Status"},
+    "Dimming": {"LoadLevelStatus"},
+    "WANIPConnection": _WAN_CONNECTION,
+    "WANPPPConnection": _WAN_CONNECTION,
+    "WANCommonInterfaceConfig": {
+        "TotalBytesSent",
+        "TotalBytesReceived",
+        "TotalPacketsSent",
+        "TotalPacketsReceived",
+        "Layer1UpstreamMaxBitRate",
+        "Layer1DownstreamMaxBitRate",
+        "PhysicalLinkStatus",
+    },
+    "basicevent": {"BinaryState"},
+    "insight": {"InsightParams"},
+}
+"""The state variables, by the name in the serviceType, that people want to see in any case."""
+
+
+class When(Enum):
+    """When a variable is asked for."""
+
+    ALWAYS = "always"
+    PLAYING = "playing"
+    MISSING = "missing"  # while no event has told it, or none comes
+    DEAF = "deaf"  # while no event comes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """An action that changes nothing, with its in-arguments, and what is wanted of the answer.
+
+    `wanted` has the out-argument that tells it, the key of the value and when it is wanted, by the
+    name of the variable.
+    """
+
+    service_id: str
+    service: Service
+    action: Action
+    arguments: tuple[tuple[str, str], ...]
+    wanted: Mapping[str, tuple[str, Key, When]]
+
+    def told(self, texts: Mapping[str, str], names: AbstractSet[str]) -> list[tuple[Key, str]]:
+        """Return the values of these variables from an answer's out-arguments."""
+        return [
+            (key, texts[argument])
+            for name, (argument, key, _) in self.wanted.items()
+            if name in names and argument in texts
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What events tell of a service: whether none come, and which variables those that came told.
+
+    `told` is None while the first event may still come; `plays` is whether the device plays now.
+    """
+
+    is_deaf: bool = False
+    told: AbstractSet[str] | None = None
+    plays: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked for at all; `interval_s` is 0 where nothing is.
+
+    Patterns are `*` and `?` over `<udn>/<service>/<Var>`, `<service>/<Var>` and `<Var>`.
+    """
+
+    interval_s: float = 0
+    patterns: tuple[str, ...] = ()
+
+    def questions(self, device: str, service: Service) -> tuple[Question, ...]:
+        """Return what a service of the device with this id is ever asked."""
+        if not self.interval_s:
+            return ()
+        own = topics.service_id(device, service.level)
+        by_action: dict[str, tuple[Accessor, dict[str, tuple[str, Key, When]]]] = {}
+        for name, accessor in accessors.getters(service.scpd).items():
+            when = self._when(own, service, name)
+            if when is not None and only_reads(accessor.action.name):
+                _, wanted = by_action.setdefault(accessor.action.name, (accessor, {}))
+                key = Key(
+                    name,
+                    accessor.instance and accessors.INSTANCE,
+                    accessor.channel and _channel(service.scpd, accessor),
+                )
+                wanted[name] = accessor.argument.name, key, when
+        return tuple(
+            Question(own, service, one.action, tuple(_arguments(service.scpd, one)), wanted)
+            for one, wanted in by_action.values()
+        )
+
+    def untold(self, device: str, service: Service) -> frozenset[str]:
+        """Return the variables of a service that it is asked for although its events come."""
+        return frozenset(
+            name
+            for question in self.questions(device, service)
+            for name, (_, _, when) in question.wanted.items()
+            if when is not When.DEAF
+        )
+
+    def _when(self, own: str, service: Service, name: str) -> When | None:
+        device, _, level = own.partition("/")
+        named = (f"{device}/{level}/{name}", f"{level}/{name}", name)
+        if any(fnmatchcase(one, pattern) for one in named for pattern in self.patterns):
+            return When.ALWAYS
+        kind = service_name(service)
+        matters = name in MATTERS.get(kind, ())
+        if kind == "AVTransport" and name in _POSITION:
+            return When.PLAYING
+        if name.startswith("A_ARG_TYPE_"):
+            return None
+        if _is_evented(service, name):
+            return When.MISSING if matters else When.DEAF
+        return When.ALWAYS if matters else None
+
+
+def service_name(service: Service) -> str:
+    """Return the name in a serviceType, which its version is not part of."""
+    parts = service.service_type.split(":service:")
+    return parts[-1].partition(":")[0]
+
+
+def _is_evented(service: Service, name: str) -> bool:
+    variables = service.scpd.variables
+    return variables[name].evented or ("LastChange" in variables and name != "LastChange")
+
+
+def _channel(scpd: Scpd, accessor: Accessor) -> str:
+    """Return the channel to ask for: the whole, or the first where there is no whole."""
+    (variable,) = (a.variable for a in accessor.action.inputs if a.name == accessor.channel)
+    allowed = scpd.variables[variable].allowed_values if variable in scpd.variables else ()
+    return accessors.CHANNEL if not allowed or accessors.CHANNEL in allowed else allowed[0]
+
+
+def _arguments(scpd: Scpd, accessor: Accessor) -> Iterator[tuple[str, str]]:
+    for argument in accessor.action.inputs:
+        is_instance = argument.name == accessor.instance
+        yield argument.name, accessors.INSTANCE if is_instance else _channel(scpd, accessor)
+
+
+@dataclass(slots=True)
+class _Timer:
+    """When a question is due, and how often in a row it was refused."""
+
+    at: float
+    refused: int = 0
+    was_wanted: frozenset[str] = frozenset()
+
+
+_RECHECK_S = 10.0
+_SLOW = 20.0
+_MOST_PAUSES = 6
+_LONGEST_PAUSE_S = 3600.0
+
+
+@dataclass(slots=True)
+class Poll:
+    """The questions to one root device, one after the other.
+
+    A device that is slow or does not answer is asked ever more rarely, up to 64 times the interval;
+    a question that it refuses likewise, by itself.
+    """
+
+    interval_s: float
+    questions: tuple[Question, ...]
+    _timers: dict[int, _Timer] = field(default_factory=dict)
+    _failures: int = 0
+    _free_at: float = -inf
+
+    def begin(self, now: float, chance: float) -> None:
+        """Spread the first questions over the first seconds; `chance` is a number from 0 to 1."""
+        spread_s = min(self.interval_s, 3.0) * chance
+        self._timers = {n: _Timer(now + 1.0 + spread_s) for n in range(len(self.questions))}
+
+    @property
+    def at(self) -> float:
+        """When something may be due next; infinity where nothing ever is."""
+        return max(self._free_at, min((t.at for t in self._timers.values()), default=inf))
+
+    def due(
+        self, now: float, hearing: Mapping[str, Hearing]
+    ) -> Iterator[tuple[Question, frozenset[str]]]:
+        """Yield what is to be asked now, and which variables of each answer count.
+
+        `hearing` is by the id of the service. What is due and not wanted now is looked at again in
+        10 s.
+        """
+        for number, timer in self._timers.items():
+            if timer.at > now:
+                continue
+            question = self.questions[number]
+            heard = hearing.get(question.service_id, Hearing(is_deaf=True))
+            wanted = _wanted(question, heard)
+            asked, timer.was_wanted = wanted | timer.was_wanted, wanted
+            if asked:
+                timer.at = now + self._pause_s(question, wanted) * 2.0**timer.refused
+                timer.at = min(timer.at, now + max(self.interval_s, _LONGEST_PAUSE_S))
+                yield question, asked
+            else:
+                timer.at = now + min(self.interval_s, _RECHECK_S)
+
+    def note_answer(self, question: Question, now: float, took_s: float) -> None:
+        """Note an answer; one that took long delays all further questions."""
+        self._timer(question).refused = 0
+        self._failures = 0
+        if took_s > self.interval_s / _SLOW:
+            self._free_at = max(self._free_at, now + took_s * _SLOW)
+
+    def note_refusal(self, question: Question) -> None:
+        """Note that the device does not carry out this action."""
+        timer = self._timer(question)
+        timer.refused = min(timer.refused + 1, _MOST_PAUSES)
+
+    def note_silence(self, now: float) -> None:
+        """Note that the device did not answer at all."""
+        self._failures = min(self._failures + 1, _MOST_PAUSES)
+        self._free_at = now + self.interval_s * 2.0**self._failures
+
+    def hurry(self, service_id: str, now: float) -> None:
+        """Ask a service soon: something was done to it."""
+        for number, timer in self._timers.items():
+            if self.questions[number].service_id == service_id and not timer.refused:
+                timer.at = min(timer.at, now)
+
+    def _timer(self, question: Question) -> _Timer:
+        return self._timers[self.questions.index(question)]
+
+    def _pause_s(self, question: Question, wanted: Iterable[str]) -> float:
+        whens = {question.wanted[name][2] for name in wanted}
+        return min(self.interval_s, POSITION_S) if When.PLAYING in whens else self.interval_s
+
+
+def _wanted(question: Question, heard: Hearing) -> frozenset[str]:
+    def is_wanted(name: str, when: When) -> bool:
+        match when:
+            case When.ALWAYS:
+                return True
+            case When.PLAYING:
+                return heard.plays
+            case When.MISSING:
+                return heard.is_deaf or (heard.told is not None and name not in heard.told)
+            case When.DEAF:
+                return heard.is_deaf
+
+    return frozenset(
+        name for name, (_, _, when) in question.wanted.items() if is_wanted(name, when)
+    )

@@ -1,0 +1,201 @@
+"""Services asked regularly for what their events do not tell; `polling` says what and when."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from random import Random
+
+import structlog
+
+from bridge.core.branch import Branch, Player
+from bridge.core.commands import Invoke
+from bridge.core.model import Description
+from bridge.core.polling import Hearing, Plan, Poll, Question
+from bridge.core.state import Key
+from bridge.errors import Code, CommandError
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+ANSWER_S = 10.0
+"""How long an answer may take."""
+
+_AT_ONCE = 16
+_BUSY_S = 1.0
+_NOT_OURS_S = 10.0
+_DEAF = frozenset({"refused", "silent", "lost"})
+_SILENCE = frozenset({Code.UNREACHABLE, Code.TIMEOUT})
+
+
+@dataclass(eq=False, slots=True)
+class _Polled:
+    """A root device and what it is asked; `task` is set while it is asked."""
+
+    branch: Branch
+    poll: Poll
+    task: asyncio.Task[None] | None = None
+
+
+class Polls:
+    """Asks every device that is online and ours, one question at a time each; `run` does the work.
+
+    `states` gives how the subscriptions of a root device fare, by the ids of its services; `told`
+    takes values by the id of their service, `suspect` the UDN of a root device that did not answer.
+    """
+
+    def __init__(  # noqa: PLR0913 - all by name
+        self,
+        plan: Plan,
+        *,
+        invoke: Invoke,
+        states: Callable[[str], Mapping[str, str]],
+        told: Callable[[str, list[tuple[Key, str]]], None],
+        suspect: Callable[[str], None],
+        rng: Random,
+    ) -> None:
+        self._plan = plan
+        self._invoke = invoke
+        self._states = states
+        self._told = told
+        self._suspect = suspect
+        self._rng = rng
+        self._polled: dict[str, _Polled] = {}
+        self._heap: list[tuple[float, int, _Polled]] = []
+        self._ticks = count()
+        self._woken = asyncio.Event()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self.is_busy: Callable[[str], bool] = lambda _: False
+        """Tells of a root device, by its id, that it is to be left alone for a moment."""
+        self.questions = 0
+        """How many were asked since the start."""
+
+    async def run(self) -> None:
+        """Ask what is due, until cancelled."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._woken.clear()
+                while self._heap and self._heap[0][0] <= loop.time():
+                    _, _, polled = heappop(self._heap)
+                    if self._is_current(polled) and polled.task is None:
+                        self._look(polled, loop.time(), tasks)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(self._heap[0][0] if self._heap else None):
+                        await self._woken.wait()
+
+    def begin(self, branch: Branch, description: Description) -> None:
+        """Ask a device that was described just now, in place of what was asked of it."""
+        self.end(branch.id)
+        questions = tuple(
+            question
+            for own, device in zip(branch.devices, description.device.walk(), strict=True)
+            for service in device.services
+            for question in self._plan.questions(own, service)
+        )
+        if questions:
+            polled = _Polled(branch, Poll(self._plan.interval_s, questions))
+            polled.poll.begin(asyncio.get_running_loop().time(), self._rng.random())
+            self._polled[branch.id] = polled
+            self._schedule(polled)
+
+    def end(self, device: str) -> None:
+        """Ask a root device, by its id, nothing more."""
+        polled = self._polled.pop(device, None)
+        if polled is not None and polled.task is not None:
+            polled.task.cancel()
+
+    def hurry(self, branch: Branch, service_id: str) -> None:
+        """Ask a service soon, since something was done to it."""
+        polled = self._polled.get(branch.id)
+        if polled is not None:
+            polled.poll.hurry(service_id, asyncio.get_running_loop().time() + _BUSY_S)
+            self._schedule(polled)
+
+    def _is_current(self, polled: _Polled) -> bool:
+        return self._polled.get(polled.branch.id) is polled
+
+    def _schedule(self, polled: _Polled, at: float = inf) -> None:
+        at = min(at, polled.poll.at)
+        if at < inf:
+            heappush(self._heap, (at, next(self._ticks), polled))
+            self._woken.set()
+
+    def _look(self, polled: _Polled, now: float, tasks: asyncio.TaskGroup) -> None:
+        """Ask what is due of a device now, if it is to be asked at all."""
+        branch = polled.branch
+        if polled.poll.at > now:
+            return  # an entry of before something was put off, or done sooner
+        is_ours = branch.online and branch.owned
+        if not is_ours or self.is_busy(branch.id):
+            later = now + (_BUSY_S if is_ours else _NOT_OURS_S)
+            heappush(self._heap, (later, next(self._ticks), polled))
+            return
+        due = list(polled.poll.due(now, self._hearing(branch)))
+        if due:
+            polled.task = tasks.create_task(self._ask_all(polled, due), name=f"polls[{branch.id}]")
+        else:
+            self._schedule(polled)
+
+    def _hearing(self, branch: Branch) -> Mapping[str, Hearing]:
+        states = self._states(branch.udn)
+        return {
+            live.id: Hearing(
+                states.get(live.id, "refused") in _DEAF,
+                live.state.told,
+                _plays(branch.players.get(live.id)),
+            )
+            for live in branch.services.values()
+        }
+
+    async def _ask_all(self, polled: _Polled, due: list[tuple[Question, frozenset[str]]]) -> None:
+        try:
+            async with self._slots:
+                for question, names in due:
+                    if not await self._ask(polled, question, names):
+                        break
+        finally:
+            polled.task = None
+            if self._is_current(polled):
+                self._schedule(polled)
+
+    async def _ask(self, polled: _Polled, question: Question, names: frozenset[str]) -> bool:
+        """Ask one question; return whether the device may be asked the next."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        self.questions += 1
+        try:
+            texts = await self._invoke(
+                question.service, question.action.name, question.arguments, ANSWER_S
+            )
+        except CommandError as error:
+            _log.debug(
+                "poll_failed",
+                service=question.service_id,
+                action=question.action.name,
+                reason=error.reason,
+            )
+            if error.code in _SILENCE:
+                polled.poll.note_silence(loop.time())
+                self._suspect(polled.branch.udn)
+                return False
+            polled.poll.note_refusal(question)
+        except Exception:  # noqa: BLE001 - the others are to be asked in any case
+            _log.exception("poll_crashed", service=question.service_id)
+            polled.poll.note_refusal(question)
+        else:
+            polled.poll.note_answer(question, loop.time(), loop.time() - began_s)
+            if self._is_current(polled) and polled.branch.online:
+                self._told(question.service_id, question.told(texts, names))
+        return True
+
+
+def _plays(player: Player | None) -> bool:
+    if player is None:
+        return False
+    values = player.transport.state.values
+    return any(
+        values.get(key) == "PLAYING" for key in (Key("TransportState", "0"), Key("TransportState"))
+    )
