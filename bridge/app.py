@@ -13,6 +13,8 @@ from bridge.bus import Bus
 from bridge.core import jsontext, topics
 from bridge.core.branch import Shape
 from bridge.core.polling import Plan
+from bridge.hubs.homeassistant.discovery import HomeAssistant
+from bridge.hubs.homeassistant.place import World
 from bridge.mqtt.embedded import EmbeddedBroker
 from bridge.network import Network
 from bridge.router import Router
@@ -39,12 +41,22 @@ class Bridge:
         self.settings = settings
         self.online = asyncio.Event()
         self._first_round = asyncio.Event()
+        mqtt, mirror = settings.mqtt, settings.mirror
+        plan = Plan(settings.upnp.poll_interval, tuple(settings.poll.variables))
+        home_assistant = HomeAssistant(
+            World(mqtt.base_topic, mirror.state, plan, settings.read_only),
+            instance=settings.instance,
+            prefix=settings.homeassistant.prefix,
+            version=__version__,
+            enabled=settings.homeassistant.enabled,
+        )
         shape = Shape(
-            settings.mqtt.base_topic,
+            mqtt.base_topic,
             settings.instance,
-            settings.mirror.detail,
-            settings.mirror.state,
-            Plan(settings.upnp.poll_interval, tuple(settings.poll.variables)),
+            mirror.detail,
+            mirror.state,
+            plan,
+            (home_assistant,),
         )
         self.router = Router(shape, qos=settings.mqtt.qos)
         self.network: Network

@@ -9,7 +9,7 @@ import structlog
 from bridge.answers import Answers
 from bridge.calls import Calls, Limits
 from bridge.core.messages import Message, Publication
-from bridge.errors import BrokerError, ConfigError
+from bridge.errors import BrokerError, BrokerRefused, ConfigError
 from bridge.health import Health
 from bridge.mqtt.broker import Broker
 from bridge.mqtt.endpoint import BrokerOptions, parse_url
@@ -140,6 +140,7 @@ class Bus:
                 router.pieces(held),
                 held.__setitem__,
                 marker_topic=f"{mqtt.base_topic}/reply/{self._settings.instance}",
+                optional=router.hub_pieces(held),
             )
             remembered = router.open(
                 held, mqtt.max_payload, session.max_payload, echoes=session.protocol != "5"
@@ -154,6 +155,7 @@ class Bus:
             await session.subscribe(router.neighbour_filters, self._neighbour)
             await session.publish(self._state(b"online"))
             self._online.set()
+            await self._await_births(session)
             _log.info(
                 "online",
                 devices=len(router.mirror.branches),
@@ -164,6 +166,14 @@ class Bus:
             self._online.clear()
             self._session = None
             router.close()
+
+    async def _await_births(self, session: Session) -> None:
+        """Hear of hubs that start; that the broker does not let us is no reason to leave."""
+        try:
+            for topic in self._router.birth_topics:
+                await session.subscribe((topic,), self._router.hub_born, as_news=True)
+        except BrokerRefused as error:
+            _log.warning("hub_birth_refused", reason=error.reason)
 
     def _state(self, payload: bytes) -> Publication:
         return Publication(self._router.state_topic, payload)

@@ -224,7 +224,7 @@ class Calls:
                 variable = request.variable
                 if request.text is None and accessor.argument.name in texts:
                     value = out[accessor.argument.name]
-                    key = value_commands.key_of(request, accessor)
+                    key = value_commands.key_of(variable, accessor, call)
                     self._told(service, [(key, texts[accessor.argument.name])])
         document = commands.success(
             command.envelope,

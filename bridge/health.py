@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from bridge import __version__
+from bridge import __version__, log
 from bridge.calls import Calls
 from bridge.core.model import Device
 from bridge.mqtt.broker import Broker
@@ -47,6 +47,7 @@ class Health:
         return {
             "version": __version__,
             "uptime_s": round(monotonic() - self._started_s),
+            "log_level": log.level(),
             "broker": {
                 "connected": self._broker.state.connected,
                 "url": self._broker.state.url,
@@ -62,6 +63,7 @@ class Health:
                 "received": router.counters.events,
                 "malformed": router.counters.malformed_events,
             },
+            "questions": self._network.polls.questions,
             "published": {
                 "tree": router.counters.publications,
                 "answers_and_news": router.counters.answers,

@@ -55,6 +55,11 @@ def set_level(level: str) -> None:
     _level = LEVELS[level]
 
 
+def level() -> str:
+    """Return the least severe level that is written now."""
+    return next(name for name, number in LEVELS.items() if number == _level)
+
+
 def listen(listener: Listener) -> Callable[[], None]:
     """Have lines at warning and above told to a listener; return what ends that."""
     _listeners.append(listener)

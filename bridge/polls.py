@@ -170,6 +170,9 @@ class Polls:
             texts = await self._invoke(
                 question.service, question.action.name, question.arguments, ANSWER_S
             )
+            polled.poll.note_answer(question, loop.time(), loop.time() - began_s)
+            if self._is_current(polled) and polled.branch.online:
+                self._told(question.service_id, question.told(texts, names))
         except CommandError as error:
             _log.debug(
                 "poll_failed",
@@ -185,10 +188,6 @@ class Polls:
         except Exception:  # noqa: BLE001 - the others are to be asked in any case
             _log.exception("poll_crashed", service=question.service_id)
             polled.poll.note_refusal(question)
-        else:
-            polled.poll.note_answer(question, loop.time(), loop.time() - began_s)
-            if self._is_current(polled) and polled.branch.online:
-                self._told(question.service_id, question.told(texts, names))
         return True
 
 

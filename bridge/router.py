@@ -31,6 +31,8 @@ Receive = Callable[..., None]
 
 _VERBS = ("set", "get")
 
+_HUB_TOPICS_AT_ONCE = 50
+
 _DEVICES_AT_ONCE = 2
 """Of devices that are read from the broker: some have hundreds of topics each."""
 
@@ -93,6 +95,11 @@ class Router:
     def neighbour_filters(self) -> tuple[str, ...]:
         """The topic filters of what other instances say of themselves and of devices."""
         return f"{self._shape.base}/+", f"{self._shape.base}/bridge/+/state"
+
+    @property
+    def birth_topics(self) -> tuple[str, ...]:
+        """Where hubs say that they have started."""
+        return tuple(hub.birth_topic for hub in self._shape.hubs if hub.enabled)
 
     # From devices
 
@@ -186,10 +193,20 @@ class Router:
         """
         base = self._shape.base
         yield f"{base}/+", f"{base}/bridge/#"
-        holdings = Holdings(held, base=base, instance=self._shape.instance)
-        devices = sorted(holdings.named)
-        for at in range(0, len(devices), _DEVICES_AT_ONCE):
-            yield tuple(f"{base}/{device}/#" for device in devices[at : at + _DEVICES_AT_ONCE])
+        for few in _few(sorted(self._holdings(held).named), _DEVICES_AT_ONCE):
+            yield tuple(f"{base}/{device}/#" for device in few)
+
+    def hub_pieces(self, held: Mapping[str, bytes]) -> Iterator[tuple[str, ...]]:
+        """Yield likewise what hubs may have been told, when all else is `held`."""
+        outside = [
+            *self._shape.own_hub_topics(),
+            *(
+                topic
+                for device in sorted(self._holdings(held).named)
+                for topic in self._shape.hub_topics(device)
+            ),
+        ]
+        yield from _few(outside, _HUB_TOPICS_AT_ONCE)
 
     def open(
         self,
@@ -206,10 +223,26 @@ class Router:
         """
         self._echoes = echoes
         self.broker_limit = broker_limit
-        holdings = Holdings(held, base=self._shape.base, instance=self._shape.instance)
+        holdings = self._holdings(held)
         self.neighbours.begin(holdings.online, holdings.owners)
         limit = min(max_payload, broker_limit or max_payload)
         return self.mirror.open(holdings, limit, self.neighbours.comes_first)
+
+    def _holdings(self, held: Mapping[str, bytes]) -> Holdings:
+        shape = self._shape
+        return Holdings(
+            held,
+            base=shape.base,
+            instance=shape.instance,
+            own_outside=shape.own_hub_topics(),
+            outside=shape.hub_topics,
+        )
+
+    def hub_born(self, message: Message) -> None:
+        """Tell a hub that has just started of everything again; not for a message of before."""
+        if message.payload == b"online" and not message.retain:
+            _log.info("hub_started", topic=message.topic, topics=self.mirror.introduce())
+            self.wake()
 
     def close(self) -> None:
         """Go on without a broker: values change the wanted tree, answers wait, news are lost."""
@@ -271,6 +304,11 @@ class Router:
             _log.info("device_taken_from_another", device=device)
             self.mirror.take_back(branch)
             self.wake()
+
+
+def _few(everything: Sequence[str], count: int) -> Iterator[tuple[str, ...]]:
+    for at in range(0, len(everything), count):
+        yield tuple(everything[at : at + count])
 
 
 def _now() -> str:

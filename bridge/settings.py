@@ -215,6 +215,18 @@ class MirrorSettings(_Group):
     )
 
 
+class HomeAssistantSettings(_Group):
+    """Home Assistant's MQTT discovery."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Publish discovery documents; `false` clears them.",
+    )
+    prefix: Annotated[str, AfterValidator(_base_topic)] = Field(
+        "homeassistant", description="Discovery prefix, as Home Assistant has it."
+    )
+
+
 class HttpSettings(_Group):
     """The bridge's own HTTP port: `/healthz` and `/readyz`."""
 
@@ -258,6 +270,7 @@ class Settings(BaseSettings):
     upnp: UpnpSettings = UpnpSettings()
     poll: PollSettings = PollSettings()
     mirror: MirrorSettings = MirrorSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 

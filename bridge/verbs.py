@@ -8,7 +8,7 @@ import structlog
 
 from bridge import log
 from bridge.answers import Answer
-from bridge.core import commands, topics
+from bridge.core import commands, jsontext, topics
 from bridge.core.commands import BadEnvelope, Envelope
 from bridge.core.messages import Message
 from bridge.core.mirror import Mirror
@@ -66,6 +66,7 @@ class Verbs:
         self._search = search
         self._forget = forget
         self._wake = wake
+        self._health = health
         self._max_bytes = max_bytes
         self._running: set[asyncio.Task[None]] = set()
         self._verbs: dict[str, Callable[[Body], Awaitable[object]]] = {
@@ -155,6 +156,8 @@ class Verbs:
         if level not in log.LEVELS:
             raise CommandError(Code.BAD_REQUEST, f"level must be one of {', '.join(log.LEVELS)}")
         log.set_level(level)
+        self._mirror.put_own("health", jsontext.encode(self._health()))
+        self._wake()
         return {"level": level}
 
     def _udn(self, body: Body) -> str:

@@ -1,4 +1,4 @@
-# Sourced by scripts/run and scripts/test, in the project's folder: .venv and Debian packages.
+# Sourced by the other scripts here, in the project's folder: venvs and Debian packages.
 
 # Tell whether the Debian packages that are missing could be installed here.
 can_install() {
@@ -33,45 +33,96 @@ need() {
     fi
 }
 
-# Print a Python of version 3.11 or newer.
-find_python() {
-    local name
-    for name in python3 python3.14 python3.13 python3.12 python3.11; do
-        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-            command -v "$name"
+# Print the first of these programs that is a Python as wanted: first_python CONDITION PROGRAM...
+first_python() {
+    local condition=$1 program
+    shift
+    for program in "$@"; do
+        if "$program" -c "import sys; sys.exit(not ($condition))" 2>/dev/null; then
+            command -v "$program"
             return
         fi
     done
+    return 1
+}
+
+# Print a Python of version 3.11 or newer.
+find_python() {
+    first_python 'sys.version_info >= (3, 11)' \
+        python3 python3.14 python3.13 python3.12 python3.11 && return
     echo "Python 3.11 or newer is needed, and not found." >&2
     return 1
 }
 
-# What .venv/made-from holds once .venv is made: a moved folder or another lock needs a new one.
+# Print a Python for Home Assistant: what its release pins has no wheels for newer ones.
+find_homeassistant_python() {
+    first_python 'sys.version_info[:2] == (3, 13)' \
+        python3.13 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13*/bin/python
+}
+
+# Print the Debian package with what this Python needs to make a venv, if that is missing.
+missing_for_venv() {
+    if ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
+        "$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+    fi
+}
+
+# What made-from in a venv holds once it is made: a moved folder or other files need a new one.
 venv_stamp() {
     pwd
-    sha256sum "$1" pyproject.toml
+    sha256sum "$@"
+}
+
+# Tell whether a venv is what these files make of it: is_venv VENV FILE...
+is_venv() {
+    local venv=$1
+    shift
+    [ "$(venv_stamp "$@")" = "$(cat "$venv/made-from" 2>/dev/null)" ] &&
+        "$venv/bin/python" -c '' 2>/dev/null
+}
+
+# Make a venv hold exactly what a lock file says: fill_venv PYTHON VENV LOCK
+fill_venv() {
+    echo "installing $3 into $2" >&2
+    "$1" -m venv --clear "$2" &&
+        "$2/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$3"
 }
 
 # Tell whether .venv is what this lock file makes of it.
 has_venv() {
-    [ "$(venv_stamp "$1")" = "$(cat .venv/made-from 2>/dev/null)" ] &&
-        .venv/bin/python -c '' 2>/dev/null
+    is_venv .venv "$1" pyproject.toml
 }
 
 # Make .venv hold exactly what this lock file says, and the project itself.
 make_venv() {
-    local lock=$1 python
+    local lock=$1 python package
     if has_venv "$lock"; then return; fi
     python=$(find_python) || exit 1
-    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        need "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
-    fi
-    echo "installing $lock into .venv" >&2
-    "$python" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+    package=$(missing_for_venv "$python")
+    if [ -n "$package" ]; then need "$package"; fi
+    fill_venv "$python" .venv "$lock"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
         --no-build-isolation --editable .
-    venv_stamp "$lock" >.venv/made-from
+    venv_stamp "$lock" pyproject.toml >.venv/made-from
+}
+
+# Make .venv-homeassistant, or print why not.
+make_homeassistant_venv() {
+    local lock=requirements-homeassistant.lock venv=.venv-homeassistant python package
+    if is_venv "$venv" "$lock"; then return; fi
+    rm -rf "$venv"
+    if ! python=$(find_homeassistant_python); then
+        echo "no Python 3.13 here"
+        return
+    fi
+    package=$(missing_for_venv "$python")
+    if [ -n "$package" ] && { ! can_install || ! apt_install "$package"; }; then
+        echo "Python 3.13 needs $package"
+    elif fill_venv "$python" "$venv" "$lock"; then
+        venv_stamp "$lock" >"$venv/made-from"
+    else
+        echo "INSTALL FAILED: $lock into $venv"
+    fi
 }
 
 # Have a command, from a Debian package of the same name or another: need_command NAME [PACKAGE]

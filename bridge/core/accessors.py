@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from bridge.core.commands import only_reads
 from bridge.core.model import Action, Argument, Scpd
 
 INSTANCE, CHANNEL = "0", "Master"
@@ -15,6 +16,7 @@ INSTANCE, CHANNEL = "0", "Master"
 _MOST_INPUTS = 3  # the value, an InstanceID and a channel
 _INSTANCE = ("InstanceID", "A_ARG_TYPE_InstanceID")
 _CHANNEL = ("Channel", "A_ARG_TYPE_Channel")
+_NO_STATE = "A_ARG_TYPE_"  # what only gives arguments a type (UDA 2.0, section 2.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,17 @@ class Accessor:
                 raise LookupError(f"{self.action.name} knows no {word}")
         return chosen
 
+    def place(
+        self, instance: str | None = None, channel: str | None = None
+    ) -> tuple[str | None, str | None]:
+        """Return InstanceID and channel of the value, defaults in place of None.
+
+        A value that is chosen by its channel alone stands under the default InstanceID.
+        """
+        if self.channel is not None:
+            return instance or INSTANCE, channel or CHANNEL
+        return (None if self.instance is None else instance or INSTANCE), None
+
 
 def setter(scpd: Scpd, variable: str) -> Accessor | None:
     """Return the action that sets a variable; None where there is none.
@@ -66,17 +79,25 @@ def getter(scpd: Scpd, variable: str) -> Accessor | None:
 
 def setters(scpd: Scpd) -> Mapping[str, Accessor]:
     """Return the action that sets it for every variable that has one of its own."""
-    return _best("Set", (one for action in scpd.actions.values() for one in _setters(action)))
+    actions = (action for action in scpd.actions.values() if not _tells(action))
+    return _best("Set", scpd, (one for action in actions for one in _setters(action)))
 
 
 def getters(scpd: Scpd) -> Mapping[str, Accessor]:
-    """Return the action that tells it for every variable that has one."""
-    return _best("Get", (one for action in scpd.actions.values() for one in _getters(action)))
+    """Return the action that tells it, and by its name does no more, for every such variable."""
+    actions = (action for action in scpd.actions.values() if _tells(action))
+    return _best("Get", scpd, (one for action in actions for one in _getters(action)))
+
+
+def _tells(action: Action) -> bool:
+    return only_reads(action.name) or "Get" in action.name  # X_DLNA_GetBytePositionInfo
 
 
 def _setters(action: Action) -> Iterator[Accessor]:
     inputs = action.inputs
     for carrier in inputs if len(inputs) <= _MOST_INPUTS else ():
+        if carrier.variable.startswith(_NO_STATE) or _is_instance(carrier):
+            continue
         chosen = _selectors(one for one in inputs if one is not carrier)
         if chosen is not None and all(
             a is carrier or a.variable != carrier.variable for a in inputs
@@ -97,7 +118,7 @@ def _selectors(arguments: Iterable[Argument]) -> tuple[str | None, str | None] |
     """Return the names of the arguments for InstanceID and channel; None if there are others."""
     instance = channel = None
     for argument in arguments:
-        if instance is None and (argument.name in _INSTANCE or argument.variable in _INSTANCE):
+        if instance is None and _is_instance(argument):
             instance = argument.name
         elif channel is None and (argument.name in _CHANNEL or argument.variable in _CHANNEL):
             channel = argument.name
@@ -106,8 +127,12 @@ def _selectors(arguments: Iterable[Argument]) -> tuple[str | None, str | None] |
     return instance, channel
 
 
-def _best(verb: str, found: Iterable[Accessor]) -> Mapping[str, Accessor]:
-    """Return of each variable the one named after it, else that with the fewest arguments.
+def _is_instance(argument: Argument) -> bool:
+    return argument.name in _INSTANCE or argument.variable in _INSTANCE
+
+
+def _best(verb: str, scpd: Scpd, found: Iterable[Accessor]) -> Mapping[str, Accessor]:
+    """Return of each variable of the SCPD the one named after it, else the shortest.
 
     `GetVolumeDBRange` tells `VolumeDB` twice, `GetInfo` of some routers tells of everything.
     """
@@ -119,6 +144,8 @@ def _best(verb: str, found: Iterable[Accessor]) -> Mapping[str, Accessor]:
         return not is_named_so, not name.startswith(verb), len(one.action.arguments)
 
     for one in found:
+        if one.argument.variable not in scpd.variables:
+            continue
         other = best.get(one.argument.variable)
         if other is None or rank(one) < rank(other):
             best[one.argument.variable] = one

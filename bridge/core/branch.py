@@ -6,7 +6,7 @@ compared, and never stored.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from bridge.core import documents, jsontext, player, topics, values
 from bridge.core.holdings import join_parts
@@ -146,22 +146,56 @@ class Branch:
         self.row = {name: value for name, value in row.items() if value is not None}
 
 
+class Hub(Protocol):
+    """A hub that is told of devices in its own words, on retained topics outside the base."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is told anything; where not, what it was told before is cleared."""
+
+    @property
+    def birth_topic(self) -> str:
+        """Where it says `online` when it has started."""
+
+    def own_topics(self) -> tuple[str, ...]:
+        """Return the topics of the bridge itself, whether they hold something or not."""
+
+    def topics(self, device: str) -> tuple[str, ...]:
+        """Return the topics of a root device, by its id, whether they hold something or not."""
+
+    def own(self, limit: int) -> Mapping[str, bytes]:
+        """Return what it is told of the bridge itself, by topic, each in `limit` bytes at most."""
+
+    def wanted(self, description: Description, limit: int) -> Mapping[str, bytes]:
+        """Return what it is told of a root device, by topic, each in `limit` bytes at most."""
+
+    def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
+        """Return what a topic has to hold for a moment between these two; None for nothing."""
+
+    def sources(self, payload: bytes) -> frozenset[str]:
+        """Return the topics that it takes states from, by what it is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How branches stand in the tree, and how much of them is told."""
+    """How branches stand in the tree, how much of them is told, and to which hubs."""
 
     base: str
     instance: str
     detail: documents.Detail = "full"
     mode: StateMode = "both"
     plan: Plan = _NO_PLAN
+    hubs: tuple[Hub, ...] = ()
 
     def topic(self, own: str) -> str:
         """Return the topic of an id."""
         return f"{self.base}/{own}"
 
-    def wanted(self, branch: Branch) -> dict[str, bytes]:
-        """Return all that the broker should hold of a branch, whole payloads by topic."""
+    def wanted(self, branch: Branch, limit: int) -> dict[str, bytes]:
+        """Return all that the broker should hold of a branch, whole payloads by topic.
+
+        Only what hubs are told has to fit in `limit` bytes.
+        """
         wanted = dict(branch.kept)
         if branch.description is not None:
             for own, document in documents.components(
@@ -174,9 +208,29 @@ class Shape:
                     wanted.update(self.state(live))
             for topic, one in {self.topic(one.id): one for one in branch.players.values()}.items():
                 wanted[topic] = one.payload()
+            for hub in self.hubs:
+                wanted.update(hub.wanted(branch.description, limit))
         if branch.online is not None:
             wanted.update(self.availability(branch))
         return wanted
+
+    def hub_topics(self, device: str) -> tuple[str, ...]:
+        """Return the topics outside the base that may be a device's, by its id."""
+        return tuple(topic for hub in self.hubs for topic in hub.topics(device))
+
+    def own_hub_topics(self) -> tuple[str, ...]:
+        """Return the topics outside the base that may be the bridge's own."""
+        return tuple(topic for hub in self.hubs for topic in hub.own_topics())
+
+    def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
+        """Return what a topic has to hold for a moment between these two; None for nothing."""
+        found = (hub.foreword(topic, held, wanted) for hub in self.hubs)
+        return next((one for one in found if one is not None), None)
+
+    def is_kept(self, topic: str) -> bool:
+        """Return whether a topic of a device that is not described yet may stay as it is."""
+        is_ours = topic.startswith(f"{self.base}/")
+        return is_ours or any(hub.enabled for hub in self.hubs)
 
     def availability(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
         """Yield the availability of each device of a branch, which is that of its root."""

@@ -3,7 +3,7 @@
 Retained payloads may come from anyone: nothing here trusts their form.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -17,17 +17,33 @@ class Holdings:
     names, by id, and `online` the instances that are. `roots` are the ids of our devices whose
     root is whole, by the id of that. `claimed` are the ids of all devices of ours: the table of
     devices may name some whose document is gone, since documents are cleared first.
+
+    Outside the base, `own_outside` are topics of the bridge itself, and `outside` gives those of a
+    device by its id.
     """
 
-    def __init__(self, held: Mapping[str, bytes], *, base: str, instance: str) -> None:
+    def __init__(
+        self,
+        held: Mapping[str, bytes],
+        *,
+        base: str,
+        instance: str,
+        own_outside: Iterable[str] = (),
+        outside: Callable[[str], Iterable[str]] = lambda _: (),
+    ) -> None:
         self._base = base
         self._groups: dict[str, dict[str, bytes]] = {}
         self.own: dict[str, bytes] = {}
         self.owners: dict[str, str] = {}
         self.online: set[str] = set()
         self._sort(held, instance)
+        self.own |= {topic: held[topic] for topic in own_outside if topic in held}
+        self.rows: dict[str, dict[str, object]] = {row["id"]: row for row in self._table()}
+        for device in {*self._groups, *self.rows}:
+            for topic in outside(device):
+                if topic in held:
+                    self._groups.setdefault(device, {})[topic] = held[topic]
         self.roots: dict[str, list[str]] = {}
-        self.rows: dict[str, dict[str, object]] = {}
         self.claimed: set[str] = set()
         for device in self._groups:
             document = self.document(device)
@@ -39,9 +55,8 @@ class Holdings:
                 self.roots.setdefault(root, []).append(device)
                 self.claimed.add(device)
         self.roots = {root: mine for root, mine in self.roots.items() if root in mine}
-        for row in self._table():
-            self.rows[row["id"]] = row
-            for device in (row["id"], *_strings(row.get("subdevices"))):
+        for root, row in self.rows.items():
+            for device in (root, *_strings(row.get("subdevices"))):
                 if device in self._groups and device not in self.owners:
                     self.claimed.add(device)
 
@@ -74,6 +89,8 @@ class Holdings:
     def _sort(self, held: Mapping[str, bytes], instance: str) -> None:
         start = len(self._base) + 1
         for topic, payload in held.items():
+            if not topic.startswith(f"{self._base}/"):
+                continue
             whole = topic[start:]
             first, _, rest = whole.partition("/")
             if first == "bridge":
@@ -108,6 +125,17 @@ def _is_ours(whole: str, payload: bytes) -> bool:
 
 def _strings(value: object) -> list[str]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def is_stray(held: Mapping[str, bytes], topic: str) -> bool:
+    """Return whether a topic is a part of a payload that was never put there whole."""
+    whole, is_part, number = topic.rpartition("/chunk/")
+    if not is_part:
+        return False
+    payload = held.get(whole, b"")
+    head = jsontext.read(payload) if payload.startswith(_HEAD) else None
+    count = head.get("chunks") if isinstance(head, dict) else None
+    return not (isinstance(count, int) and number.isdecimal() and int(number) <= count)
 
 
 def join_parts(held: Mapping[str, bytes], topic: str) -> bytes | None:

@@ -6,7 +6,7 @@ by comparing what the broker then holds.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -20,10 +20,18 @@ NOTHING = b""
 
 
 class Entry(NamedTuple):
-    """What a topic should hold; `content_type` only where it is not the value itself."""
+    """What a topic should hold; `content_type` only where it is not the value itself.
+
+    Where it should hold something else right afterwards, that is `then`.
+    """
 
     payload: bytes
     content_type: str | None = None
+    then: bytes | None = None
+
+
+def _no_foreword(_topic: str, _held: bytes, _wanted: bytes) -> bytes | None:
+    return None
 
 
 class Ledger:
@@ -33,7 +41,10 @@ class Ledger:
     everything anyway. `limit` is the largest payload in bytes; longer ones are cut into parts.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, foreword: Callable[[str, bytes, bytes], bytes | None] = _no_foreword
+    ) -> None:
+        self._foreword = foreword
         self._due: OrderedDict[str, Entry] = OrderedDict()
         self.limit = 0
         self.is_open = False
@@ -95,7 +106,13 @@ class Ledger:
 
     def take(self) -> tuple[str, Entry] | None:
         """Return the next topic to publish and what it should hold; None where all is right."""
-        return self._due.popitem(last=False) if self._due else None
+        if not self._due:
+            return None
+        topic, entry = self._due.popitem(last=False)
+        if entry.then is not None:
+            self._due[topic] = Entry(entry.then)
+            self._due.move_to_end(topic, last=False)
+        return topic, entry
 
     def cut(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return payloads as the broker holds them, the long ones in parts."""
@@ -105,14 +122,19 @@ class Ledger:
         kept = set()
         for topic, entry in wanted:
             kept.add(topic)
-            if held.get(topic) != entry.payload or topic in self._due:
-                self._note(topic, entry)
+            old = held.get(topic)
+            if old != entry.payload or topic in self._due:
+                self._note(topic, entry, old)
         for topic in held:
             if topic not in kept:
                 self._note(topic, Entry(NOTHING))
 
-    def _note(self, topic: str, entry: Entry) -> None:
+    def _note(self, topic: str, entry: Entry, held: bytes | None = None) -> None:
         if self.is_open:
+            if (due := self._due.get(topic)) is not None and due.then is not None:
+                held = due.payload  # not taken yet: it has to be said before the new one too
+            if held is not None and (first := self._foreword(topic, held, entry.payload)):
+                entry = Entry(first, then=entry.payload)
             self._due[topic] = entry
             if entry.content_type:  # the head goes behind its parts
                 self._due.move_to_end(topic)

@@ -5,10 +5,11 @@ Nothing here knows how a description was fetched or how a payload travels.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, LiveService, Shape
-from bridge.core.holdings import Holdings, join_parts
+from bridge.core.holdings import Holdings, is_stray, join_parts
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device, Service
 from bridge.core.state import Change, Key, typed
@@ -38,7 +39,7 @@ class Mirror:
         self._holder: dict[str, Branch] = {}
         self._devices: dict[str, tuple[Branch, Device | None]] = {}
         self.branches: dict[str, Branch] = {}
-        self.ledger = Ledger()
+        self.ledger = Ledger(shape.foreword)
 
     # What devices do
 
@@ -54,7 +55,7 @@ class Mirror:
         for other in {holder.id: holder for holder in holders if holder.id != branch.id}.values():
             self.forget(other)  # it is gone, and what it was made of is another's now
         old = self.branches.get(branch.id)
-        before = self._shape.wanted(old) if old and self.ledger.is_open else {}
+        before = self._wanted(old) if old and self.ledger.is_open else {}
         if old is not None:
             branch.owned = old.owned
             for live in branch.services.values():
@@ -65,7 +66,7 @@ class Mirror:
             self._drop(old)
         self._enter(branch)
         if branch.owned and self.ledger.is_open:
-            wanted = self._shape.wanted(branch)
+            wanted = self._wanted(branch)
             if old and not set(old.devices) <= set(branch.devices):
                 self._leaving.append(old.row)
                 self._write_table()
@@ -97,7 +98,7 @@ class Mirror:
             self._leaving.append(branch.row)
             self._table_due = True
             self._write_table()
-            self.ledger.clear(self.ledger.cut(self._shape.wanted(branch)))
+            self._clear(branch.id, self.ledger.cut(self._wanted(branch)))
         self._drop(branch)
 
     def tell(
@@ -144,6 +145,10 @@ class Mirror:
         ledger.open(limit)
         remembered = () if self._restored else tuple(self._remember(holdings))
         self._restored = True
+        for topic in shape.own_hub_topics():
+            self._own.pop(topic, None)
+        for hub in shape.hubs:
+            self._own.update(hub.own(limit))
         for topic in (self._table, shape.topic(f"bridge/{shape.instance}/health")):
             self._own.setdefault(topic, join_parts(holdings.own, topic) or b"")
         ledger.reconcile(holdings.own, self._own)
@@ -152,14 +157,14 @@ class Mirror:
         self._table_due = True
         self._write_table()
         for device in gone:
-            ledger.clear(holdings.group(device))
+            self._clear(device, holdings.group(device))
         for branch in self.branches.values():
             branch.owned = not is_anothers(branch.id)
             if branch.owned:
                 mine = {t: p for one in branch.devices for t, p in holdings.group(one).items()}
                 for live in branch.services.values():
                     live.state.remember(shape.held_state(live, mine))
-                ledger.reconcile(mine, shape.wanted(branch))
+                ledger.reconcile(mine, self._wanted(branch))
         return remembered
 
     def close(self) -> None:
@@ -192,13 +197,13 @@ class Mirror:
         if ids is None:
             chosen = dict(self._own)
             for branch in self.branches.values():
-                chosen |= self._shape.wanted(branch) if branch.owned else {}
+                chosen |= self._wanted(branch) if branch.owned else {}
         else:
             chosen = {}
             for one in ids:
                 holder = self._holder.get(one.partition("/")[0])
                 top = self._shape.topic(one)
-                wanted = self._shape.wanted(holder) if holder and holder.owned else {}
+                wanted = self._wanted(holder) if holder and holder.owned else {}
                 found = {t: p for t, p in wanted.items() if f"{t}/".startswith(f"{top}/")}
                 if not found:
                     raise KeyError(one)
@@ -206,6 +211,27 @@ class Mirror:
         for topic, payload in chosen.items():
             self.ledger.put(topic, payload)
         return len(chosen)
+
+    def introduce(self) -> int:
+        """Tell hubs of everything again, then publish what they take from the tree.
+
+        Returns how many topics that is.
+        """
+        shape, count = self._shape, 0
+        told = {topic: self._own[topic] for topic in shape.own_hub_topics() if topic in self._own}
+        sources: dict[str, bytes] = {}
+        for hub, branch in product(shape.hubs, self.branches.values()):
+            if branch.owned:
+                wanted = self._wanted(branch)
+                mine = {topic: wanted[topic] for topic in hub.topics(branch.id) if topic in wanted}
+                names = (name for payload in mine.values() for name in hub.sources(payload))
+                sources |= {name: wanted[name] for name in names if name in wanted}
+                sources |= {name: wanted[name] for name, _ in shape.availability(branch)}
+                told |= mine
+        for topic, payload in (told | sources).items():
+            self.ledger.put(topic, payload)
+            count += 1
+        return count
 
     # What other instances do
 
@@ -218,7 +244,7 @@ class Mirror:
         """Publish the whole of a device again, since another instance has left it."""
         branch.owned = True
         self._table_due = True
-        for topic, payload in self._shape.wanted(branch).items():
+        for topic, payload in self._wanted(branch).items():
             self.ledger.put(topic, payload)
 
     # Looking up
@@ -248,6 +274,19 @@ class Mirror:
             if player.payload() != was:
                 self.ledger.put(self._shape.topic(player.id), player.told, was=len(was))
 
+    def _wanted(self, branch: Branch) -> dict[str, bytes]:
+        return self._shape.wanted(branch, self.ledger.limit)
+
+    def _clear(self, device: str, held: Iterable[str]) -> None:
+        """Clear what a device has: its document, what hubs were told of it, and then the rest.
+
+        A hub that still knew the device would take what is cleared for values.
+        """
+        first = (self._shape.topic(device), *self._shape.hub_topics(device))
+        rest = set(held)
+        self.ledger.clear(topic for topic in first if topic in rest)
+        self.ledger.clear(rest.difference(first))
+
     def _write_table(self) -> None:
         """Put the table of devices first in line, if it is not what it should be.
 
@@ -269,7 +308,12 @@ class Mirror:
             if root in self.branches or not isinstance(udn, str) or not isinstance(location, str):
                 continue
             free = tuple(device for device in (root, *devices) if device not in self._holder)
-            kept = {t: p for device in free for t, p in holdings.group(device).items()}
+            kept = {
+                topic: payload
+                for group in map(holdings.group, free)
+                for topic, payload in group.items()
+                if self._shape.is_kept(topic) and not is_stray(group, topic)
+            }
             row = holdings.rows.get(root, {"id": root})
             since, server = row.get("offline_since"), document.get("server")
             branch = Branch(root, tuple(dict.fromkeys(free)), kept=kept, row=row)

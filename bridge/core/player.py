@@ -5,9 +5,10 @@ DIDL-Lite (ContentDirectory 1.0 section 2.3) read by didl-lite.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from html import unescape
+from math import inf
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -38,6 +39,7 @@ _CHANNELS = ("Master", None, "LF", "RF")
 _UNKNOWN = frozenset({"", "NOT_IMPLEMENTED"})
 _DURATION = re.compile(r"\+?(\d{1,6}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)(?:/\d+)?")
 _MAX_METADATA = 262_144
+_MAX_CLASS = 256
 
 
 def summary(
@@ -89,9 +91,10 @@ def _percent(value: Value | None, variable: StateVariable | None) -> int | None:
     if isinstance(value, bool | str | None):
         return None
     low, high = volume_range(variable)
-    if high <= low:
+    span = high - low
+    if not 0 < span < inf:
         return None
-    return min(100, max(0, round((value - low) * 100 / (high - low))))
+    return round((min(max(value, low), high) - low) / span * 100)
 
 
 def volume_range(variable: StateVariable | None) -> tuple[float, float]:
@@ -131,8 +134,8 @@ def _read_item(metadata: str, base_url: str) -> Mapping[str, object]:
         root, _ = xml.parse_text(metadata)
         upnp_class = _mend(root)
         found = didl_lite.from_xml_el(root, strict=False)  # type: ignore[arg-type]
-    except (xml.XmlError, didl_lite.DidlLiteException, ValueError, AttributeError, TypeError):
-        return {}
+    except (didl_lite.DidlLiteException, ValueError, LookupError, AttributeError, TypeError):
+        return {}  # XmlError is a ValueError
     thing = next((one for one in found if isinstance(one, didl_lite.DidlObject)), None)
     if thing is None:
         return {}
@@ -168,35 +171,29 @@ def _absolute(url: str | None, base_url: str) -> str | None:
 
 
 def _mend(root: xml.Element) -> str | None:
-    """Make DIDL-Lite what the library reads; return the class of the first item, as it came.
+    """Make DIDL-Lite what the library reads, its first thing alone; return its class, as it came.
 
-    Prefixes that are not bound mean what they always do, and a class that the library does not know
-    is read as the nearest one above it that it knows (`object.item.audioItem.musicTrack.live`).
+    Names count whatever their namespaces are, and a class that the library does not know is read as
+    the nearest one above it that it knows (`object.item.audioItem.musicTrack.live`).
     """
-    for element in root.iter():
-        tag = element.tag
-        if isinstance(tag, str) and "}" not in tag:
-            prefix, _, name = tag.rpartition(":")
-            element.tag = f"{{{NAMESPACES.get(prefix, NAMESPACES['didl_lite'])}}}{name}"
-    found = None
-    for element in _things(root):
-        class_element = xml.child(element, "class")
-        if class_element is None:
-            class_element = _add_class(element)
-        named = xml.text(class_element).strip()
-        found = found or named or None
-        known = named
-        while known and didl_lite.type_by_upnp_class(known, strict=False) is None:
-            known = known.rpartition(".")[0]
-        class_element.text = known if known.count(".") else "object.item"
-    return found
-
-
-def _things(root: xml.Element) -> Iterator[xml.Element]:
-    return (one for one in root if xml.local(one) in ("item", "container"))
-
-
-def _add_class(element: xml.Element) -> xml.Element:
-    made = element.makeelement(f"{{{NAMESPACES['upnp']}}}class", None, None)
-    element.append(made)
-    return made
+    thing = next((one for one in root if xml.local(one) in ("item", "container")), None)
+    if thing is None:
+        return None
+    named = xml.child_text(thing, "class") or xml.child_text(root, "class")  # WiiM has it above
+    for other in tuple(root):
+        if other is not thing:
+            root.remove(other)
+    thing.tag = f"{{{NAMESPACES['didl_lite']}}}{xml.local(thing)}"
+    for element in tuple(thing):
+        name = xml.local(element)
+        if name in ("class", "desc", ""):
+            thing.remove(element)
+        else:
+            element.tag = f"{{{NAMESPACES['didl_lite']}}}{name}" if name == "res" else name
+    known = named = named[:_MAX_CLASS]
+    while known and didl_lite.type_by_upnp_class(known, strict=False) is None:
+        known = known.rpartition(".")[0]
+    element = thing.makeelement(f"{{{NAMESPACES['upnp']}}}class", None, None)
+    element.text = known if known.count(".") else "object.item"
+    thing.append(element)
+    return named or None

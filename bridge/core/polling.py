@@ -114,11 +114,8 @@ class Plan:
             when = self._when(own, service, name)
             if when is not None and only_reads(accessor.action.name):
                 _, wanted = by_action.setdefault(accessor.action.name, (accessor, {}))
-                key = Key(
-                    name,
-                    accessor.instance and accessors.INSTANCE,
-                    accessor.channel and _channel(service.scpd, accessor),
-                )
+                channel = accessor.channel and _channel(service.scpd, accessor)
+                key = Key(name, *accessor.place(channel=channel))
                 wanted[name] = accessor.argument.name, key, when
         return tuple(
             Question(own, service, one.action, tuple(_arguments(service.scpd, one)), wanted)
@@ -233,7 +230,7 @@ class Poll:
                 timer.at = min(timer.at, now + max(self.interval_s, _LONGEST_PAUSE_S))
                 yield question, asked
             else:
-                timer.at = now + min(self.interval_s, _RECHECK_S)
+                timer.at = now + self._pause_s(question, wanted)
 
     def note_answer(self, question: Question, now: float, took_s: float) -> None:
         """Note an answer; one that took long delays all further questions."""
@@ -263,6 +260,8 @@ class Poll:
 
     def _pause_s(self, question: Question, wanted: Iterable[str]) -> float:
         whens = {question.wanted[name][2] for name in wanted}
+        if not whens:
+            return min(self.interval_s, _RECHECK_S)
         return min(self.interval_s, POSITION_S) if When.PLAYING in whens else self.interval_s
 
 

@@ -1,7 +1,7 @@
 """The values of one service: what it has told of its state variables, and since when."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -53,18 +53,25 @@ class ServiceState:
 
         `whole` says that the service has told of all that it sends events of, so that the rest is
         gone; but not what it was asked for, nor variables that are `asked_for` regularly and that
-        the event does not speak of.
+        the event does not speak of. What is told without the channel or InstanceID by which it was
+        asked for stands in place of the answer.
         """
         names = {key.name for key in told}
         self.told = names if whole or self.told is None else self.told | names
-        self._asked -= told.keys()
-        gone: list[Key] = []
+        replaced = {
+            key
+            for key in self._asked
+            if key not in told and any(other in told for other in _wider(key))
+        }
+        self._asked -= told.keys() | replaced
+        gone: Iterable[Key] = replaced
         if whole:
+            kept = told.keys() | self._asked
             spared = asked_for - names
             gone = [
                 key
                 for key in self.values
-                if key not in told and key not in self._asked and key.name not in spared
+                if key in replaced or (key not in kept and key.name not in spared)
             ]
         return self._change(told, gone, now)
 
@@ -78,10 +85,7 @@ class ServiceState:
         return self._change(placed, (), now)
 
     def _place(self, key: Key) -> Key:
-        for other in (key, Key(key.name, key.instance), Key(key.name)):
-            if other in self.values:
-                return other
-        return key
+        return next((one for one in (key, *_wider(key)) if one in self.values), key)
 
     def _change(self, told: Mapping[Key, Value], gone: Iterable[Key], now: str) -> list[Change]:
         known = self.values
@@ -104,7 +108,10 @@ class ServiceState:
         """Take over what the broker holds, unless the service itself knows better."""
         if self.told is None:
             asked = {key: self.values[key] for key in self._asked}
-            self.values = other.values | asked
+            self.values = dict(other.values)
+            placed = {self._place(key): value for key, value in asked.items()}
+            self.values |= placed
+            self._asked = set(placed)
         if _same_values(self.values, other.values):
             self.updated = other.updated
 
@@ -153,6 +160,14 @@ def read_document(payload: bytes) -> ServiceState | None:
 def typed(changes: Iterable[tuple[Key, str]], types: Mapping[str, str]) -> dict[Key, Value]:
     """Return changes by key, texts read by the data types of their variables (else as strings)."""
     return {key: values.read(types.get(key.name, "string"), text) for key, text in changes}
+
+
+def _wider(key: Key) -> Iterator[Key]:
+    """Yield the keys that the same value may have, its channel or InstanceID left out."""
+    if key.channel is not None:
+        yield Key(key.name, key.instance)
+    if key.instance is not None:
+        yield Key(key.name)
 
 
 def _put(state: ServiceState, key: Key, value: object) -> None:

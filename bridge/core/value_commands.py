@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.core import accessors, commands, topics, values
 from bridge.core.accessors import Accessor
-from bridge.core.commands import BadEnvelope, CallRequest, Envelope
+from bridge.core.commands import ActionCall, BadEnvelope, CallRequest, Envelope
 from bridge.core.model import Device
 from bridge.core.state import Key
 from bridge.errors import Code, CommandError
@@ -69,10 +69,8 @@ def as_call(request: ValueRequest, device: Device) -> tuple[CallRequest, Accesso
     return CallRequest(service.level, accessor.action.name, args), accessor
 
 
-def key_of(request: ValueRequest, accessor: Accessor) -> Key:
+def key_of(variable: str, accessor: Accessor, call: ActionCall) -> Key:
     """Return which value a getter tells: of the InstanceID and channel that it was asked for."""
-    return Key(
-        request.variable,
-        None if accessor.instance is None else request.instance or accessors.INSTANCE,
-        None if accessor.channel is None else request.channel or accessors.CHANNEL,
-    )
+    sent = dict(call.arguments)
+    instance, channel = (sent.get(name or "") for name in (accessor.instance, accessor.channel))
+    return Key(variable, *accessor.place(instance, channel))

@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Protocol as Interface
 from typing import Self
 
@@ -133,22 +134,30 @@ class Session(Connection):
         await done
 
     async def subscribe(
-        self, filters: Sequence[str], on_message: Callable[[Message], None], qos: int = 1
+        self,
+        filters: Sequence[str],
+        on_message: Callable[[Message], None],
+        qos: int = 1,
+        *,
+        as_news: bool = False,
     ) -> None:
         """Have messages of these filters handed over; one goes to the first filter that covers it.
 
         With MQTT 5 the retain flag stays as published and what we publish does not come back
-        (MQTT 5, section 3.8.3.1). Raises BrokerRefused naming the filter, or as `wait_lost` does.
+        (MQTT 5, section 3.8.3.1); `as_news` messages have the flag only if they are of before.
+        Raises BrokerRefused naming the filter, or as `wait_lost` does.
         """
         self._subscriptions.extend((topic_filter, on_message) for topic_filter in filters)
-        await self._subscribe(filters, SubscribeOptions(qos, noLocal=True, retainAsPublished=True))
+        options = SubscribeOptions(qos, noLocal=True, retainAsPublished=not as_news)
+        await self._subscribe(filters, options)
 
-    async def read_retained(
+    async def read_retained(  # noqa: PLR0913 - all but two by name
         self,
         pieces: Iterable[Sequence[str]],
         on_message: Callable[[str, bytes], None],
         *,
         marker_topic: str,
+        optional: Iterable[Sequence[str]] = (),
         quiet_s: float = 0.2,
         limit_s: float = 60.0,
     ) -> None:
@@ -159,13 +168,14 @@ class Session(Connection):
         The end of one shows by a message of ours on `marker_topic`, or by 2 s of silence where it
         does not come back; all ends with `quiet_s` of silence. What has not come after `limit_s`
         is left out, with a warning. Read before subscribing to a filter that overlaps: a broker
-        may send a live message once for each. Raises as `subscribe` does.
+        may send a live message once for each. `optional` pieces come last; that the broker refuses
+        them is a warning too. Raises as `subscribe` does.
         """
         reading = self._reading = Reading(marker_topic, on_message)
         try:
             try:
                 async with asyncio.timeout(limit_s):
-                    is_marked = await self._read_pieces(reading, pieces)
+                    is_marked = await self._read_pieces(reading, pieces, optional)
                     await reading.wait_quiet(quiet_s if is_marked else UNMARKED_QUIET_S)
             except TimeoutError:
                 _log.warning("retained_read_cut", limit_s=limit_s)
@@ -175,15 +185,27 @@ class Session(Connection):
         finally:
             self._reading = None
 
-    async def _read_pieces(self, reading: Reading, pieces: Iterable[Sequence[str]]) -> bool:
+    async def _read_pieces(
+        self,
+        reading: Reading,
+        pieces: Iterable[Sequence[str]],
+        optional: Iterable[Sequence[str]],
+    ) -> bool:
         """Read piece by piece, all but the first at once where markers do not come back."""
         # QoS 0: of QoS 1, a broker with a bounded queue drops most of a large tree.
         with suppress(BrokerRefused):
             await self._subscribe([reading.marker_topic], SubscribeOptions(0))
         is_marked = True
-        for filters in pieces:
+        may_fail = chain(((one, False) for one in pieces), ((one, True) for one in optional))
+        for filters, is_optional in may_fail:
             reading.filters += filters
-            await self._subscribe(filters, SubscribeOptions(0))
+            try:
+                await self._subscribe(filters, SubscribeOptions(0))
+            except BrokerRefused as error:
+                if not is_optional:
+                    raise
+                _log.warning("retained_read_refused", reason=error.reason)
+                break
             if is_marked:
                 self._direct.append((reading.begin(), None))
                 self.wake()

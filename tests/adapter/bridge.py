@@ -226,13 +226,17 @@ class Running:
 
 
 def flags(port: int, *names: str, **more: str) -> dict[str, str]:
-    """Return settings for a bridge that sees only devices of these names; `__` stands for a dot."""
+    """Return settings for a bridge that sees only devices of these names; `__` stands for a dot.
+
+    It asks devices for nothing, so that what they are asked for is what a test asks for.
+    """
     return {
         "mqtt.url": f"mqtt://127.0.0.1:{port}",
         "upnp.interfaces": "lo",
         "upnp.callback_host": EVENTS_TO,
         "upnp.callback_port": "0",
         "http.port": "0",
+        "upnp.poll_interval": "0",
         "upnp.allow": json.dumps(names),
     } | {name.replace("__", "."): text for name, text in more.items()}
 

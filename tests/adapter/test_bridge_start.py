@@ -85,7 +85,12 @@ async def started(
 
 def tree(onlooker: Onlooker) -> dict[str, bytes]:
     """Return what is held besides what the bridge says of itself."""
-    return {t: p for t, p in onlooker.held.items() if not t.startswith("upnp/bridge/")}
+    return of_devices(onlooker.held)
+
+
+def of_devices(held: dict[str, bytes]) -> dict[str, bytes]:
+    own = ("upnp/bridge/", "homeassistant/device/upnp2mqtt_bridge_")
+    return {topic: payload for topic, payload in held.items() if not topic.startswith(own)}
 
 
 def written(onlooker: Onlooker, mark: int) -> set[str]:
@@ -109,7 +114,7 @@ async def test_a_second_start_publishes_nothing_but_what_the_bridge_says_of_itse
         own = f"upnp/{device.udn}/S"
         assert (f"{own}/state" in before) == (mode != "values")
         assert (f"{own}/value/Volume" in before) == (mode != "document")
-        assert tree(onlooker) == {t: p for t, p in before.items() if "/bridge/" not in t}
+        assert tree(onlooker) == of_devices(before)
 
 
 async def test_a_second_start_publishes_what_changed_meanwhile(
@@ -141,6 +146,7 @@ async def test_a_device_that_changed_meanwhile_has_other_documents_only_where_it
             pass
         assert written(onlooker, mark) - OWN == {
             f"upnp/{device.udn}",
+            f"homeassistant/device/upnp2mqtt_{device.udn}/config",
             "upnp/bridge/main/devices",
         }
         document = json.loads(onlooker.held[f"upnp/{device.udn}"])

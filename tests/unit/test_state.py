@@ -131,3 +131,179 @@ def test_changes_are_typed_by_the_variables_of_the_scpd():
         Key("B"): True,
         Key("X"): "07",
     }
+
+
+# What a service was asked for
+
+VOLUME = Key("Volume", "0", "Master")
+
+
+def told(state, *keys, value=1, whole=True, asked_for=frozenset()):
+    """Take in an event that gives these keys a value; return the keys that differ."""
+    event = dict.fromkeys(keys, value)
+    return {one.key for one in state.apply(event, whole=whole, now=NOW, asked_for=asked_for)}
+
+
+def test_answers_are_values_and_only_what_differs_is_a_change():
+    state = ServiceState()
+    assert state.take_answers({Key("A"): 1, VOLUME: 2}, now=THEN) == [
+        Change(Key("A"), None, 1),
+        Change(VOLUME, None, 2),
+    ]
+    assert (state.updated, state.told) == (THEN, None)
+    assert state.take_answers({Key("A"): 1, VOLUME: 2}, now=NOW) == []
+    assert state.updated == THEN
+    (change,) = state.take_answers({Key("A"): True}, now=NOW)
+    assert change.new is True
+    assert state.updated == NOW
+
+
+def test_an_initial_event_clears_what_it_does_not_name_but_what_was_asked_for():
+    state = ServiceState()
+    told(state, Key("Evented"), Key("Gone"))
+    state.take_answers({Key("Asked"): 1}, now=NOW)
+    assert told(state, Key("Evented")) == {Key("Gone")}
+    assert set(state.values) == {Key("Evented"), Key("Asked")}
+
+
+def test_an_initial_event_spares_what_is_asked_for_regularly_and_what_it_does_not_speak_of():
+    state = ServiceState()
+    held = ServiceState()
+    told(held, Key("Uptime"), Key("Status"), Key("Volume", "0", "LF"), Key("Volume", "0", "RF"))
+    state.remember(held)
+    regular = frozenset({"Uptime", "Volume"})
+    assert told(state, Key("Volume", "0", "LF"), asked_for=regular) == {
+        Key("Status"),
+        Key("Volume", "0", "RF"),
+    }
+    assert set(state.values) == {Key("Uptime"), Key("Volume", "0", "LF")}
+
+
+def test_what_an_event_has_told_is_the_event_s_and_goes_with_it():
+    state = ServiceState()
+    state.take_answers({Key("A"): 1, Key("B"): 1}, now=THEN)
+    assert told(state, Key("A"), whole=False) == set()
+    assert told(state, Key("C")) == {Key("A"), Key("C")}
+    assert set(state.values) == {Key("B"), Key("C")}
+
+
+def test_an_event_that_is_not_whole_clears_nothing():
+    state = ServiceState()
+    told(state, Key("A"), Key("B"))
+    state.take_answers({Key("C"): 1}, now=NOW)
+    assert told(state, Key("A"), value=2, whole=False) == {Key("A")}
+    assert set(state.values) == {Key("A"), Key("B"), Key("C")}
+
+
+def test_told_are_the_variables_of_the_last_initial_event_and_those_after_it():
+    state = ServiceState()
+    told(state, Key("A", "0"), whole=False)
+    assert state.told == {"A"}
+    told(state, Key("B"), whole=False)
+    assert state.told == {"A", "B"}
+    told(state, Key("C"), VOLUME)
+    assert state.told == {"C", "Volume"}
+    state.take_answers({Key("D"): 1}, now=NOW)
+    assert state.told == {"C", "Volume"}
+    told(state)
+    assert state.told == set()
+
+
+def test_an_answer_takes_the_place_of_the_same_value_told_without_channel_or_instance():
+    for place in (VOLUME, Key("Volume", "0"), Key("Volume")):
+        state = ServiceState()
+        told(state, place)
+        assert state.take_answers({VOLUME: 2}, now=NOW) == [Change(place, 1, 2)]
+        assert state.values == {place: 2}
+    state = ServiceState()
+    told(state, Key("Volume", "1"), Key("Volume", "0", "LF"), Key("Mute"))
+    assert state.take_answers({VOLUME: 2}, now=NOW) == [Change(VOLUME, None, 2)]
+
+
+def test_an_event_takes_the_place_of_the_answer_to_a_question_with_channel_or_instance():
+    for place in (Key("Volume", "0"), Key("Volume")):
+        for whole in (True, False):
+            state = ServiceState()
+            state.take_answers({VOLUME: 2, Key("Volume", "0", "LF"): 3}, now=THEN)
+            told(state, Key("Volume", "1"), whole=False)
+            assert told(state, place, whole=whole) >= {VOLUME, Key("Volume", "0", "LF"), place}
+            assert state.values.get(place) == 1
+            assert VOLUME not in state.values
+            assert state.take_answers({VOLUME: 2}, now=NOW) == [Change(place, 1, 2)]
+
+
+def test_an_event_of_another_channel_leaves_the_answer():
+    state = ServiceState()
+    state.take_answers({VOLUME: 2}, now=THEN)
+    assert told(state, Key("Volume", "0", "LF"), Key("Volume", "1")) == {
+        Key("Volume", "0", "LF"),
+        Key("Volume", "1"),
+    }
+    assert state.values[VOLUME] == 2
+
+
+def test_what_was_asked_for_counts_before_what_the_broker_holds():
+    held, state = ServiceState(), ServiceState()
+    told(held, Key("A"), Key("B"))
+    state.take_answers({Key("A"): 2, Key("C"): 3}, now=NOW)
+    state.remember(held)
+    assert state.values == {Key("A"): 2, Key("B"): 1, Key("C"): 3}
+    assert state.updated == NOW
+    assert told(state, Key("X")) == {Key("B"), Key("X")}
+    assert set(state.values) == {Key("A"), Key("C"), Key("X")}
+
+
+def test_the_same_answers_as_the_broker_holds_keep_its_time():
+    held, state = ServiceState(), ServiceState()
+    held.take_answers({Key("A"): 1}, now=THEN)
+    state.take_answers({Key("A"): 1}, now=NOW)
+    state.remember(held)
+    assert (state.values, state.updated) == ({Key("A"): 1}, THEN)
+    assert state.take_answers({Key("A"): 1}, now=NOW) == []
+
+
+def test_what_was_asked_for_stands_where_the_broker_holds_it():
+    held, state = ServiceState(), ServiceState()
+    told(held, Key("Volume", "0"))
+    state.take_answers({VOLUME: 2}, now=NOW)
+    state.remember(held)
+    assert state.values == {Key("Volume", "0"): 2}
+    assert told(state, Key("X")) == {Key("X")}
+    assert state.values[Key("Volume", "0")] == 2
+
+
+answers = st.dictionaries(
+    st.builds(
+        Key,
+        st.sampled_from("AB"),
+        st.sampled_from([None, "0", "1"]),
+        st.sampled_from([None, "Master"]),
+    ).filter(lambda key: key.instance or not key.channel),
+    st.integers(0, 2),
+    max_size=4,
+)
+steps = st.lists(st.tuples(st.sampled_from(["whole", "part", "answers", "held"]), answers))
+
+
+@given(steps, st.frozensets(st.sampled_from("AB")))
+def test_changes_say_all_that_differs_whatever_comes(steps, asked_for):
+    state = ServiceState()
+    for kind, told_now in steps:
+        before = dict(state.values)
+        if kind == "held":
+            other = ServiceState()
+            other.apply(told_now, whole=True, now=THEN)
+            state.remember(other)
+            assert set(state.values) <= set(before) | set(told_now)
+            continue
+        if kind == "answers":
+            changes = state.take_answers(told_now, now=NOW)
+        else:
+            changes = state.apply(told_now, whole=kind == "whole", now=NOW, asked_for=asked_for)
+            assert told_now.items() <= state.values.items()
+        for key, old, new in changes:
+            assert before.pop(key, None) == old
+            if new is not None:
+                before[key] = new
+        assert before == state.values
+        assert len({key for key, _, _ in changes}) == len(changes)

@@ -1,0 +1,358 @@
+"""Discovery documents: a root device with all its entities, and the bridge that they hang from."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+from bridge.core import jsontext, topics
+from bridge.core.commands import only_reads
+from bridge.core.model import Description, Service
+from bridge.core.polling import service_name
+from bridge.hubs.homeassistant.entities import (
+    Config,
+    Entity,
+    entities,
+    generic_button,
+    generic_rule,
+)
+from bridge.hubs.homeassistant.place import Place, World
+from bridge.hubs.homeassistant.rules import KINDS, UNKNOWN, Rule
+
+MAX_GENERIC = 40
+"""The most entities of a device that are mapped generically."""
+
+PROGRAM = "upnp2mqtt"
+
+_MAX_NAME = 128
+_MAX_CONNECTIONS = 32
+_HASHED = 8
+_NOT_SLUG = re.compile(r"[^A-Za-z0-9_-]")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class HomeAssistant:
+    """What Home Assistant is told. `world` is what entities have in common, `version` the bridge's.
+
+    Where it is not `enabled` nothing is, and what it was told before is cleared.
+    """
+
+    def __init__(
+        self, world: World, *, instance: str, prefix: str, version: str, enabled: bool = True
+    ) -> None:
+        self._world = world
+        self._prefix = prefix
+        self._bridge = f"{world.base}/bridge/{instance}"
+        self._namespace = PROGRAM if world.base == "upnp" else f"{PROGRAM}_{slug(world.base)}"
+        self._id = f"{self._namespace}_bridge_{slug(instance)}"
+        self._instance = instance
+        self._origin = {"name": PROGRAM, "sw_version": version}
+        self.enabled = enabled
+
+    @property
+    def birth_topic(self) -> str:
+        """Where Home Assistant says `online` when it has started."""
+        return f"{self._prefix}/status"
+
+    def own_topics(self) -> tuple[str, ...]:
+        """Return the topics of the bridge itself."""
+        return (self._topic(self._id),)
+
+    def topics(self, device: str) -> tuple[str, ...]:
+        """Return the topics of a root device, by its id."""
+        return (self._topic(self._device_id(device)),)
+
+    def own(self, limit: int) -> Mapping[str, bytes]:
+        """Return what Home Assistant is told of the bridge itself, as with `wanted`."""
+        if not self.enabled:
+            return {}
+        device: Config = {
+            "identifiers": [self._id],
+            "name": "UPnP bridge" if self._instance == "main" else f"UPnP bridge {self._instance}",
+            "manufacturer": PROGRAM,
+            "model": "UPnP to MQTT bridge",
+            "sw_version": self._origin["sw_version"],
+        }
+        return self._fitting(device, [], self._id, list(self._own_entities()), limit)
+
+    def wanted(self, description: Description, limit: int) -> Mapping[str, bytes]:
+        """Return what Home Assistant is told of a device, in `limit` bytes at most.
+
+        It cannot put parts together: what does not fit is left out, from the end.
+        """
+        if not self.enabled:
+            return {}
+        own = topics.device_id(description.udn)
+        object_id = self._device_id(own)
+        device = self._device(description, object_id)
+        found = list(self._entities(description))
+        return self._fitting(device, self._availability(own), object_id, found, limit)
+
+    def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
+        """Return what is to be said before a document takes the place of another; None for nothing.
+
+        A component that is just left out stays in Home Assistant: it goes by its platform alone.
+        """
+        if not wanted or not topic.startswith(f"{self._prefix}/"):
+            return None
+        document, before = jsontext.read(wanted), _components(jsontext.read(held))
+        after = _components(document)
+        gone = {key: {"platform": platform} for key, platform in before.items() if key not in after}
+        if not gone or not isinstance(document, dict):
+            return None
+        return jsontext.encode(document | {"components": document["components"] | gone})
+
+    def sources(self, payload: bytes) -> frozenset[str]:
+        """Return the topics that a discovery document takes states from."""
+        document = jsontext.read(payload)
+        components = document.get("components") if isinstance(document, dict) else None
+        return frozenset(
+            value
+            for component in (components or {}).values()
+            for key, value in component.items()
+            if key.endswith("_topic") and not key.endswith("command_topic")
+        )
+
+    # Within
+
+    def _topic(self, object_id: str) -> str:
+        return f"{self._prefix}/device/{object_id}/config"
+
+    def _device_id(self, device: str) -> str:
+        return f"{self._namespace}_{slug(topics.decode_level(device))}"
+
+    def _availability(self, device: str) -> list[Config]:
+        """Return by what a device's entities are available: the bridge and the device, both."""
+        return [
+            {"topic": f"{self._bridge}/state"},
+            {"topic": f"{self._world.base}/{topics.availability_id(device)}"},
+        ]
+
+    def _fitting(
+        self,
+        device: Config,
+        availability: list[Config],
+        object_id: str,
+        found: list[Entity],
+        limit: int,
+    ) -> Mapping[str, bytes]:
+        """Return a document in so many bytes, without the last entities where it has to be."""
+        while found:
+            payload = jsontext.encode(self._document(device, availability, object_id, found))
+            if len(payload) <= limit:
+                return {self._topic(object_id): payload}
+            del found[-max(1, len(found) // 8) :]
+        return {}
+
+    def _document(
+        self,
+        device: Config,
+        availability: list[Config],
+        object_id: str,
+        found: Iterable[Entity],
+    ) -> Config:
+        document: Config = {"device": device, "origin": self._origin}
+        if availability:
+            document |= {"availability": availability, "availability_mode": "all"}
+        components = {}
+        for entity in found:
+            unique = {"unique_id": f"{object_id}_{entity.key}"}
+            components[entity.key] = entity.component() | unique
+        return document | {"components": components}
+
+    def _device(self, description: Description, object_id: str) -> Config:
+        root = description.device
+        udns = dict.fromkeys(device.udn for device in root.walk())
+        fields: Config = {
+            "identifiers": [object_id],
+            "connections": [["upnp", f"uuid:{udn}"] for udn in list(udns)[:_MAX_CONNECTIONS]],
+            "name": _shown(root.friendly_name),
+            "manufacturer": _shown(root.manufacturer),
+            "model": _shown(root.model_name),
+            "model_id": _shown(root.model_number),
+            "serial_number": _shown(root.serial_number),
+            "configuration_url": _url(root.presentation_url),
+            "via_device": self._id,
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    def _own_entities(self) -> Iterator[Entity]:
+        here: Config = {"availability": [{"topic": f"{self._bridge}/state"}]}
+        diagnostic = {"entity_category": "diagnostic"}
+        config = {"entity_category": "config"}
+        yield _connectivity(f"{self._bridge}/state", [])
+        yield Entity(
+            "version",
+            "sensor",
+            "Version",
+            {
+                **here,
+                "state_topic": f"{self._bridge}/info",
+                "value_template": "{{ value_json.version }}",
+            },
+            more={"icon": "mdi:tag", **diagnostic},
+        )
+        yield Entity(
+            "devices",
+            "sensor",
+            "Devices online",
+            {
+                **here,
+                "state_topic": f"{self._bridge}/health",
+                "value_template": "{{ value_json.devices.online }}",
+            },
+            more={"icon": "mdi:devices", "state_class": "measurement", **diagnostic},
+        )
+        yield Entity(
+            "log_level",
+            "select",
+            "Log level",
+            {
+                **here,
+                "state_topic": f"{self._bridge}/health",
+                "value_template": "{{ value_json.log_level }}",
+                "command_topic": f"{self._bridge}/request/log_level",
+                "command_template": '{"level": "{{ value }}"}',
+                "options": list(_LEVELS),
+            },
+            more={"icon": "mdi:text-box-search", **config},
+        )
+        for verb, name, icon in (
+            ("search", "Search", "mdi:magnify"),
+            ("announce", "Announce", "mdi:bullhorn"),
+        ):
+            yield Entity(
+                verb,
+                "button",
+                name,
+                {**here, "command_topic": f"{self._bridge}/request/{verb}", "payload_press": "{}"},
+                more={"icon": icon, **config},
+            )
+
+    def _entities(self, description: Description) -> Iterator[Entity]:
+        """Yield a root device's entities, the most wanted first, no two of one key or one name."""
+        root = description.device
+        places = [
+            Place.of(self._world, device, service)
+            for device in root.walk()
+            for service in device.services
+        ]
+        own = topics.device_id(root.udn)
+        availability = f"{self._world.base}/{topics.availability_id(own)}"
+        keys: Counter[str] = Counter()
+        names: Counter[tuple[str, str | None]] = Counter()
+        connectivity = _connectivity(availability, [{"topic": f"{self._bridge}/state"}])
+        for place, entity in ((None, connectivity), *_known(places), *_generic(places)):
+            one = entity
+            if place is not None:
+                one = replace(one, key=_key(place, entity, is_root=place.device is root))
+                if place.device is not root and one.name is None:
+                    one = replace(one, name=_shown(place.device.friendly_name))
+            keys[one.key] += 1
+            if keys[one.key] > 1:
+                one = replace(one, key=f"{one.key}_{keys[one.key]}")
+            names[one.platform, one.name] += 1
+            if (count := names[one.platform, one.name]) > 1:
+                one = replace(one, name=f"{one.name or _shown(root.friendly_name)} {count}")
+            yield one
+
+
+def _connectivity(topic: str, availability: list[Config]) -> Entity:
+    return Entity(
+        "connectivity",
+        "binary_sensor",
+        "Connectivity",
+        {
+            "state_topic": topic,
+            "payload_on": "online",
+            "payload_off": "offline",
+            "availability": availability,
+        },
+        more={"device_class": "connectivity", "entity_category": "diagnostic"},
+    )
+
+
+def _known(places: Iterable[Place]) -> Iterator[tuple[Place, Entity]]:
+    for place in places:
+        for rule in KINDS.get(service_name(place.service), UNKNOWN).rules:
+            for entity in entities(rule, place):
+                yield place, entity
+
+
+def _generic(places: Iterable[Place]) -> Iterator[tuple[Place, Entity]]:
+    """Yield what no rule speaks of, up to the most that are wanted."""
+    count = 0
+    for place in places:
+        kind = KINDS.get(service_name(place.service), UNKNOWN)
+        for rule in _generic_rules(place, kind.rules) if kind.is_generic else ():
+            for entity in entities(rule, place):
+                if count == MAX_GENERIC:
+                    return
+                count += 1
+                yield place, entity
+
+
+def _generic_rules(place: Place, known: tuple[Rule, ...]) -> Iterator[Rule]:
+    scpd = place.service.scpd
+    spoken_of = {rule.variable for rule in known} | {rule.action for rule in known} | {"LastChange"}
+    for name in scpd.variables:
+        variable = None if name.startswith("A_ARG_TYPE_") else place.variable(name)
+        if variable is not None and name not in spoken_of:
+            yield generic_rule(_words(name), variable, is_set=place.setter(name) is not None)
+    for name, action in scpd.actions.items():
+        if not action.inputs and not only_reads(name) and name not in spoken_of:
+            yield generic_button(_words(name), name)
+
+
+def _key(place: Place, entity: Entity, *, is_root: bool) -> str:
+    """Return what an entity is known by within its root device, the same at every start."""
+    parts = [] if is_root else [slug(place.device.udn)]
+    return "_".join([*parts, _service_slug(place.service), _NOT_SLUG.sub("_", entity.key)]).lower()
+
+
+def _service_slug(service: Service) -> str:
+    return _NOT_SLUG.sub("_", topics.decode_level(service.level))
+
+
+def slug(text: str) -> str:
+    """Return a text of letters, digits, `_` and `-`; no two texts give the same."""
+    plain = _NOT_SLUG.sub("_", text)
+    if plain == text:
+        return text
+    return f"{plain[:_MAX_NAME]}_{sha256(text.encode('utf-8', 'replace')).hexdigest()[:_HASHED]}"
+
+
+def _components(document: object) -> dict[str, object]:
+    """Return the platform of each component of a document, by its key; tolerant, as it is held."""
+    components = document.get("components") if isinstance(document, dict) else None
+    if not isinstance(components, dict):
+        return {}
+    return {
+        key: one["platform"]
+        for key, one in components.items()
+        if isinstance(one, dict) and isinstance(one.get("platform"), str)
+    }
+
+
+def _words(name: str) -> str:
+    """Return a name of an SCPD as people write: `FirewallEnabled` is `Firewall enabled`."""
+    words = [word for word in _CAMEL.split(name) if word]
+    told = [words[0].capitalize() if words[0].islower() else words[0]] if words else [name]
+    told += [word if word.isupper() and len(word) > 1 else word.lower() for word in words[1:]]
+    return _shown(" ".join(told)) or name
+
+
+def _shown(text: str | None) -> str | None:
+    """Return a device's own text in one line, cut short."""
+    return " ".join(text.split())[:_MAX_NAME] if text else None
+
+
+def _url(text: str | None) -> str | None:
+    try:
+        parts = urlsplit(text or "")
+    except ValueError:
+        return None
+    return text if parts.scheme in ("http", "https") and parts.hostname else None

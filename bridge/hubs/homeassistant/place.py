@@ -1,0 +1,185 @@
+"""Where an entity gets its state and sends its commands, in topics and templates.
+
+Templates are Home Assistant's (Jinja). What a device wrote gets into one only if it cannot be taken
+for a part of it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bridge.core import accessors, topics
+from bridge.core.accessors import Accessor
+from bridge.core.branch import StateMode
+from bridge.core.commands import only_reads
+from bridge.core.model import Action, Device, Service, StateVariable
+from bridge.core.polling import Plan
+
+_PLAIN = re.compile(r"[\w .:/+-]{1,128}", re.ASCII)
+_URL = re.compile(r"https?://[\w.\[\]:-]+(?:/[\w.~:/?#@!$&()*+,;=%-]*)?", re.ASCII)
+_TEMPLATE = re.compile(r"\{\{.*\}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all entities of a bridge have in common."""
+
+    base: str
+    mode: StateMode
+    plan: Plan
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A service of a device, as entities see it. `device_type` is the name in the device's type."""
+
+    world: World
+    device: Device
+    service: Service
+    getters: Mapping[str, Accessor]
+    untold: frozenset[str]
+
+    @classmethod
+    def of(cls, world: World, device: Device, service: Service) -> "Place":
+        """Return the place of a service."""
+        own = topics.device_id(device.udn)
+        return cls(
+            world,
+            device,
+            service,
+            accessors.getters(service.scpd),
+            world.plan.untold(own, service),
+        )
+
+    @property
+    def device_type(self) -> str:
+        """The name in the device's type, which its version is not part of."""
+        return self.device.device_type.split(":device:")[-1].partition(":")[0]
+
+    def variable(self, name: str) -> StateVariable | None:
+        """Return a state variable, if its value is ever told, by an event or by an answer."""
+        found = self.service.scpd.variables.get(name)
+        if found is None or not _PLAIN.fullmatch(name):
+            return None
+        is_evented = self.service.event_url is not None and (found.evented or self._has_last_change)
+        return found if is_evented or name in self.untold or self._is_asked(name) else None
+
+    def _is_asked(self, name: str) -> bool:
+        """Return whether a variable would be asked for, should no events come."""
+        accessor = self.getters.get(name)
+        return (
+            bool(self.world.plan.interval_s)
+            and accessor is not None
+            and self.service.scpd.variables[name].evented
+            and only_reads(accessor.action.name)
+        )
+
+    def setter(self, variable: str) -> Accessor | None:
+        """Return the action that sets a variable; None in read-only mode."""
+        if self.world.read_only:
+            return None
+        return accessors.setter(self.service.scpd, variable)
+
+    def action(self, name: str) -> Action | None:
+        """Return an action, if it may be called."""
+        found = self.service.scpd.actions.get(name)
+        return None if found is None or (self.world.read_only and not only_reads(name)) else found
+
+    # Topics
+
+    def media_topic(self) -> str:
+        """Return where the player in one piece stands."""
+        return self._topic(topics.media_id(topics.device_id(self.device.udn)))
+
+    def call_topic(self, action: str) -> str:
+        """Return where an action takes its arguments."""
+        return f"{self._topic(topics.action_id(self._own, action))}/call"
+
+    def set_topic(self, variable: str, channel: str | None = None) -> str:
+        """Return where a variable takes a new value."""
+        return f"{self._topic(self._value_id(variable, channel))}/set"
+
+    def state(
+        self,
+        variable: StateVariable,
+        *,
+        template: str = "",
+        guard: str = "",
+        channel: str | None = None,
+        names: tuple[str, str] = ("state_topic", "value_template"),
+    ) -> dict[str, object]:
+        """Return the topic of a variable's value, and a template where it takes one.
+
+        `template` makes the state of `value`, the text of the value. `guard` is the condition on
+        `value` under which it counts; otherwise the state is unknown, as `None` says.
+        """
+        topic_key, template_key = names
+        if not template and guard:
+            template = f"{{{{ value if {guard} else 'None' }}}}"
+        if self.world.mode != "document":
+            found: dict[str, object] = {
+                topic_key: self._topic(self._value_id(variable.name, channel))
+            }
+            return found | ({template_key: template} if template else {})
+        found = {topic_key: self._topic(topics.state_id(self._own))}
+        told = f"{{% set value = {self._path(variable, channel)} %}}"
+        return found | {template_key: told + (template or "{{ value }}")}
+
+    def _path(self, variable: StateVariable, channel: str | None) -> str:
+        if self._has_last_change and not variable.evented:
+            path = f"value_json.instances.get('0', {{}}).get('{variable.name}'"
+            path += f", {{}}).get('{channel}')" if channel else ")"
+        else:
+            path = f"value_json['values'].get('{variable.name}')"
+        if variable.data_type.strip().lower() == "boolean":
+            return f"{{true: 'true', false: 'false'}}.get({path}, 'None')"
+        return f"{path} | string"
+
+    def _value_id(self, variable: str, channel: str | None) -> str:
+        found = self.service.scpd.variables[variable]
+        if self._has_last_change and not found.evented:
+            return topics.value_id(self._own, variable, accessors.INSTANCE, channel)
+        return topics.value_id(self._own, variable)
+
+    @property
+    def _has_last_change(self) -> bool:
+        return "LastChange" in self.service.scpd.variables
+
+    @property
+    def _own(self) -> str:
+        return topics.service_id(topics.device_id(self.device.udn), self.service.level)
+
+    def _topic(self, own: str) -> str:
+        return f"{self.world.base}/{own}"
+
+
+def arguments(action: Action, args: Mapping[str, object], *, fill: bool = False) -> str | None:
+    """Return a call's payload of these arguments, as a template where one of them is.
+
+    None where the action wants others, InstanceID and Channel aside; `fill` leaves those empty.
+    """
+    parts: list[str] = []
+    for argument in action.inputs:
+        if argument.name in args:
+            value = args[argument.name]
+            is_template = isinstance(value, str) and _TEMPLATE.fullmatch(value)
+            parts.append(
+                f"{json.dumps(argument.name)}: {value if is_template else json.dumps(value)}"
+            )
+        elif argument.name not in ("InstanceID", "Channel"):
+            if not fill:
+                return None
+            parts.append(f'{json.dumps(argument.name)}: ""')
+    return "{" + ", ".join(parts) + "}"
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a device's own text means nothing in a template, or in its quotes."""
+    return _PLAIN.fullmatch(text) is not None
+
+
+def is_url(text: str) -> bool:
+    """Return whether this is an address, and means nothing in a template, or in its quotes."""
+    return _URL.fullmatch(text) is not None

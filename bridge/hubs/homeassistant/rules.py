@@ -1,0 +1,356 @@
+"""Which entities Home Assistant gets, as data: a new kind of device is a few lines here.
+
+By the name in the serviceType. A rule whose state variable or action a service does not have is
+passed over; one whose variable nothing can set becomes a sensor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Platform = Literal[
+    "binary_sensor",
+    "button",
+    "event",
+    "image",
+    "light",
+    "notify",
+    "number",
+    "select",
+    "sensor",
+    "switch",
+    "text",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An entity. `key` lasts for ever: Home Assistant knows the entity by it.
+
+    The state is that of a state `variable`, or a field of `media`. `template` makes it of `value`,
+    the text at the variable's topic. `action` is what a control calls, with `args`, where it does
+    not set the variable. Without a `name` the entity is named as its device. `more` are Home
+    Assistant's own keys. `on` are the device types, by the name in each, that it is for (empty:
+    any), `not_on` those that it is not for.
+    """
+
+    key: str
+    platform: Platform
+    name: str | None
+    variable: str = ""
+    media: str = ""
+    action: str = ""
+    args: Mapping[str, object] = field(default_factory=dict)
+    template: str = ""
+    enabled: bool = True
+    on: frozenset[str] = frozenset()
+    not_on: frozenset[str] = frozenset()
+    more: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of service: its rules, and whether what they leave out is mapped generically."""
+
+    rules: tuple[Rule, ...] = ()
+    is_generic: bool = False
+
+
+_ON_OFF = {"state_on": "ON", "state_off": "OFF"}
+_DIAGNOSTIC = {"entity_category": "diagnostic"}
+_CONFIG = {"entity_category": "config"}
+_DURATION = {"device_class": "duration", "unit_of_measurement": "s"}
+_CLOCK = (
+    "{% set t = value.split('.')[0].split(':') %}"
+    "{{ (t[0] | int(0)) * 3600 + (t[1] | int(0)) * 60 + (t[2] | int(0))"
+    " if t | length == 3 else 'None' }}"
+)
+_LIGHTS = frozenset({"BinaryLight", "DimmableLight"})
+_SOCKETS = frozenset({"controllee", "insight", "lightswitch", "Maker", "outdoor"})
+_WEMO_ON = "{{ 'OFF' if value.split('|')[0] in ['0', 'false'] else 'ON' }}"
+
+
+def _button(key: str, name: str, action: str, icon: str, **args: object) -> Rule:
+    return Rule(key, "button", name, action=action, args=args, more={"icon": f"mdi:{icon}"})
+
+
+def _total(key: str, name: str, variable: str, icon: str, *, is_bytes: bool) -> Rule:
+    more: dict[str, object] = {"state_class": "total_increasing", "icon": f"mdi:{icon}"}
+    if is_bytes:
+        more |= {"device_class": "data_size", "unit_of_measurement": "B"}
+    else:
+        more |= {"unit_of_measurement": "packets", **_DIAGNOSTIC}
+    return Rule(key, "sensor", name, variable, enabled=is_bytes, more=more)
+
+
+def _bit_rate(key: str, name: str, variable: str, icon: str) -> Rule:
+    more = {
+        "device_class": "data_rate",
+        "unit_of_measurement": "bit/s",
+        "state_class": "measurement",
+        "icon": f"mdi:{icon}",
+        **_DIAGNOSTIC,
+    }
+    return Rule(key, "sensor", name, variable, enabled=False, more=more)
+
+
+_TRANSPORT = Kind(
+    (
+        Rule(
+            "state",
+            "sensor",
+            "Playback",
+            media="state",
+            more={
+                "device_class": "enum",
+                "options": ["playing", "paused", "stopped", "transitioning", "no_media"],
+                "icon": "mdi:play-pause",
+            },
+        ),
+        Rule("title", "sensor", "Title", media="title", more={"icon": "mdi:music-note"}),
+        Rule(
+            "artist",
+            "sensor",
+            "Artist",
+            media="artist",
+            enabled=False,
+            more={"icon": "mdi:account-music"},
+        ),
+        Rule("album", "sensor", "Album", media="album", enabled=False, more={"icon": "mdi:album"}),
+        Rule(
+            "position",
+            "sensor",
+            "Position",
+            "RelativeTimePosition",
+            template=_CLOCK,
+            enabled=False,
+            more={"icon": "mdi:progress-clock", **_DURATION},
+        ),
+        Rule("cover", "image", "Cover", media="album_art", more={"icon": "mdi:image"}),
+        _button("play", "Play", "Play", "play", Speed="1"),
+        _button("pause", "Pause", "Pause", "pause"),
+        _button("stop", "Stop", "Stop", "stop"),
+        _button("next", "Next", "Next", "skip-next"),
+        _button("previous", "Previous", "Previous", "skip-previous"),
+        Rule(
+            "play_mode",
+            "select",
+            "Play mode",
+            "CurrentPlayMode",
+            enabled=False,
+            more={"icon": "mdi:repeat", **_CONFIG},
+        ),
+        Rule(
+            "uri",
+            "text",
+            "Media URL",
+            media="uri",
+            action="SetAVTransportURI",
+            args={"CurrentURI": "{{ value | to_json }}", "CurrentURIMetaData": ""},
+            enabled=False,
+            more={"icon": "mdi:link-variant"},
+        ),
+        Rule(
+            "play_uri",
+            "notify",
+            "Media URL",
+            action="SetAVTransportURI",
+            args={"CurrentURI": "{{ value | to_json }}", "CurrentURIMetaData": ""},
+            enabled=False,
+            more={"icon": "mdi:link-variant-plus"},
+        ),
+    )
+)
+
+_RENDERING = Kind(
+    (
+        Rule("volume", "number", "Volume", "Volume", more={"icon": "mdi:volume-high"}),
+        Rule("mute", "switch", "Mute", "Mute", more={"icon": "mdi:volume-off"}),
+        Rule(
+            "loudness",
+            "switch",
+            "Loudness",
+            "Loudness",
+            enabled=False,
+            more={"icon": "mdi:ear-hearing", **_CONFIG},
+        ),
+        Rule(
+            "preset",
+            "select",
+            "Preset",
+            action="SelectPreset",
+            args={"PresetName": "{{ value | to_json }}"},
+            enabled=False,
+            more={"icon": "mdi:tune", **_CONFIG},
+        ),
+    ),
+    is_generic=True,
+)
+
+_WAN_CONNECTION = Kind(
+    (
+        Rule(
+            "connected",
+            "binary_sensor",
+            "Internet",
+            "ConnectionStatus",
+            template="{{ 'ON' if value == 'Connected' else 'OFF' }}",
+            more={"device_class": "connectivity"},
+        ),
+        Rule("external_ip", "sensor", "External IP", "ExternalIPAddress", more={"icon": "mdi:ip"}),
+        Rule(
+            "uptime",
+            "sensor",
+            "Uptime",
+            "Uptime",
+            enabled=False,
+            more={"icon": "mdi:timer-outline", **_DURATION, **_DIAGNOSTIC},
+        ),
+        Rule(
+            "last_error",
+            "sensor",
+            "Last error",
+            "LastConnectionError",
+            enabled=False,
+            more={"icon": "mdi:alert-circle-outline", **_DIAGNOSTIC},
+        ),
+        Rule(
+            "port_mappings",
+            "sensor",
+            "Port mappings",
+            "PortMappingNumberOfEntries",
+            more={"icon": "mdi:arrow-decision", "state_class": "measurement", **_DIAGNOSTIC},
+        ),
+        Rule(
+            "connect",
+            "button",
+            "Connect",
+            action="RequestConnection",
+            enabled=False,
+            more={"icon": "mdi:lan-connect", **_CONFIG},
+        ),
+        Rule(
+            "disconnect",
+            "button",
+            "Disconnect",
+            action="ForceTermination",
+            enabled=False,
+            more={"icon": "mdi:lan-disconnect", **_CONFIG},
+        ),
+    )
+)
+
+KINDS: Mapping[str, Kind] = {
+    "AVTransport": _TRANSPORT,
+    "RenderingControl": _RENDERING,
+    "WANIPConnection": _WAN_CONNECTION,
+    "WANPPPConnection": _WAN_CONNECTION,
+    "WANCommonInterfaceConfig": Kind(
+        (
+            _total("bytes_received", "Received", "TotalBytesReceived", "download", is_bytes=True),
+            _total("bytes_sent", "Sent", "TotalBytesSent", "upload", is_bytes=True),
+            _total(
+                "packets_received",
+                "Packets received",
+                "TotalPacketsReceived",
+                "download",
+                is_bytes=False,
+            ),
+            _total("packets_sent", "Packets sent", "TotalPacketsSent", "upload", is_bytes=False),
+            Rule(
+                "link",
+                "binary_sensor",
+                "Link",
+                "PhysicalLinkStatus",
+                template="{{ 'ON' if value == 'Up' else 'OFF' }}",
+                more={"device_class": "connectivity", **_DIAGNOSTIC},
+            ),
+            _bit_rate("downstream", "Downstream", "Layer1DownstreamMaxBitRate", "download-network"),
+            _bit_rate("upstream", "Upstream", "Layer1UpstreamMaxBitRate", "upload-network"),
+        )
+    ),
+    "ContentDirectory": Kind(
+        (
+            Rule(
+                "update_id",
+                "sensor",
+                "Content version",
+                "SystemUpdateID",
+                more={"icon": "mdi:update", **_DIAGNOSTIC},
+            ),
+            Rule(
+                "changed",
+                "event",
+                "Content changed",
+                "ContainerUpdateIDs",
+                template="{{ {'event_type': 'changed', 'containers': value} | to_json"
+                " if value else '' }}",
+                enabled=False,
+                more={"event_types": ["changed"], "icon": "mdi:folder-refresh"},
+            ),
+            Rule(
+                "rescan",
+                "button",
+                "Rescan",
+                action="RefreshShareIndex",  # Sonos
+                args={"AlbumArtistDisplayOption": ""},
+                enabled=False,
+                more={"icon": "mdi:magnify-scan", **_CONFIG},
+            ),
+        )
+    ),
+    "SwitchPower": Kind(
+        (
+            Rule("light", "light", None, "Status", on=_LIGHTS),
+            Rule("switch", "switch", None, "Status", not_on=_LIGHTS),
+        )
+    ),
+    "Dimming": Kind((Rule("level", "number", "Level", "LoadLevelStatus", not_on=_LIGHTS),)),
+    "basicevent": Kind(  # Belkin WeMo
+        (
+            Rule(
+                "motion",
+                "binary_sensor",
+                "Motion",
+                "BinaryState",
+                template=_WEMO_ON,
+                on=frozenset({"sensor"}),
+                more={"device_class": "motion"},
+            ),
+            Rule(
+                "switch",
+                "switch",
+                None,
+                "BinaryState",
+                action="SetBinaryState",
+                args={"BinaryState": "{{ value }}"},
+                template=_WEMO_ON,
+                on=_SOCKETS,
+                more=_ON_OFF,
+            ),
+        )
+    ),
+    "insight": Kind(  # Belkin WeMo Insight: state|since|on for|on today|on total|…|mW
+        (
+            Rule(
+                "power",
+                "sensor",
+                "Power",
+                "InsightParams",
+                template="{{ (value.split('|')[7] | float(0) / 1000) | round(1)"
+                " if value.split('|') | length > 8 else 'None' }}",
+                more={
+                    "device_class": "power",
+                    "unit_of_measurement": "W",
+                    "state_class": "measurement",
+                },
+            ),
+        )
+    ),
+    "ConnectionManager": Kind(),
+    "X_MS_MediaReceiverRegistrar": Kind(),
+    "DeviceProtection": Kind(),
+}
+
+UNKNOWN = Kind(is_generic=True)
+"""Of services that have no rules."""
