@@ -244,6 +244,8 @@ class Calls:
         request, call = command.request, command.call
         service = request.service if request else None
         action = request.action if isinstance(request, CallRequest) else None
+        if command.accessor is not None:
+            action = command.accessor.action.name
         document = commands.failure(
             command.envelope,
             error,

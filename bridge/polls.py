@@ -97,7 +97,13 @@ class Polls:
         )
         if questions:
             polled = _Polled(branch, Poll(self._plan.interval_s, questions))
-            polled.poll.begin(asyncio.get_running_loop().time(), self._rng.random())
+
+            def is_known(question: Question) -> bool:
+                values = branch.services[question.service_id].state.values
+                return question.wanted.keys() <= {key.name for key in values}
+
+            now = asyncio.get_running_loop().time()
+            polled.poll.begin(now, self._rng.random(), is_known)
             self._polled[branch.id] = polled
             self._schedule(polled)
 

@@ -241,7 +241,8 @@ class Router:
     def hub_born(self, message: Message) -> None:
         """Tell a hub that has just started of everything again; not for a message of before."""
         if message.payload == b"online" and not message.retain:
-            _log.info("hub_started", topic=message.topic, topics=self.mirror.introduce())
+            _log.info("hub_started", topic=message.topic, published=self.mirror.introduce())
+            self.mirror.ledger.put(self.state_topic, b"online")
             self.wake()
 
     def close(self) -> None:

@@ -5,7 +5,6 @@ Nothing here knows how a description was fetched or how a payload travels.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, LiveService, Shape
@@ -217,21 +216,23 @@ class Mirror:
 
         Returns how many topics that is.
         """
-        shape, count = self._shape, 0
-        told = {topic: self._own[topic] for topic in shape.own_hub_topics() if topic in self._own}
+        told: dict[str, bytes] = {}
         sources: dict[str, bytes] = {}
-        for hub, branch in product(shape.hubs, self.branches.values()):
-            if branch.owned:
-                wanted = self._wanted(branch)
-                mine = {topic: wanted[topic] for topic in hub.topics(branch.id) if topic in wanted}
-                names = (name for payload in mine.values() for name in hub.sources(payload))
-                sources |= {name: wanted[name] for name in names if name in wanted}
-                sources |= {name: wanted[name] for name, _ in shape.availability(branch)}
+        for hub in self._shape.hubs:
+            trees = [(hub.own_topics(), self._own)]
+            trees += [
+                (hub.topics(branch.id), self._wanted(branch))
+                for branch in self.branches.values()
+                if branch.owned
+            ]
+            for names, tree in trees:
+                mine = {topic: tree[topic] for topic in names if topic in tree}
+                named = (one for payload in mine.values() for one in hub.sources(payload))
+                sources |= {one: tree[one] for one in named if one in tree}
                 told |= mine
         for topic, payload in (told | sources).items():
             self.ledger.put(topic, payload)
-            count += 1
-        return count
+        return len(told | sources)
 
     # What other instances do
 

@@ -3,7 +3,7 @@
 Pure: time is an argument, in seconds of one monotonic clock. Nothing is sent here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
@@ -200,10 +200,18 @@ class Poll:
     _failures: int = 0
     _free_at: float = -inf
 
-    def begin(self, now: float, chance: float) -> None:
-        """Spread the first questions over the first seconds; `chance` is a number from 0 to 1."""
-        spread_s = min(self.interval_s, 3.0) * chance
-        self._timers = {n: _Timer(now + 1.0 + spread_s) for n in range(len(self.questions))}
+    def begin(
+        self, now: float, chance: float, known: Callable[[Question], bool] = lambda _: False
+    ) -> None:
+        """Spread the first questions over the first seconds; `chance` is a number from 0 to 1.
+
+        One whose answer is `known`, since the broker remembers it, has as long as it usually has.
+        """
+        self._timers = {}
+        for number, question in enumerate(self.questions):
+            usual_s = self._pause_s(question, question.wanted)
+            spread_s = usual_s if known(question) else min(self.interval_s, 3.0)
+            self._timers[number] = _Timer(now + 1.0 + spread_s * chance)
 
     @property
     def at(self) -> float:

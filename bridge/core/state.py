@@ -33,13 +33,14 @@ class ServiceState:
     broker remembers, and what the service was asked for.
     """
 
-    __slots__ = ("_asked", "told", "updated", "values")
+    __slots__ = ("_asked", "_asked_for", "told", "updated", "values")
 
     def __init__(self) -> None:
         self.values: dict[Key, Value] = {}
         self.updated = ""
         self.told: set[str] | None = None
         self._asked: set[Key] = set()
+        self._asked_for: AbstractSet[str] = frozenset()
 
     def apply(
         self,
@@ -58,6 +59,7 @@ class ServiceState:
         """
         names = {key.name for key in told}
         self.told = names if whole or self.told is None else self.told | names
+        self._asked_for = asked_for
         replaced = {
             key
             for key in self._asked
@@ -105,13 +107,19 @@ class ServiceState:
         return changes
 
     def remember(self, other: "ServiceState") -> None:
-        """Take over what the broker holds, unless the service itself knows better."""
+        """Take over what the broker holds, unless the service itself knows better.
+
+        Once it has told all that it sends events of, that is what it is asked for regularly.
+        """
         if self.told is None:
             asked = {key: self.values[key] for key in self._asked}
             self.values = dict(other.values)
             placed = {self._place(key): value for key, value in asked.items()}
             self.values |= placed
             self._asked = set(placed)
+        else:
+            missing = self._asked_for - self.told - {key.name for key in self.values}
+            self.values |= {k: value for k, value in other.values.items() if k.name in missing}
         if _same_values(self.values, other.values):
             self.updated = other.updated
 

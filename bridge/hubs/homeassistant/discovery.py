@@ -108,13 +108,16 @@ class HomeAssistant:
     def sources(self, payload: bytes) -> frozenset[str]:
         """Return the topics that a discovery document takes states from."""
         document = jsontext.read(payload)
-        components = document.get("components") if isinstance(document, dict) else None
-        return frozenset(
-            value
-            for component in (components or {}).values()
-            for key, value in component.items()
-            if key.endswith("_topic") and not key.endswith("command_topic")
-        )
+        if not isinstance(document, dict):
+            return frozenset()
+        found = {one["topic"] for one in document.get("availability", ())}
+        for component in document["components"].values():
+            found |= {
+                value
+                for key, value in component.items()
+                if key.endswith("_topic") and not key.endswith("command_topic")
+            }
+        return frozenset(found)
 
     # Within
 

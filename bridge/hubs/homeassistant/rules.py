@@ -247,8 +247,10 @@ KINDS: Mapping[str, Kind] = {
     "WANPPPConnection": _WAN_CONNECTION,
     "WANCommonInterfaceConfig": Kind(
         (
-            _total("bytes_received", "Received", "TotalBytesReceived", "download", is_bytes=True),
-            _total("bytes_sent", "Sent", "TotalBytesSent", "upload", is_bytes=True),
+            _total(
+                "bytes_received", "Data received", "TotalBytesReceived", "download", is_bytes=True
+            ),
+            _total("bytes_sent", "Data sent", "TotalBytesSent", "upload", is_bytes=True),
             _total(
                 "packets_received",
                 "Packets received",
@@ -265,8 +267,15 @@ KINDS: Mapping[str, Kind] = {
                 template="{{ 'ON' if value == 'Up' else 'OFF' }}",
                 more={"device_class": "connectivity", **_DIAGNOSTIC},
             ),
-            _bit_rate("downstream", "Downstream", "Layer1DownstreamMaxBitRate", "download-network"),
-            _bit_rate("upstream", "Upstream", "Layer1UpstreamMaxBitRate", "upload-network"),
+            _bit_rate(
+                "downstream",
+                "Downstream link rate",
+                "Layer1DownstreamMaxBitRate",
+                "download-network",
+            ),
+            _bit_rate(
+                "upstream", "Upstream link rate", "Layer1UpstreamMaxBitRate", "upload-network"
+            ),
         )
     ),
     "ContentDirectory": Kind(
