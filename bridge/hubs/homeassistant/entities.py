@@ -120,7 +120,8 @@ def _sensor(
     if rule.template:
         return place.state(variable, template=rule.template, channel=channel)
     if is_number(variable) or "unit_of_measurement" in rule.more:
-        return place.state(variable, guard="value | is_number", channel=channel)
+        state = place.state(variable, guard="value | is_number", channel=channel)
+        return state | _unit(variable)
     return place.state(variable, template=_CUT, channel=channel)
 
 
@@ -163,7 +164,6 @@ def _number(
         return None
     low, high = bounds
     step = values.read("r8", variable.step or "")
-    unit = {"unit_of_measurement": "%"} if (low, high) == _PERCENT else {}
     guard = f"{low:g} <= value | float({low - 1:g}) <= {high:g}"
     return {
         **place.state(variable, guard=guard, channel=channel),
@@ -172,7 +172,7 @@ def _number(
         "max": high,
         "step": step if isinstance(step, int | float) and 0 < step <= high - low else 1,
         "mode": "slider",
-        **unit,
+        **_unit(variable),
     }
 
 
@@ -326,6 +326,10 @@ def number_range(variable: StateVariable) -> tuple[float, float] | None:
         return None
     low, high = player.volume_range(variable)
     return (low, high) if low < high else None
+
+
+def _unit(variable: StateVariable) -> Config:
+    return {"unit_of_measurement": "%"} if number_range(variable) == _PERCENT else {}
 
 
 def _options(variable: StateVariable) -> list[str]:
