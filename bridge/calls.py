@@ -200,6 +200,7 @@ class Calls:
             texts = await self._invoke(
                 call.service, call.action.name, call.arguments, call.timeout_s
             )
+            document = self._success(command, call, texts)
         except CommandError as error:
             self._fail(command, error)
             if error.code in (Code.UNREACHABLE, Code.TIMEOUT):
@@ -211,13 +212,16 @@ class Calls:
             _log.exception("call_crashed", device=branch.id, action=call.action.name)
             self._fail(command, CommandError(Code.INTERNAL, str(error), outcome=Outcome.UNKNOWN))
         else:
-            self._succeed(command, call, texts)
+            self.outcomes["ok"] += 1
+            self._answer(command.message, command.envelope, command.topic, document)
+            if not commands.only_reads(call.action.name):
+                self._done(topics.service_id(command.device, call.service.level))
 
-    def _succeed(self, command: _Command, call: ActionCall, texts: Mapping[str, str]) -> None:
-        """Answer a call that was carried out; of a value that was asked for, tell it first."""
-        self.outcomes["ok"] += 1
+    def _success(
+        self, command: _Command, call: ActionCall, texts: Mapping[str, str]
+    ) -> dict[str, object]:
+        """Return the answer to a call that was carried out; tell a value that was asked for."""
         out, retval = commands.typed_outputs(call.action, call.service, texts)
-        service = topics.service_id(command.device, call.service.level)
         variable = value = None
         match command.request, command.accessor:
             case ValueRequest() as request, Accessor() as accessor:
@@ -225,8 +229,9 @@ class Calls:
                 if request.text is None and accessor.argument.name in texts:
                     value = out[accessor.argument.name]
                     key = value_commands.key_of(variable, accessor, call)
+                    service = topics.service_id(command.device, call.service.level)
                     self._told(service, [(key, texts[accessor.argument.name])])
-        document = commands.success(
+        return commands.success(
             command.envelope,
             call,
             out,
@@ -235,9 +240,6 @@ class Calls:
             value=value,
             elapsed_ms=command.elapsed_ms,
         )
-        self._answer(command.message, command.envelope, command.topic, document)
-        if not commands.only_reads(call.action.name):
-            self._done(service)
 
     def _fail(self, command: _Command, error: CommandError) -> None:
         self.outcomes[error.code] += 1

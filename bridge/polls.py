@@ -1,11 +1,11 @@
 """Services asked regularly for what their events do not tell; `polling` says what and when."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import count
+from itertools import chain, count, islice
 from math import inf
 from random import Random
 
@@ -23,6 +23,10 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 ANSWER_S = 10.0
 """How long an answer may take."""
 
+MAX_QUESTIONS = 128
+"""The most that one root device is asked; those come first that no event answers."""
+
+_MAX_READ = 1024
 _AT_ONCE = 16
 _BUSY_S = 1.0
 _NOT_OURS_S = 10.0
@@ -89,14 +93,15 @@ class Polls:
     def begin(self, branch: Branch, description: Description) -> None:
         """Ask a device that was described just now, in place of what was asked of it."""
         self.end(branch.id)
-        questions = tuple(
+        questions = (
             question
             for own, device in zip(branch.devices, description.device.walk(), strict=True)
             for service in device.services
             for question in self._plan.questions(own, service)
         )
-        if questions:
-            polled = _Polled(branch, Poll(self._plan.interval_s, questions))
+        some = sorted(islice(questions, _MAX_READ), key=lambda one: one.is_last_resort)
+        if some:
+            polled = _Polled(branch, Poll(self._plan.interval_s, tuple(some[:MAX_QUESTIONS])))
 
             def is_known(question: Question) -> bool:
                 values = branch.services[question.service_id].state.values
@@ -139,9 +144,10 @@ class Polls:
             later = now + (_BUSY_S if is_ours else _NOT_OURS_S)
             heappush(self._heap, (later, next(self._ticks), polled))
             return
-        due = list(polled.poll.due(now, self._hearing(branch)))
-        if due:
-            polled.task = tasks.create_task(self._ask_all(polled, due), name=f"polls[{branch.id}]")
+        due = polled.poll.due(now, self._hearing(branch))
+        if (first := next(due, None)) is not None:
+            asking = self._ask_all(polled, chain([first], due))
+            polled.task = tasks.create_task(asking, name=f"polls[{branch.id}]")
         else:
             self._schedule(polled)
 
@@ -156,11 +162,16 @@ class Polls:
             for live in branch.services.values()
         }
 
-    async def _ask_all(self, polled: _Polled, due: list[tuple[Question, frozenset[str]]]) -> None:
+    async def _ask_all(
+        self, polled: _Polled, due: Iterable[tuple[Question, frozenset[str]]]
+    ) -> None:
+        """Ask what is due, until there is no answer, a slow one, or a call to the device."""
         try:
             async with self._slots:
                 for question, names in due:
-                    if not await self._ask(polled, question, names):
+                    is_answered = await self._ask(polled, question, names)
+                    is_free = polled.poll.is_free(asyncio.get_running_loop().time())
+                    if not (is_answered and is_free) or self.is_busy(polled.branch.id):
                         break
         finally:
             polled.task = None

@@ -99,7 +99,7 @@ class Router:
     @property
     def birth_topics(self) -> tuple[str, ...]:
         """Where hubs say that they have started."""
-        return tuple(hub.birth_topic for hub in self._shape.hubs if hub.enabled)
+        return tuple(one for hub in self._shape.hubs if hub.enabled for one in hub.birth_topics)
 
     # From devices
 

@@ -61,12 +61,16 @@ class Accessor:
 
 
 def setter(scpd: Scpd, variable: str) -> Accessor | None:
-    """Return the action that sets a variable; None where there is none.
+    """Return the action that sets a variable; None where there is none."""
+    return setter_among(setters(scpd), variable)
+
+
+def setter_among(found: Mapping[str, Accessor], variable: str) -> Accessor | None:
+    """Return the one of a service's `setters` that sets a variable; None where there is none.
 
     One that says what is, and not what is wanted, is set by its counterpart: `Status` by what sets
     `Target`, `LoadLevelStatus` by what sets `LoadLevelTarget` (SwitchPower 1.0, Dimming 1.0).
     """
-    found = setters(scpd)
     if variable not in found and variable.endswith("Status"):
         variable = f"{variable.removesuffix('Status')}Target"
     return found.get(variable)

@@ -154,8 +154,8 @@ class Hub(Protocol):
         """Whether it is told anything; where not, what it was told before is cleared."""
 
     @property
-    def birth_topic(self) -> str:
-        """Where it says `online` when it has started."""
+    def birth_topics(self) -> tuple[str, ...]:
+        """Where it may say `online` when it has started."""
 
     def own_topics(self) -> tuple[str, ...]:
         """Return the topics of the bridge itself, whether they hold something or not."""
@@ -207,7 +207,8 @@ class Shape:
                     wanted.update(self.values(live))
                     wanted.update(self.state(live))
             for topic, one in {self.topic(one.id): one for one in branch.players.values()}.items():
-                wanted[topic] = one.payload()
+                if payload := one.payload():
+                    wanted[topic] = payload
             for hub in self.hubs:
                 wanted.update(hub.wanted(branch.description, limit))
         if branch.online is not None:

@@ -22,12 +22,14 @@ NOTHING = b""
 class Entry(NamedTuple):
     """What a topic should hold; `content_type` only where it is not the value itself.
 
-    Where it should hold something else right afterwards, that is `then`.
+    Where it should hold something else right afterwards, that is `then`. `held` is what the broker
+    holds as long as this is not taken, where another payload might need a foreword to that.
     """
 
     payload: bytes
     content_type: str | None = None
     then: bytes | None = None
+    held: bytes | None = None
 
 
 def _no_foreword(_topic: str, _held: bytes, _wanted: bytes) -> bytes | None:
@@ -86,10 +88,10 @@ class Ledger:
         """Note what differs between what the broker holds and whole wanted payloads."""
         self._difference(held, self._cut(wanted.items()))
 
-    def clear(self, held: Iterable[str]) -> None:
+    def clear(self, held: Mapping[str, bytes]) -> None:
         """Note that these topics should hold nothing, the upper ones before those below them."""
         for topic in sorted(held, key=lambda topic: topic.count("/")):
-            self._note(topic, Entry(NOTHING))
+            self._note(topic, Entry(NOTHING), held[topic])
             self.postpone(topic)
 
     def postpone(self, topic: str) -> None:
@@ -125,16 +127,20 @@ class Ledger:
             old = held.get(topic)
             if old != entry.payload or topic in self._due:
                 self._note(topic, entry, old)
-        for topic in held:
+        for topic, old in held.items():
             if topic not in kept:
-                self._note(topic, Entry(NOTHING))
+                self._note(topic, Entry(NOTHING), old)
 
     def _note(self, topic: str, entry: Entry, held: bytes | None = None) -> None:
         if self.is_open:
-            if (due := self._due.get(topic)) is not None and due.then is not None:
-                held = due.payload  # not taken yet: it has to be said before the new one too
-            if held is not None and (first := self._foreword(topic, held, entry.payload)):
-                entry = Entry(first, then=entry.payload)
+            if (due := self._due.get(topic)) is not None and due.held is not None:
+                held = due.held
+            if held is not None:
+                first = self._foreword(topic, held, entry.payload)
+                if first is not None and len(first) <= self.limit:
+                    entry = Entry(first, then=entry.payload, held=held)
+                elif not entry.payload:
+                    entry = Entry(NOTHING, held=held)
             self._due[topic] = entry
             if entry.content_type:  # the head goes behind its parts
                 self._due.move_to_end(topic)

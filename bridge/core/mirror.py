@@ -3,7 +3,7 @@
 Nothing here knows how a description was fetched or how a payload travels.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bridge.core import jsontext, lastchange, topics, values
@@ -149,7 +149,8 @@ class Mirror:
         for hub in shape.hubs:
             self._own.update(hub.own(limit))
         for topic in (self._table, shape.topic(f"bridge/{shape.instance}/health")):
-            self._own.setdefault(topic, join_parts(holdings.own, topic) or b"")
+            if payload := join_parts(holdings.own, topic):
+                self._own.setdefault(topic, payload)
         ledger.reconcile(holdings.own, self._own)
         gone = [device for device in holdings.claimed if device not in self._holder]
         self._leaving = [{"id": device} for device in gone]
@@ -191,7 +192,7 @@ class Mirror:
     def announce(self, ids: Iterable[str] | None = None) -> int:
         """Publish again these components with all below them, or all; return how many topics.
 
-        Raises KeyError with the first id that is not known.
+        Hubs are told of root devices again too. Raises KeyError with the first id not known.
         """
         if ids is None:
             chosen = dict(self._own)
@@ -206,7 +207,8 @@ class Mirror:
                 found = {t: p for t, p in wanted.items() if f"{t}/".startswith(f"{top}/")}
                 if not found:
                     raise KeyError(one)
-                chosen |= found
+                named = self._shape.hub_topics(one)
+                chosen |= found | {t: wanted[t] for t in named if t in wanted}
         for topic, payload in chosen.items():
             self.ledger.put(topic, payload)
         return len(chosen)
@@ -278,15 +280,14 @@ class Mirror:
     def _wanted(self, branch: Branch) -> dict[str, bytes]:
         return self._shape.wanted(branch, self.ledger.limit)
 
-    def _clear(self, device: str, held: Iterable[str]) -> None:
+    def _clear(self, device: str, held: Mapping[str, bytes]) -> None:
         """Clear what a device has: its document, what hubs were told of it, and then the rest.
 
         A hub that still knew the device would take what is cleared for values.
         """
         first = (self._shape.topic(device), *self._shape.hub_topics(device))
-        rest = set(held)
-        self.ledger.clear(topic for topic in first if topic in rest)
-        self.ledger.clear(rest.difference(first))
+        self.ledger.clear({topic: held[topic] for topic in first if topic in held})
+        self.ledger.clear({topic: held[topic] for topic in held.keys() - set(first)})
 
     def _write_table(self) -> None:
         """Put the table of devices first in line, if it is not what it should be.

@@ -5,7 +5,7 @@ DIDL-Lite (ContentDirectory 1.0 section 2.3) read by didl-lite.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from html import unescape
 from math import inf
@@ -35,7 +35,29 @@ STATES: Final[Mapping[str, str]] = {
 }
 """What a TransportState is called in `media`; other states, of vendors, are left out."""
 
-_CHANNELS = ("Master", None, "LF", "RF")
+_PLACES: Mapping[str, tuple[Key, ...]] = {
+    name: (Key(name, INSTANCE), Key(name))
+    for name in (
+        "AVTransportURI",
+        "AVTransportURIMetaData",
+        "CurrentMediaDuration",
+        "CurrentPlayMode",
+        "CurrentTrack",
+        "CurrentTrackDuration",
+        "CurrentTrackMetaData",
+        "CurrentTrackURI",
+        "NumberOfTracks",
+        "TransportState",
+    )
+}
+"""Where the values of AVTransport may stand, the likely place first."""
+
+_SPEAKERS: Mapping[str, tuple[Key, ...]] = {
+    name: (*(Key(name, INSTANCE, one) for one in ("Master", None, "LF", "RF")), Key(name))
+    for name in ("Volume", "Mute")
+}
+"""Where those of RenderingControl may stand: of the whole, else of the first speaker."""
+
 _UNKNOWN = frozenset({"", "NOT_IMPLEMENTED"})
 _DURATION = re.compile(r"\+?(\d{1,6}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)(?:/\d+)?")
 _MAX_METADATA = 262_144
@@ -52,7 +74,7 @@ def summary(
 
     def told(*names: str) -> str | None:
         for name in names:
-            value = transport.get(Key(name, INSTANCE), transport.get(Key(name)))
+            value = _first(transport, _PLACES[name])
             if value is not None and value not in _UNKNOWN:
                 return values.write(value)
         return None
@@ -69,8 +91,8 @@ def summary(
         "duration_s": duration or _seconds(told("CurrentMediaDuration")),
         "track": _whole(told("CurrentTrack")),
         "tracks": _whole(told("NumberOfTracks")),
-        "volume": _percent(_of_channel(rendering, "Volume"), volume),
-        "muted": _of_channel(rendering, "Mute"),
+        "volume": _percent(_first(rendering, _SPEAKERS["Volume"]), volume),
+        "muted": _first(rendering, _SPEAKERS["Mute"]),
         "play_mode": told("CurrentPlayMode"),
     }
     if not isinstance(fields["muted"], bool):
@@ -78,13 +100,11 @@ def summary(
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _of_channel(rendering: Values, name: str) -> Value | None:
-    """Return a value of the whole, or of the first speaker where there is none."""
-    for channel in _CHANNELS:
-        value = rendering.get(Key(name, INSTANCE, channel))
-        if value is not None:
-            return value
-    return rendering.get(Key(name))
+def _first(told: Values, places: Iterable[Key]) -> Value | None:
+    for place in places:
+        if place in told:
+            return told[place]
+    return None
 
 
 def _percent(value: Value | None, variable: StateVariable | None) -> int | None:

@@ -73,6 +73,11 @@ class Question:
     arguments: tuple[tuple[str, str], ...]
     wanted: Mapping[str, tuple[str, Key, When]]
 
+    @property
+    def is_last_resort(self) -> bool:
+        """Whether it is asked only while no event comes."""
+        return all(when is When.DEAF for _, _, when in self.wanted.values())
+
     def told(self, texts: Mapping[str, str], names: AbstractSet[str]) -> list[tuple[Key, str]]:
         """Return the values of these variables from an answer's out-arguments."""
         return [
@@ -223,12 +228,12 @@ class Poll:
     ) -> Iterator[tuple[Question, frozenset[str]]]:
         """Yield what is to be asked now, and which variables of each answer count.
 
-        `hearing` is by the id of the service. What is due and not wanted now is looked at again in
-        10 s.
+        That which has waited longest comes first, and what is not taken stays due. `hearing` is by
+        the id of the service. What is due and not wanted now is looked at again in 10 s.
         """
-        for number, timer in self._timers.items():
-            if timer.at > now:
-                continue
+        waiting = [(timer.at, number) for number, timer in self._timers.items() if timer.at <= now]
+        for _, number in sorted(waiting):
+            timer = self._timers[number]
             question = self.questions[number]
             heard = hearing.get(question.service_id, Hearing(is_deaf=True))
             wanted = _wanted(question, heard)
@@ -239,6 +244,10 @@ class Poll:
                 yield question, asked
             else:
                 timer.at = now + self._pause_s(question, wanted)
+
+    def is_free(self, now: float) -> bool:
+        """Return whether the device may be asked now at all."""
+        return now >= self._free_at
 
     def note_answer(self, question: Question, now: float, took_s: float) -> None:
         """Note an answer; one that took long delays all further questions."""

@@ -1,12 +1,14 @@
 """Home Assistant as the tests have it: a real one, in a Python of its own.
 
-`driver.py` and `validate.py` are programs for that Python; all else runs in the tests' own.
+`driver.py`, `validate.py` and `render.py` are programs for that Python; all else runs in the tests'
+own.
 """
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parent
 VENV = FOLDER.parents[1] / ".venv-homeassistant"
@@ -25,8 +27,24 @@ def missing() -> str | None:
 def problems(configs: Mapping[str, bytes]) -> list[str]:
     """Tell what Home Assistant finds wrong with payloads of device discovery, by their topics."""
     given = [(topic, payload.decode()) for topic, payload in configs.items()]
+    return [str(problem) for problem in _told("validate.py", given)]
+
+
+class Rendered(NamedTuple):
+    """What a template says, and what Home Assistant had to say of it."""
+
+    text: str
+    problems: list[str]
+
+
+def rendered(pairs: Iterable[tuple[str, str]]) -> list[Rendered]:
+    """Render templates, each with a payload, as Home Assistant's MQTT entities do."""
+    return [Rendered(*one) for one in _told("render.py", list(pairs))]
+
+
+def _told(program: str, given: object) -> list[Any]:
     done = subprocess.run(
-        [PYTHON, FOLDER / "validate.py"],
+        [PYTHON, FOLDER / program],
         input=json.dumps(given),
         capture_output=True,
         text=True,
@@ -34,4 +52,4 @@ def problems(configs: Mapping[str, bytes]) -> list[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [str(problem) for problem in json.loads(done.stdout)]
+    return list(json.loads(done.stdout))

@@ -1,6 +1,7 @@
 """Home Assistant's core with its MQTT integration: `python driver.py FOLDER HOST PORT`.
 
-Run by the Python of .venv-homeassistant. FOLDER is its config folder, which may have served before.
+Run by the Python of .venv-homeassistant. FOLDER is its config folder, which may have served before;
+what is in its folder `packages` is part of the configuration.
 It says {"ready": true} once it is connected to the broker at HOST and PORT. From then on it answers
 each line of standard input, {"id": …, "do": …, and what that needs}, by one of standard output:
 {"id": …, "result": …} or {"id": …, "error": …}. It ends with "stop" and with its input. All that
@@ -20,7 +21,7 @@ from homeassistant import bootstrap, config, config_entries, core, loader, runne
 from homeassistant.components import mqtt
 from homeassistant.const import CONF_PORT
 from homeassistant.data_entry_flow import FlowResultType
-from homeassistant.helpers import device_registry, entity_registry
+from homeassistant.helpers import check_config, device_registry, entity_registry
 from homeassistant.helpers.json import json_bytes
 
 PATIENCE_S = 30
@@ -29,6 +30,7 @@ homeassistant:
   name: Test
   unit_system: metric
   time_zone: UTC
+  packages: !include_dir_named packages
 http:
   server_host: 127.0.0.1
 """
@@ -108,6 +110,18 @@ class Driver:
             lambda: all(self._hass.states.get(one) for one in entity_ids), "they have no states"
         )
         await self._hass.async_block_till_done()
+
+    async def remove_device(self, device_id: str) -> None:
+        """Remove a device from MQTT, as its user does."""
+        registry = device_registry.async_get(self._hass)
+        (entry,) = self._hass.config_entries.async_entries(mqtt.DOMAIN)
+        registry.async_update_device(device_id, remove_config_entry_id=entry.entry_id)
+        await self._hass.async_block_till_done()
+
+    async def check(self) -> list[str]:
+        """Tell what Home Assistant's own check finds wrong with its configuration."""
+        found = await check_config.async_check_ha_config_file(self._hass)
+        return [f"{one.domain}: {one.message}" for one in found.errors + found.warnings]
 
     async def log(self) -> list[dict[str, str]]:
         """All warnings and errors since the start."""

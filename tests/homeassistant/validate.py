@@ -19,7 +19,7 @@ from homeassistant import core
 from homeassistant.components.mqtt import device_trigger, discovery
 from homeassistant.const import EntityCategory
 from homeassistant.exceptions import TemplateError
-from homeassistant.helpers import frame, template
+from homeassistant.helpers import device_registry, frame, template
 
 _TOPIC = "homeassistant/"
 _WITHOUT_CONFIG = ("binary_sensor", "sensor")
@@ -57,6 +57,12 @@ def problems(hass: core.HomeAssistant, configs: list[tuple[str, str]]) -> Iterat
         for message in warnings.taken():
             payload = f": '{text}'"  # which it ends with
             yield f"{topic}: {message.removesuffix(payload)}"
+        try:
+            device_registry._validate_configuration_url(
+                device.get("device", {}).get("configuration_url")
+            )
+        except ValueError as error:
+            yield f"{topic}: configuration_url: {error}"
         for key, component in device.get("components", {}).items():
             found = [*_of_component(hass, device, key, component)]
             yield from (f"{topic}: {key}: {problem}" for problem in found + warnings.taken())

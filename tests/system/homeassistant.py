@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from types import MappingProxyType
 from typing import Any, Self
 
 from tests import homeassistant
@@ -31,11 +32,15 @@ class Refused(Exception):
 
 
 class HomeAssistant:
-    """A Home Assistant that can be started again with what it knew; its own log goes to a file."""
+    """A Home Assistant that can be started again with what it knew; its own log goes to a file.
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    `packages` are parts of its configuration: YAML by the names of the files, without `.yaml`.
+    """
+
+    def __init__(self, lab: Lab, folder: Path, packages: Mapping[str, str] = MappingProxyType({})):
         self._lab = lab
         self._folder = folder / "homeassistant"
+        self._packages = packages
         self._ids = count(1)
         self._answers: SimpleQueue[bytes] = SimpleQueue()
         self._reader = Thread()
@@ -60,7 +65,9 @@ class HomeAssistant:
     def start(self) -> None:
         """Start it, and wait until it is connected. Raises Refused where that fails."""
         assert not self.runs
-        self._folder.mkdir(exist_ok=True)
+        (self._folder / "packages").mkdir(parents=True, exist_ok=True)
+        for name, text in self._packages.items():
+            (self._folder / "packages" / f"{name}.yaml").write_text(text)
         program = (homeassistant.PYTHON, homeassistant.FOLDER / "driver.py")
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
@@ -108,6 +115,14 @@ class HomeAssistant:
     def enable(self, *entity_ids: str) -> None:
         """Enable entities, and wait until they have states: all of MQTT is set up anew."""
         self._ask("enable", entity_ids=entity_ids)
+
+    def remove_device(self, device_id: str) -> None:
+        """Remove a device from MQTT, as its user does."""
+        self._ask("remove_device", device_id=device_id)
+
+    def check(self) -> list[str]:
+        """What Home Assistant's own check finds wrong with its configuration."""
+        return list(self._ask("check"))
 
     def log(self) -> list[dict[str, str]]:
         """All that was logged as a warning or worse since the start: logger, level, message."""

@@ -1,6 +1,7 @@
 """The lab with broker, bridge and observer, and what the tree must be while these devices run."""
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,36 @@ SILENT = "minidlna"
 _BRIDGE_DOCUMENTS = frozenset(
     f"bridge/main/{name}" for name in ("devices", "health", "info", "state")
 )
+HUB_TOPIC = re.compile(r"homeassistant/device/[\w-]+/config")
+"""What may stand outside the base; what it says is not looked at here."""
+ASKED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "WANCommonInterfaceConfig": {
+        "GetTotalBytesSent": {"NewTotalBytesSent": "TotalBytesSent"},
+        "GetTotalBytesReceived": {"NewTotalBytesReceived": "TotalBytesReceived"},
+        "GetTotalPacketsSent": {"NewTotalPacketsSent": "TotalPacketsSent"},
+        "GetTotalPacketsReceived": {"NewTotalPacketsReceived": "TotalPacketsReceived"},
+        "GetCommonLinkProperties": {
+            "NewLayer1UpstreamMaxBitRate": "Layer1UpstreamMaxBitRate",
+            "NewLayer1DownstreamMaxBitRate": "Layer1DownstreamMaxBitRate",
+        },
+    },
+    "WANIPConnection": {
+        "GetStatusInfo": {"NewUptime": "Uptime", "NewLastConnectionError": "LastConnectionError"}
+    },
+}
+"""What these devices are asked for since no event tells it: variables, by service and action."""
+ASKED_IN_SILENCE: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "ContentDirectory": {"GetSystemUpdateID": {"Id": "SystemUpdateID"}},
+    "ConnectionManager": {
+        "GetProtocolInfo": {"Source": "SourceProtocolInfo", "Sink": "SinkProtocolInfo"},
+        "GetCurrentConnectionIDs": {"ConnectionIDs": "CurrentConnectionIDs"},
+    },
+}
+"""What the silent one is asked for besides, once its silence is noted."""
+_MOVING = re.compile(
+    r"(upnp/)?[^/]+/(WANCommonIFC1|WANIPConn1)/(value/(Uptime|Total(Bytes|Packets)\w+)|state)"
+)
+_PLAYER_STATES = {"STOPPED": "stopped", "NO_MEDIA_PRESENT": "no_media", "PLAYING": "playing"}
 _NAMES = {"device": "friendly_name", "subdevice": "friendly_name", "service": "service_id"}
 
 
@@ -107,6 +138,20 @@ class Site:
                 values |= self.lab.call(raw.first_event, service, CONTROL_POINT)
         return values
 
+    def asked(self, device: RawDevice) -> dict[str, str]:
+        """Ask a device for what the bridge asks it for; empty values included."""
+        is_silent = device.location.startswith(f"http://{DEVICES[SILENT].address}:")
+        values: dict[str, str] = {}
+        for service in device.services.values():
+            name = service.service_type.split(":")[-2]
+            for action, told in (ASKED_IN_SILENCE if is_silent else ASKED).get(name, {}).items():
+                out = self.invoke(service, action)
+                values |= {
+                    f"{service.id}/value/{variable}": raw.written(service, variable, out[argument])
+                    for argument, variable in told.items()
+                }
+        return values
+
     def await_right(self, observer: Observer, *names: str, seconds: float = 5) -> None:
         """Wait until the tree is right for these programs (all where none is named).
 
@@ -120,14 +165,22 @@ class Site:
     def wrong(self, observer: Observer, *names: str) -> list[str]:
         """Tell what of the tree is not as these programs are, one line each.
 
-        Devices that are no more may be there if they are offline.
+        Devices that are no more may be there if they are offline. What devices are asked for may be
+        missing, as it is until they have been asked.
         """
         devices = self.devices(*names)
         values = {device.id: self.values(device) for device in devices}
+        asked = {device.id: self.asked(device) for device in devices}
         tree = {topic.removeprefix("upnp/"): text for topic, text in observer.tree.items()}
         wrong: list[str] = []
         for device in devices:
-            wrong += _wrong_topics(device, values[device.id], tree)
+            wrong += _wrong_topics(device, values[device.id], asked[device.id], tree)
+            wrong += _wrong_media(device, values[device.id], tree)
+            wrong += (
+                f"{own}: holds {tree[own]!r}, no number"
+                for own in asked[device.id]
+                if is_moving(own) and not tree.get(own, b"0").isdigit()
+            )
             wrong += _wrong_row(device, json.loads(tree["bridge/main/devices"]))
         known = {own for device in devices for own in device.devices}
         for topic, payload in tree.items():
@@ -135,22 +188,71 @@ class Site:
             if own == "bridge":
                 if topic not in _BRIDGE_DOCUMENTS:
                     wrong.append(f"{topic}: unexpected")
+            elif own == "homeassistant":
+                if not HUB_TOPIC.fullmatch(topic):
+                    wrong.append(f"{topic}: unexpected")
             elif own not in known and not names and tree.get(f"{own}/availability") != b"offline":
                 wrong.append(f"{topic}: of no device, {payload[:80]!r}")
         return wrong
 
 
-def _wrong_topics(
+def is_moving(topic: str) -> bool:
+    """Tell whether a topic holds what differs whenever its device is asked for it."""
+    return _MOVING.fullmatch(topic) is not None
+
+
+def media_of(device: str, values: Mapping[str, str]) -> dict[str, object]:
+    """Give what `media` must say of a renderer in which nothing is loaded."""
+
+    def value(own: str) -> str:
+        return values.get(f"{device}/{own}", "")
+
+    return {
+        "state": _PLAYER_STATES.get(value("AVTransport/value/TransportState/0")),
+        "track": int(value("AVTransport/value/CurrentTrack/0")),
+        "tracks": int(value("AVTransport/value/NumberOfTracks/0")),
+        "volume": int(value("RenderingControl/value/Volume/0/Master")),
+        "muted": value("RenderingControl/value/Mute/0/Master") == "true",
+        "play_mode": value("AVTransport/value/CurrentPlayMode/0"),
+    }
+
+
+def _media_topics(device: RawDevice) -> list[str]:
+    found = (service.rpartition("/AVTransport") for service in device.services)
+    return [f"{own}/media" for own, name, rest in found if name and not rest]
+
+
+def _wrong_media(
     device: RawDevice, values: Mapping[str, str], tree: Mapping[str, bytes]
+) -> Iterator[str]:
+    for topic in _media_topics(device):
+        told = json.loads(tree.get(topic, b"{}"))
+        expected = media_of(topic.partition("/")[0], values)
+        if told != expected:
+            yield f"{topic}: says {told}, not {expected}"
+
+
+def _still(own: str, text: str) -> str | None:
+    return None if is_moving(own) else text
+
+
+def _wrong_topics(
+    device: RawDevice,
+    values: Mapping[str, str],
+    asked: Mapping[str, str],
+    tree: Mapping[str, bytes],
 ) -> Iterator[str]:
     expected: dict[str, str | None] = dict.fromkeys(device.components)
     expected |= {f"{own}/availability": "online" for own in device.devices}
+    expected |= dict.fromkeys(_media_topics(device))
     expected |= {own: text for own, text in values.items() if text}
+    expected |= {own: _still(own, text) for own, text in asked.items() if own in tree}
     for service in device.services:
         here = {own: text for own, text in values.items() if own.startswith(f"{service}/")}
+        told = told_in_state(service, json.loads(tree.get(f"{service}/state", b"{}")))
+        here |= {own: tree.get(own, b"").decode() for own in asked if own in told}
         if here:
             expected[f"{service}/state"] = None
-            told = told_in_state(service, json.loads(tree.get(f"{service}/state", b"{}")))
             for own in sorted({own for own, _ in told.items() ^ here.items()}):
                 yield f"{own}: {told.get(own)!r} in the state, {here.get(own)!r} in the event"
     for own, component in device.components.items():

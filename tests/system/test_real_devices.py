@@ -8,9 +8,10 @@ import pytest
 
 from tests.system.bridge import wait_for
 from tests.system.devices import DEVICES
-from tests.system.site import SILENT, told_in_state
+from tests.system.site import HUB_TOPIC, SILENT, told_in_state
 
 CHANGE_S = 1.0
+ASK_S = 15.0
 RENDERER = "GMediaRender-1_0-000-000-002"
 GATEWAY = "72eba980-20d3-4fa2-8a76-6c855535d49"
 SPEAKER = {"InstanceID": 0, "Channel": "Master"}
@@ -56,7 +57,7 @@ def test_the_tree_has_as_many_components_of_each_kind_as_the_raw_descriptions(si
 
 def test_nothing_stands_in_the_tree_but_these_devices_and_the_bridge(site, observer):
     site.await_right(observer)
-    assert all(topic.startswith("upnp/") for topic in observer.tree)
+    assert all(topic.startswith("upnp/") or HUB_TOPIC.fullmatch(topic) for topic in observer.tree)
 
 
 def test_values_are_known_without_any_change_after_the_start(site, observer):
@@ -103,7 +104,7 @@ def test_a_change_is_published_within_a_second_of_its_cause(  # noqa: PLR0913, P
     wait_for(is_in_state, 1, "the state does not say so")
 
 
-def test_a_device_that_never_sends_its_events_is_told_of_and_has_no_values(site, observer):
+def test_a_device_that_never_sends_its_events_is_told_of_and_asked(site, observer):
     (silent,) = site.devices(SILENT)
     expected = {service: {"state": "silent"} for service in silent.services}
 
@@ -113,9 +114,27 @@ def test_a_device_that_never_sends_its_events_is_told_of_and_has_no_values(site,
 
     wait_for(is_told, 40, "the silence is not noted")
     assert observer.text(f"{silent.id}/availability") == "online"
-    assert not [topic for topic in observer.tree if f"{silent.id}/" in topic and "/value/" in topic]
     lines = site.bridge.lines()
     assert {one["service"] for one in lines if one["event"] == "no_initial_event"} == set(expected)
+
+    asked = site.asked(silent)
+    assert asked[f"{silent.id}/ContentDirectory/value/SystemUpdateID"].isdigit()
+    for own, text in asked.items():
+        observer.wait_text(own, text or None, ASK_S)
+    start = f"upnp/{silent.id}/"
+    values = {t for t in observer.tree if t.startswith(start) and "/value/" in t}
+    assert values == {f"upnp/{own}" for own, text in asked.items() if text}
+    site.await_right(observer)
+
+
+def test_what_no_event_tells_is_asked_for(site, observer):
+    (router,) = site.devices("miniupnpd")
+    asked = site.asked(router)
+    assert len(asked) == 8
+    there = {f"upnp/{own}" for own in asked}
+    wait_for(lambda: there <= set(observer.tree), ASK_S, "not all is asked for")
+    assert observer.text(f"{GATEWAY}9/WANIPConn1/value/LastConnectionError") == "ERROR_NONE"
+    assert (observer.text(f"{GATEWAY}9/WANIPConn1/value/Uptime") or "").isdigit()
     site.await_right(observer)
 
 

@@ -1,4 +1,4 @@
-"""Documents against the code: generated files, links, scripts, commands, settings, codes."""
+"""Documents against the code: generated files, links, scripts, commands, settings, tables."""
 
 import re
 import runpy
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from bridge import cli, settings
+from bridge.core import player
+from bridge.core.polling import MATTERS
+from bridge.core.state import Key
 from bridge.errors import Code
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,3 +111,51 @@ def test_every_code_in_the_table_of_answers_exists():
     # The verbs' own code is told of with them.
     assert set(codes) == set(Code) - {Code.UNKNOWN_VERB}
     assert f"`{Code.UNKNOWN_VERB}`" in text
+
+
+def rows(section: str) -> list[list[str]]:
+    """Give the cells of every row in the tables of a section of docs/topics.md, heads left out."""
+    _, _, rest = (ROOT / "docs/topics.md").read_text().partition(f"\n## {section}\n")
+    lines = [line for line in rest.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    heads = {at - 1 for at, row in enumerate(cells) if set("".join(row)) == {"-"}}
+    return [row for at, row in enumerate(cells) if at not in heads and at - 1 not in heads]
+
+
+def test_every_variable_that_is_asked_for_stands_in_the_table_of_questions():
+    told = {
+        kind: set(re.findall(r"`(\w+)`", names))
+        for kinds, names in rows("Questions")
+        if re.fullmatch(r"[\w, ]+", kinds) and names.startswith("`")
+        for kind in kinds.split(", ")
+    }
+    position = {name for name in MATTERS["AVTransport"] if name.endswith("Position")}
+    assert len(position) == 4
+    assert told == {kind: names - position for kind, names in MATTERS.items()}
+
+
+def test_every_field_of_a_player_stands_in_the_table_of_media():
+    told = [name for names, _, _ in rows("Media") for name in re.findall(r"`(\w+)`", names)]
+    metadata = (
+        "<DIDL-Lite><item><title>T</title><artist>A</artist><album>B</album><class>object.item</class>"
+        "<albumArtURI>/a</albumArtURI></item></DIDL-Lite>"
+    )
+    transport = {
+        "TransportState": "STOPPED",
+        "CurrentTrackMetaData": metadata,
+        "CurrentTrackURI": "http://192.0.2.1/",
+        "CurrentTrackDuration": "0:00:01",
+        "CurrentTrack": "1",
+        "NumberOfTracks": "1",
+        "CurrentPlayMode": "NORMAL",
+    }
+    rendering = {Key("Volume", "0"): 1, Key("Mute", "0"): True}
+    said = player.summary(
+        {Key(name, "0"): text for name, text in transport.items()},
+        rendering,
+        None,
+        "http://192.0.2.1/",
+    )
+    assert told == list(said)
+    _, _, states = rows("Media")[0][1].partition("`playing`")
+    assert {"playing", *re.findall(r"`(\w+)`", states)} == set(player.STATES.values())

@@ -4,13 +4,23 @@ from bridge.core.branch import Shape
 from bridge.core.holdings import Holdings
 from bridge.core.mirror import Mirror
 from tests.unit.devices import described, device, scpd, service
+from tests.unit.hubs import home_assistant
 
 PART = service("One", scpd("V:string"))
+HUB_TOPIC = "homeassistant/device/upnp2mqtt_A/config"
 
 
-def opened() -> tuple[Mirror, dict[str, bytes]]:
-    mirror = Mirror(Shape("upnp", "main"))
-    mirror.open(Holdings({}, base="upnp", instance="main"), 10_000, lambda _: False)
+def opened(shape: Shape | None = None, **held: bytes) -> tuple[Mirror, dict[str, bytes]]:
+    shape = shape or Shape("upnp", "main")
+    mirror = Mirror(shape)
+    holdings = Holdings(
+        held,
+        base="upnp",
+        instance="main",
+        own_outside=shape.own_hub_topics(),
+        outside=shape.hub_topics,
+    )
+    mirror.open(holdings, 10_000, lambda _: False)
     return mirror, {}
 
 
@@ -53,3 +63,77 @@ def test_an_embedded_device_that_becomes_a_root_is_one():
     assert b'"kind":"device"' in held["upnp/grown"]
     assert held["upnp/grown/availability"] == b"online"
     assert "upnp/A" not in held
+
+
+def with_hub(*, enabled: bool = True) -> Shape:
+    return Shape("upnp", "main", hubs=(home_assistant(enabled=enabled),))
+
+
+def taken(mirror: Mirror) -> list[str]:
+    return [topic for topic, _ in iter(mirror.take, None)]
+
+
+def test_a_device_that_is_forgotten_goes_at_its_document_then_at_hubs_then_at_all_else():
+    mirror, held = opened(with_hub())
+    branch = mirror.join(described(device("A", PART, device("inner", PART))))
+    mirror.tell("A/One", [("V", "1")], initial=True, now="2026-01-01T00:00:00.000Z")
+    drain(mirror, held)
+    assert HUB_TOPIC in held
+    mirror.forget(branch)
+    topics = taken(mirror)
+    assert topics[:3] == ["upnp/bridge/main/devices", "upnp/A", HUB_TOPIC]
+    assert topics[-1] == "upnp/bridge/main/devices"
+    assert set(topics) == {topic for topic in held if "bridge" not in topic} | {topics[0]}
+
+
+def test_what_a_crash_left_of_a_device_goes_in_the_same_order():
+    mirror, held = opened(with_hub())
+    branch = mirror.join(described(device("A", PART)))
+    drain(mirror, held)
+    mirror.forget(branch)
+    for _ in range(2):  # the table and the document
+        topic, entry = mirror.take() or ("", None)
+        assert entry
+        held[topic] = entry.payload
+    del held["upnp/A"]
+
+    mirror, _ = opened(with_hub(), **held)
+    topics = [topic for topic in taken(mirror) if "bridge" not in topic]
+    assert topics[0] == HUB_TOPIC
+    assert set(topics) == {topic for topic in held if "bridge" not in topic}
+
+
+def test_what_a_hub_was_told_goes_where_there_is_no_hub_any_more_and_nothing_else():
+    mirror, held = opened(with_hub())
+    mirror.join(described(device("A", PART)))
+    drain(mirror, held)
+    mirror, _ = opened(with_hub(enabled=False), **held)
+    assert taken(mirror) == [*with_hub().own_hub_topics(), HUB_TOPIC]
+
+
+def test_what_a_hub_was_told_stays_while_a_device_is_away():
+    mirror, held = opened(with_hub())
+    mirror.join(described(device("A", PART)))
+    mirror.leave("A", "2026-01-01T00:00:00.000Z")
+    drain(mirror, held)
+    assert held["upnp/A/availability"] == b"offline"
+    assert HUB_TOPIC in held
+    again, _ = opened(with_hub(), **held)
+    assert again.branches["A"].description is None
+    assert HUB_TOPIC not in taken(again)
+
+
+def test_a_player_of_whom_nothing_is_known_is_not_told_of():
+    transport = service("AVTransport", scpd("TransportState:string"))
+    mirror, held = opened(with_hub())
+    mirror.join(described(device("A", transport)))
+    drain(mirror, held)
+    for publish in (mirror.announce, mirror.introduce):
+        publish()
+        assert "upnp/A/media" not in taken(mirror)
+    mirror.tell("A/AVTransport", [("TransportState", "PLAYING")], initial=True, now="now")
+    drain(mirror, held)
+    assert held["upnp/A/media"] == b'{"state":"playing"}'
+    mirror.tell("A/AVTransport", [], initial=True, now="now")
+    drain(mirror, held)
+    assert "upnp/A/media" not in held

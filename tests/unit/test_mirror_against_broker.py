@@ -1,4 +1,7 @@
-"""The mirror against a model broker: whatever happens, the tree is right in the end."""
+"""The mirror against a model broker: whatever happens, the tree is right in the end.
+
+So is what Home Assistant makes of it, which hears all that the broker is told.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,23 +15,41 @@ from bridge.core import documents, topics
 from bridge.core.branch import Shape
 from bridge.core.holdings import Holdings
 from bridge.core.mirror import Mirror
-from bridge.core.model import Description
+from bridge.core.model import Description, Device, Scpd
+from bridge.router import Router
 from tests.unit.devices import described, device, renderer, router, scpd, service
+from tests.unit.hubs import home_assistant
 
-LIMIT = 700
-"""Small, so that documents and values are cut in parts."""
+SMALL = 700
+"""So many bytes that documents and values are cut in parts, and hubs told of little."""
+LARGE = 20_000
+"""So many that hubs are told of everything."""
 
 DEVICES = [
     renderer("R"),
     router("G"),
     described(device("L/+#", service("SwitchPower:1", scpd("Status:boolean", "Text:string")))),
 ]
+
+
+def poorer(one: Description) -> Description:
+    """The device, its own services with half of their members."""
+    children = [
+        child
+        if isinstance(child, Device)
+        else replace(child, scpd=Scpd.of(child.scpd.members[: len(child.scpd.members) // 2]))
+        for child in one.device.children
+    ]
+    return replace(one, device=replace(one.device, children=tuple(children)))
+
+
 VARIANTS: list[list[Description]] = [
     [
         one,
         replace(one, location="http://192.0.2.9:8080/new.xml"),
         replace(one, device=replace(one.device, children=one.device.children[:1])),
         replace(one, device=replace(one.device, friendly_name="x" * 2000)),
+        poorer(one),
     ]
     for one in DEVICES
 ]
@@ -42,7 +63,11 @@ FOREIGN = {
     "upnp/other-1/availability": b"online",
     "upnp/bridge/other/state": b"offline",
     "upnp/bridge/main/state": b"online",
-    "homeassistant/x/config": b"{}",
+    "homeassistant/status": b"online",
+    "homeassistant/sensor/x/config": b"{}",
+    "homeassistant/device/x/config": b'{"components":{}}',
+    "homeassistant/device/upnp2mqtt_other-1/config": b'{"components":{}}',
+    "homeassistant/device/upnp2mqtt_bridge_other/config": b'{"components":{}}',
 }
 
 values = st.one_of(
@@ -56,9 +81,20 @@ values = st.one_of(
 
 
 class Broker(RuleBasedStateMachine):
+    """A broker with what is retained, and Home Assistant with the entities that it has.
+
+    `home` has the platforms of the components of each discovery topic, by their keys.
+    """
+
+    limit = SMALL
+    is_home_exact = False
+    """Whether Home Assistant can be told of all that goes: with a small limit it cannot."""
+
     def __init__(self) -> None:
         super().__init__()
         self.held: dict[str, bytes] = dict(FOREIGN)
+        self.home: dict[str, dict[str, str]] = {}
+        self.hub = home_assistant()
         self.taken: list[tuple[str, bytes]] = []
         self.alive: dict[int, Description] = {}
         self.known: set[int] = set()
@@ -67,7 +103,8 @@ class Broker(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        self.mirror = Mirror(Shape("upnp", "main"))
+        self.shape = Shape("upnp", "main", hubs=(self.hub,))
+        self.mirror = Mirror(self.shape)
         self.mirror.put_own("info", b'{"version":"1"}')
 
     @property
@@ -78,23 +115,44 @@ class Broker(RuleBasedStateMachine):
     def deliver(self, count: int) -> None:
         for topic, payload in self.taken[:count]:
             assert topic not in FOREIGN, topic
+            assert len(payload) <= self.limit, topic
+            if topic.startswith("homeassistant/"):
+                self.tell_home(topic, payload)
             if payload:
                 self.held[topic] = payload
             else:
                 self.held.pop(topic, None)
         del self.taken[:count]
 
+    def tell_home(self, topic: str, payload: bytes) -> None:
+        """Do what Home Assistant does: only what it is told to forget is forgotten."""
+        there = self.home.setdefault(topic, {})
+        if not payload:
+            del self.home[topic]
+            return
+        for key, component in json.loads(payload)["components"].items():
+            if list(component) != ["platform"]:
+                assert there.get(key) in (None, component["platform"])
+                there[key] = component["platform"]
+            elif there.get(key) == component["platform"]:
+                del there[key]
+
     def open(self) -> None:
+        read = {t: p for t, p in self.held.items() if t.startswith("upnp/")}
+        for few in Router(self.shape, qos=1).hub_pieces(read):
+            read |= {topic: self.held[topic] for topic in few if topic in self.held}
         holdings = Holdings(
-            {t: p for t, p in self.held.items() if t.startswith("upnp/")},
+            read,
             base="upnp",
             instance="main",
+            own_outside=self.shape.own_hub_topics(),
+            outside=self.shape.hub_topics,
         )
-        self.mirror.open(holdings, LIMIT, lambda _: False)
+        self.mirror.open(holdings, self.limit, lambda _: False)
 
     # Devices
 
-    @rule(which=st.integers(0, 2), variant=st.integers(0, 3))
+    @rule(which=st.integers(0, 2), variant=st.integers(0, 4))
     def join(self, which: int, variant: int) -> None:
         had_service = which in self.alive and self.has_service(which)
         self.alive[which] = VARIANTS[which][variant]
@@ -113,7 +171,16 @@ class Broker(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
+        self.forget_one(data.draw(st.sampled_from(sorted(self.known))))
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), variant=st.integers(0, 4))
+    def forget_and_join(self, data: st.DataObject, variant: int) -> None:
         which = data.draw(st.sampled_from(sorted(self.known)))
+        self.forget_one(which)
+        self.join(which=which, variant=variant)
+
+    def forget_one(self, which: int) -> None:
         found = self.mirror.find(DEVICES[which].udn)
         if found:  # after a crash, only what the broker remembers is known
             self.mirror.forget(found[0])
@@ -186,11 +253,14 @@ class Broker(RuleBasedStateMachine):
     @rule()
     def lose_data(self) -> None:
         self.held = dict(FOREIGN)
+        self.home.clear()
 
-    @rule(delivered=st.integers(0, 30))
-    def crash(self, delivered: int) -> None:
+    @rule(delivered=st.integers(0, 30), enabled=st.sampled_from([True, True, True, False]))
+    def crash(self, delivered: int, *, enabled: bool) -> None:
+        """Start anew, perhaps without a hub."""
         self.deliver(delivered)
         self.taken.clear()
+        self.hub = home_assistant(enabled=enabled)
         self.begin()
         self.open()
         self.return_of_devices()
@@ -230,6 +300,7 @@ class Broker(RuleBasedStateMachine):
         self.settle()
         for topic, payload in FOREIGN.items():
             assert self.held[topic] == payload, topic
+        self.check_hub()
         self.check_tree()
 
     def settle(self) -> None:
@@ -240,8 +311,31 @@ class Broker(RuleBasedStateMachine):
             self.taken.append((due[0], due[1].payload))
         self.deliver(len(self.taken))
 
+    def check_hub(self) -> None:
+        """What Home Assistant is told is what it should be, and stays while a device is away."""
+        held = {
+            topic: payload
+            for topic, payload in self.held.items()
+            if topic.startswith("homeassistant/") and topic not in FOREIGN
+        }
+        told = {topic: _platforms(payload) for topic, payload in held.items()}
+        if self.is_home_exact:
+            assert self.home == told
+        for topic, payload in self.hub.own(self.limit).items():
+            assert held.pop(topic) == payload
+        for which in self.known:
+            own = topics.device_id(DEVICES[which].udn)
+            found = self.mirror.branches[own].description
+            kept = {topic: held.pop(topic) for topic in self.hub.topics(own) if topic in held}
+            if found is not None:
+                assert kept == self.hub.wanted(found, self.limit)
+            assert which not in self.alive or found == self.alive[which]
+            assert self.hub.enabled or not kept
+        assert not held
+
     def check_tree(self) -> None:
-        whole = _joined({t: p for t, p in self.held.items() if t not in FOREIGN})
+        mine = {t: p for t, p in self.held.items() if t.startswith("upnp/") and t not in FOREIGN}
+        whole = _joined(mine)
         rows = json.loads(whole.pop("upnp/bridge/main/devices"))
         assert whole.pop("upnp/bridge/main/info") == b'{"version":"1"}'
         seen = {row["id"]: row["availability"] for row in rows}
@@ -291,6 +385,11 @@ class Broker(RuleBasedStateMachine):
         assert self.held == before
 
 
+def _platforms(payload: bytes) -> dict[str, str]:
+    found = json.loads(payload)["components"]
+    return {key: component["platform"] for key, component in found.items()}
+
+
 def _is_of(topic: str, root: str) -> bool:
     """Embedded devices of the tests are named after their root."""
     return topic.split("/")[1].startswith(root)
@@ -328,5 +427,12 @@ def _joined(held: Mapping[str, bytes]) -> dict[str, bytes]:
     return whole
 
 
+class Roomy(Broker):
+    limit = LARGE
+    is_home_exact = True
+
+
 TestMirror = Broker.TestCase
 TestMirror.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestMirrorWithRoom = Roomy.TestCase
+TestMirrorWithRoom.settings = TestMirror.settings

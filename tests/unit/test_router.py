@@ -1,4 +1,4 @@
-"""Messages to calls, verbs and neighbours; what waits for the broker."""
+"""Messages to calls, verbs and neighbours; what waits for the broker; hubs that start."""
 
 import json
 
@@ -8,6 +8,7 @@ from bridge.core.branch import Shape
 from bridge.core.messages import Message, Publication
 from bridge.router import Router
 from tests.unit.devices import renderer, router
+from tests.unit.hubs import home_assistant
 
 LIMIT = 100_000
 
@@ -15,11 +16,11 @@ LIMIT = 100_000
 class Onlooking:
     """A router with what it was told to do."""
 
-    def __init__(self, instance="m", held=None, *, echoes=False):
+    def __init__(self, instance="m", held=None, *, echoes=False, hubs=()):
         self.woken = 0
         self.calls: list[tuple[str, ...]] = []
         self.verbs: list[tuple[str, str]] = []
-        self.router = Router(Shape("a/b", instance), qos=1)
+        self.router = Router(Shape("a/b", instance, hubs=hubs), qos=1)
         self.router.wake = self.wake
         self.router.open(held or {}, LIMIT, None, echoes=echoes)
         self.taken()
@@ -253,3 +254,171 @@ def test_log_lines_are_told_whatever_they_hold():
     assert line.topic == "a/b/bridge/m/log"
     assert json.loads(line.payload) == {"event": "x", "error": "no", "n": 1, "none": None}
     assert not line.retain
+
+
+# Hubs
+
+HUB = home_assistant(base="a/b", instance="m")
+BIRTH = "homeassistant/status"
+OWN_TOPIC = HUB.own_topics()[0]
+
+
+def hub_topic(device: str) -> str:
+    (topic,) = HUB.topics(device)
+    return topic
+
+
+def document(device: str, bridge: str = "m", root: str | None = None) -> bytes:
+    return json.dumps({"id": device, "root": root or device, "bridge": bridge}).encode()
+
+
+def born(payload: bytes = b"online", *, retain: bool = False) -> Message:
+    return Message(BIRTH, payload, retain=retain)
+
+
+def with_devices() -> Onlooking:
+    """A bridge with two devices of its own, all of which is published."""
+    world = Onlooking(hubs=(HUB,))
+    for description in (renderer(), router()):
+        world.router.device_joined(description, "first")
+    told = '<Volume channel="Master" val="1"/>'
+    world.router.variables_changed(
+        "Renderer-1",
+        "RenderingControl",
+        [("LastChange", f'<Event><InstanceID val="0">{told}</InstanceID></Event>')],
+        initial=False,
+    )
+    world.taken()
+    return world
+
+
+def test_what_hubs_were_told_of_is_read_of_every_device_that_the_broker_names():
+    held = {
+        "a/b/D": document("D"),
+        "a/b/E": document("E", root="D"),
+        "a/b/F": document("F", bridge="other"),
+        "a/b/bridge/m/devices": b'[{"id":"G","subdevices":["H"]}]',
+        "a/b/notes": b"nobody's",
+    }
+    pieces = list(Onlooking(hubs=(HUB,)).router.hub_pieces(held))
+    assert pieces == [(OWN_TOPIC, *(hub_topic(device) for device in "DEFGH"))]
+
+
+def test_what_hubs_were_told_of_is_read_a_few_topics_at_a_time():
+    held = {f"a/b/D{n}": document(f"D{n}") for n in range(120)}
+    pieces = list(Onlooking(hubs=(HUB,)).router.hub_pieces(held))
+    assert max(map(len, pieces)) == 50
+    topics = [topic for piece in pieces for topic in piece]
+    assert len(topics) == len(set(topics)) == 121
+    assert all("+" not in topic and "#" not in topic for topic in topics)
+
+
+def test_without_hubs_nothing_more_is_read_and_nobody_is_born():
+    world = Onlooking()
+    assert list(world.router.hub_pieces({"a/b/D": document("D")})) == []
+    assert world.router.birth_topics == ()
+
+
+def test_a_hub_that_is_not_enabled_is_read_to_be_cleared_and_not_heard():
+    hub = home_assistant(base="a/b", instance="m", enabled=False)
+    held = {"a/b/D": document("D"), OWN_TOPIC: b"{}", hub_topic("D"): b"{}"}
+    world = Onlooking(hubs=(hub,))
+    assert list(world.router.hub_pieces(held)) == [(OWN_TOPIC, hub_topic("D"))]
+    assert world.router.birth_topics == ()
+    world.router.open(held, LIMIT, None)
+    cleared = [one.topic for one in world.taken() if not one.payload]
+    assert {OWN_TOPIC, hub_topic("D")} <= set(cleared)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        born(retain=True),
+        born(b"offline"),
+        born(b"offline", retain=True),
+        born(b""),
+        born(b"ONLINE"),
+    ],
+)
+def test_a_hub_that_does_not_start_now_is_told_nothing(message):
+    world = with_devices()
+    woken = world.woken
+    world.router.hub_born(message)
+    assert world.taken() == []
+    assert world.woken == woken
+
+
+def test_a_hub_that_starts_is_told_of_all_devices_and_then_their_states():
+    world = with_devices()
+    assert world.router.birth_topics == (BIRTH,)
+    world.router.hub_born(born())
+    taken = world.taken()
+    assert all(one.retain and one.payload for one in taken)
+    topics = [one.topic for one in taken]
+    assert len(topics) == len(set(topics))
+    documents, states = topics[:3], topics[3:]
+    assert documents == [OWN_TOPIC, hub_topic("Renderer-1"), hub_topic("Router-1")]
+    assert {
+        "a/b/Renderer-1/availability",
+        "a/b/Renderer-1/RenderingControl/value/Volume/0/Master",
+        "a/b/Router-1/availability",
+        "a/b/bridge/m/state",
+    } <= set(states)
+    # What no hub takes a state from is not told again.
+    assert not [
+        one for one in states if one.endswith(("/state", "/Renderer-1")) and "bridge" not in one
+    ]
+    by_topic = {one.topic: one.payload for one in taken}
+    assert by_topic["a/b/bridge/m/state"] == b"online"
+    referred = {one for topic in documents for one in HUB.sources(by_topic[topic])}
+    assert set(states) <= referred
+
+
+def test_a_hub_that_starts_twice_is_told_twice_and_has_all_only_once_meanwhile():
+    world = with_devices()
+    world.router.hub_born(born())
+    once = world.topics()
+    for _ in range(2):
+        world.router.hub_born(born())
+    assert world.topics() == once
+    world.router.hub_born(born())
+    assert world.topics() == once
+
+
+def test_a_hub_that_starts_is_not_told_of_the_devices_of_others():
+    held = {
+        "a/b/Renderer-1": document("Renderer-1", bridge="a"),
+        "a/b/bridge/a/state": b"online",
+        hub_topic("Renderer-1"): b'{"components":{}}',
+    }
+    world = Onlooking(held=held, hubs=(HUB,))
+    for description in (renderer(), router()):
+        world.router.device_joined(description, "first")
+    first = world.topics()
+    assert hub_topic("Router-1") in first
+    assert hub_topic("Renderer-1") not in first
+    world.router.hub_born(born())
+    again = world.topics()
+    assert hub_topic("Router-1") in again
+    assert not [topic for topic in again if "Renderer-1" in topic]
+
+    world.router.neighbour(state("a", b"offline"))
+    assert hub_topic("Renderer-1") in world.topics()
+
+
+def test_a_device_that_another_takes_keeps_what_hubs_were_told():
+    world = with_devices()
+    world.router.neighbour(state("a"))
+    world.router.neighbour(claim("a"))
+    assert not world.owns()
+    assert not [topic for topic in world.topics() if topic.startswith("homeassistant/")]
+
+
+def test_a_hub_that_starts_is_told_of_a_device_that_is_away_too():
+    world = with_devices()
+    world.router.device_left("Renderer-1", "byebye")
+    world.taken()
+    world.router.hub_born(born())
+    taken = {one.topic: one.payload for one in world.taken()}
+    assert hub_topic("Renderer-1") in taken
+    assert taken["a/b/Renderer-1/availability"] == b"offline"

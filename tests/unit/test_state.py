@@ -272,6 +272,18 @@ def test_what_was_asked_for_stands_where_the_broker_holds_it():
     assert state.values[Key("Volume", "0")] == 2
 
 
+def test_what_is_asked_for_regularly_is_taken_from_the_broker_after_the_first_event_too():
+    held, state = ServiceState(), ServiceState()
+    told(held, Key("Uptime"), Key("Bytes"), Key("Status"), Key("Gone"))
+    told(
+        state, Key("Status"), Key("Rate"), value=2, asked_for=frozenset({"Uptime", "Bytes", "Rate"})
+    )
+    state.take_answers({Key("Bytes"): 5}, now=NOW)
+    state.remember(held)
+    assert state.values == {Key("Status"): 2, Key("Rate"): 2, Key("Bytes"): 5, Key("Uptime"): 1}
+    assert told(state, Key("Status"), value=2, asked_for=frozenset({"Uptime"})) == {Key("Rate")}
+
+
 answers = st.dictionaries(
     st.builds(
         Key,

@@ -18,13 +18,15 @@ from bridge.hubs.homeassistant.entities import (
     generic_button,
     generic_rule,
 )
-from bridge.hubs.homeassistant.place import Place, World
+from bridge.hubs.homeassistant.place import DOCUMENT, Place, World
 from bridge.hubs.homeassistant.rules import KINDS, UNKNOWN, Rule
 
 MAX_GENERIC = 40
 """The most entities of a device that are mapped generically."""
 
 PROGRAM = "upnp2mqtt"
+
+_BIRTH = "homeassistant/status"
 
 _MAX_NAME = 128
 _MAX_CONNECTIONS = 32
@@ -53,9 +55,12 @@ class HomeAssistant:
         self.enabled = enabled
 
     @property
-    def birth_topic(self) -> str:
-        """Where Home Assistant says `online` when it has started."""
-        return f"{self._prefix}/status"
+    def birth_topics(self) -> tuple[str, ...]:
+        """Where Home Assistant says `online` when it has started.
+
+        It has a setting of its own for that, which a changed prefix does not change.
+        """
+        return tuple(dict.fromkeys((f"{self._prefix}/status", _BIRTH)))
 
     def own_topics(self) -> tuple[str, ...]:
         """Return the topics of the bridge itself."""
@@ -100,7 +105,11 @@ class HomeAssistant:
             return None
         document, before = jsontext.read(wanted), _components(jsontext.read(held))
         after = _components(document)
-        gone = {key: {"platform": platform} for key, platform in before.items() if key not in after}
+        gone = {
+            key: {"platform": platform}
+            for key, platform in before.items()
+            if after.get(key) != platform
+        }
         if not gone or not isinstance(document, dict):
             return None
         return jsontext.encode(document | {"components": document["components"] | gone})
@@ -194,7 +203,7 @@ class HomeAssistant:
             {
                 **here,
                 "state_topic": f"{self._bridge}/info",
-                "value_template": "{{ value_json.version }}",
+                "value_template": f"{{{{ {DOCUMENT}.version | default('None') }}}}",
             },
             more={"icon": "mdi:tag", **diagnostic},
         )
@@ -205,7 +214,8 @@ class HomeAssistant:
             {
                 **here,
                 "state_topic": f"{self._bridge}/health",
-                "value_template": "{{ value_json.devices.online }}",
+                "value_template": f"{{% set of = {DOCUMENT}.devices | default({{}}) %}}"
+                "{{ of.online | default('None') }}",
             },
             more={"icon": "mdi:devices", "state_class": "measurement", **diagnostic},
         )
@@ -216,7 +226,7 @@ class HomeAssistant:
             {
                 **here,
                 "state_topic": f"{self._bridge}/health",
-                "value_template": "{{ value_json.log_level }}",
+                "value_template": f"{{{{ {DOCUMENT}.log_level | default('None') }}}}",
                 "command_topic": f"{self._bridge}/request/log_level",
                 "command_template": '{"level": "{{ value }}"}',
                 "options": list(_LEVELS),
@@ -354,8 +364,10 @@ def _shown(text: str | None) -> str | None:
 
 
 def _url(text: str | None) -> str | None:
+    """Return an address that Home Assistant can read; by another it would take no entity at all."""
     try:
         parts = urlsplit(text or "")
+        host, _ = (parts.hostname or "").encode().decode("idna"), parts.port
     except ValueError:
         return None
-    return text if parts.scheme in ("http", "https") and parts.hostname else None
+    return text if parts.scheme in ("http", "https") and host else None

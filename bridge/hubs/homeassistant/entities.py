@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from bridge.core import player, values
+from bridge.core import accessors, player, values
 from bridge.core.model import StateVariable
 from bridge.core.polling import service_name
-from bridge.hubs.homeassistant.place import Place, arguments, is_plain, is_url
+from bridge.hubs.homeassistant.place import DOCUMENT, Place, arguments, is_plain, is_url
 from bridge.hubs.homeassistant.rules import Platform, Rule
 
 Config = dict[str, object]
@@ -26,6 +26,8 @@ _MAX_OPTIONS = 50
 _MAX_STATE = 255
 _CUT = f"{{{{ value[:{_MAX_STATE}] }}}}"
 _PERCENT = (0.0, 100.0)
+_STEP = 0.001
+"""The least step of a number in Home Assistant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,15 @@ def _fitting(rule: Rule, platform: Platform) -> Mapping[str, object]:
 
 def _channels(rule: Rule, place: Place) -> Iterator[str | None]:
     """Yield the channels that a rule's variable has values for; None for a variable without."""
+    scpd = place.service.scpd
     accessor = place.getters.get(rule.variable) or place.setter(rule.variable)
+    if accessor is None and place.world.read_only:
+        accessor = accessors.setter(scpd, rule.variable)
     if not rule.variable or accessor is None or accessor.channel is None:
         yield None
         return
-    (related,) = (a.variable for a in accessor.action.inputs if a.name == accessor.channel)
-    declared = place.service.scpd.variables.get(related)
+    related = next(a.variable for a in accessor.action.inputs if a.name == accessor.channel)
+    declared = scpd.variables.get(related)
     channels = [one for one in declared.allowed_values if is_plain(one)] if declared else []
     yield from channels[:_MAX_CHANNELS] or [_MASTER]
 
@@ -107,10 +112,9 @@ def _sensor(
     rule: Rule, place: Place, variable: StateVariable | None, channel: str | None
 ) -> Config | None:
     if rule.media:
-        shown = f"value_json.{rule.media} | default('None')"
         config: Config = {
             "state_topic": place.media_topic(),
-            "value_template": f"{{{{ ({shown})[:{_MAX_STATE}] }}}}",
+            "value_template": _of_media(rule.media, "None"),
         }
         if rule.media == "state":
             config["json_attributes_topic"] = place.media_topic()
@@ -147,7 +151,7 @@ def _switch(
         command = {"command_topic": place.set_topic(variable.name, channel)}
         return {**state, **command, "payload_on": on, "payload_off": off}
     action = place.action(rule.action)
-    if action is None:
+    if action is None or arguments(action, rule.args, fill=True) is None:
         return None
     payloads = {}
     for word, value in (("on", "1"), ("off", "0")):
@@ -164,13 +168,13 @@ def _number(
         return None
     low, high = bounds
     step = values.read("r8", variable.step or "")
-    guard = f"{low:g} <= value | float({low - 1:g}) <= {high:g}"
+    guard = f"value | is_number and {low!r} <= value | float <= {high!r}"
     return {
         **place.state(variable, guard=guard, channel=channel),
         "command_topic": place.set_topic(variable.name, channel),
         "min": low,
         "max": high,
-        "step": step if isinstance(step, int | float) and 0 < step <= high - low else 1,
+        "step": step if isinstance(step, int | float) and _STEP <= step <= high - low else 1,
         "mode": "slider",
         **_unit(variable),
     }
@@ -197,7 +201,7 @@ def _select_of_action(rule: Rule, place: Place) -> Config | None:
     payload = arguments(action, rule.args) if action else None
     if action is None or payload is None:
         return None
-    (chosen,) = (a.variable for a in action.inputs if "{{" in str(rule.args.get(a.name, "")))
+    chosen = next(a.variable for a in action.inputs if "{{" in str(rule.args.get(a.name, "")))
     variable = place.service.scpd.variables.get(chosen)
     options = _options(variable) if variable else []
     if not options:
@@ -216,14 +220,13 @@ def _text(
         if place.setter(variable.name) is None:
             return None
         command: Config = {"command_topic": place.set_topic(variable.name, channel)}
-        return place.state(variable, template=_CUT, channel=channel) | command
+        return place.state(variable, template=_CUT, unknown="", channel=channel) | command
     command = _said(rule, place) or {}
     if not command:
         return None
-    shown = f"{{{{ (value_json.{rule.media} | default(''))[:{_MAX_STATE}] }}}}"
     return {
         "state_topic": place.media_topic(),
-        "value_template": shown,
+        "value_template": _of_media(rule.media, ""),
         **command,
         "max": _MAX_STATE,
     }
@@ -274,7 +277,7 @@ def _image(
         return None
     return {
         "url_topic": place.media_topic(),
-        "url_template": f"{{{{ value_json.{rule.media} | default('{icons[-1]}') }}}}",
+        "url_template": _of_media(rule.media, icons[-1], cut=""),
     }
 
 
@@ -299,9 +302,14 @@ def _light(
         **config,
         **other.state(brightness, names=names),
         "brightness_command_topic": other.set_topic(brightness.name),
-        "brightness_scale": int((number_range(brightness) or _PERCENT)[1]),
+        "brightness_scale": max(1, int((number_range(brightness) or _PERCENT)[1])),
         "on_command_type": "first",
     }
+
+
+def _of_media(name: str, unknown: str, *, cut: str = f"[:{_MAX_STATE}]") -> str:
+    """Return the template of a field of `media`."""
+    return f"{{{{ ({DOCUMENT}.{name} | default('{unknown}')){cut} }}}}"
 
 
 def dimming(place: Place) -> tuple[Place, StateVariable] | None:

@@ -20,6 +20,9 @@ _PLAIN = re.compile(r"[\w .:/+-]{1,128}", re.ASCII)
 _URL = re.compile(r"https?://[\w.\[\]:-]+(?:/[\w.~:/?#@!$&()*+,;=%-]*)?", re.ASCII)
 _TEMPLATE = re.compile(r"\{\{.*\}\}")
 
+DOCUMENT = "(value_json if value_json is mapping else {})"
+"""The JSON object at a topic, in a template; empty where there is none, as while it is cleared."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -39,6 +42,7 @@ class Place:
     device: Device
     service: Service
     getters: Mapping[str, Accessor]
+    setters: Mapping[str, Accessor]
     untold: frozenset[str]
 
     @classmethod
@@ -50,6 +54,7 @@ class Place:
             device,
             service,
             accessors.getters(service.scpd),
+            {} if world.read_only else accessors.setters(service.scpd),
             world.plan.untold(own, service),
         )
 
@@ -72,15 +77,13 @@ class Place:
         return (
             bool(self.world.plan.interval_s)
             and accessor is not None
-            and self.service.scpd.variables[name].evented
+            and (self.service.scpd.variables[name].evented or self._has_last_change)
             and only_reads(accessor.action.name)
         )
 
     def setter(self, variable: str) -> Accessor | None:
         """Return the action that sets a variable; None in read-only mode."""
-        if self.world.read_only:
-            return None
-        return accessors.setter(self.service.scpd, variable)
+        return accessors.setter_among(self.setters, variable)
 
     def action(self, name: str) -> Action | None:
         """Return an action, if it may be called."""
@@ -99,49 +102,56 @@ class Place:
 
     def set_topic(self, variable: str, channel: str | None = None) -> str:
         """Return where a variable takes a new value."""
-        return f"{self._topic(self._value_id(variable, channel))}/set"
+        instance, channel = self._key(variable, channel)
+        setter = self.setter(variable)
+        if setter is not None and setter.instance is None and channel in (None, accessors.CHANNEL):
+            instance = channel = None  # it is what there is: such a setter cannot choose
+        return f"{self._topic(topics.value_id(self._own, variable, instance, channel))}/set"
 
-    def state(
+    def state(  # noqa: PLR0913 - all by name
         self,
         variable: StateVariable,
         *,
         template: str = "",
         guard: str = "",
+        unknown: str = "None",
         channel: str | None = None,
         names: tuple[str, str] = ("state_topic", "value_template"),
     ) -> dict[str, object]:
         """Return the topic of a variable's value, and a template where it takes one.
 
         `template` makes the state of `value`, the text of the value. `guard` is the condition on
-        `value` under which it counts; otherwise the state is unknown, as `None` says.
+        `value` under which it counts; otherwise the state is unknown, as `None` says. `unknown` is
+        the state where a document does not tell the value.
         """
         topic_key, template_key = names
         if not template and guard:
             template = f"{{{{ value if {guard} else 'None' }}}}"
+        instance, channel = self._key(variable.name, channel)
         if self.world.mode != "document":
-            found: dict[str, object] = {
-                topic_key: self._topic(self._value_id(variable.name, channel))
-            }
+            own = topics.value_id(self._own, variable.name, instance, channel)
+            found: dict[str, object] = {topic_key: self._topic(own)}
             return found | ({template_key: template} if template else {})
-        found = {topic_key: self._topic(topics.state_id(self._own))}
-        told = f"{{% set value = {self._path(variable, channel)} %}}"
-        return found | {template_key: told + (template or "{{ value }}")}
+        path = f".get('values', {{}}).get('{variable.name}')"
+        if instance is not None:
+            path = f".get('instances', {{}}).get('{instance}', {{}}).get('{variable.name}')"
+        whole = (
+            f"{{% set v = {DOCUMENT}{path} %}}"
+            f"{{% set v = v.get('{channel or accessors.CHANNEL}') if v is mapping else v %}}"
+            f"{{% if v is none %}}{unknown}{{% else %}}"
+            "{% set value = v | lower if v is boolean else v | string %}"
+            f"{template or '{{ value }}'}{{% endif %}}"
+        )
+        return {topic_key: self._topic(topics.state_id(self._own)), template_key: whole}
 
-    def _path(self, variable: StateVariable, channel: str | None) -> str:
-        if self._has_last_change and not variable.evented:
-            path = f"value_json.instances.get('0', {{}}).get('{variable.name}'"
-            path += f", {{}}).get('{channel}')" if channel else ")"
-        else:
-            path = f"value_json['values'].get('{variable.name}')"
-        if variable.data_type.strip().lower() == "boolean":
-            return f"{{true: 'true', false: 'false'}}.get({path}, 'None')"
-        return f"{path} | string"
-
-    def _value_id(self, variable: str, channel: str | None) -> str:
-        found = self.service.scpd.variables[variable]
-        if self._has_last_change and not found.evented:
-            return topics.value_id(self._own, variable, accessors.INSTANCE, channel)
-        return topics.value_id(self._own, variable)
+    def _key(self, variable: str, channel: str | None) -> tuple[str | None, str | None]:
+        """Return the InstanceID and the channel under which a variable's value stands."""
+        if self.service.scpd.variables[variable].evented:
+            return None, None
+        if self._has_last_change:
+            return accessors.INSTANCE, channel
+        getter = self.getters.get(variable)
+        return getter.place(channel=channel) if getter else (None, None)
 
     @property
     def _has_last_change(self) -> bool:
@@ -159,20 +169,26 @@ def arguments(action: Action, args: Mapping[str, object], *, fill: bool = False)
     """Return a call's payload of these arguments, as a template where one of them is.
 
     None where the action wants others, InstanceID and Channel aside; `fill` leaves those empty.
+    None too where it does not take what a template gives.
     """
     parts: list[str] = []
+    given = {name for name, value in args.items() if _is_template(value)}
+    if not given <= {argument.name for argument in action.inputs}:
+        return None
     for argument in action.inputs:
         if argument.name in args:
             value = args[argument.name]
-            is_template = isinstance(value, str) and _TEMPLATE.fullmatch(value)
-            parts.append(
-                f"{json.dumps(argument.name)}: {value if is_template else json.dumps(value)}"
-            )
+            text = value if argument.name in given else json.dumps(value)
+            parts.append(f"{json.dumps(argument.name)}: {text}")
         elif argument.name not in ("InstanceID", "Channel"):
             if not fill:
                 return None
             parts.append(f'{json.dumps(argument.name)}: ""')
     return "{" + ", ".join(parts) + "}"
+
+
+def _is_template(value: object) -> bool:
+    return isinstance(value, str) and _TEMPLATE.fullmatch(value) is not None
 
 
 def is_plain(text: str) -> bool:

@@ -67,7 +67,10 @@ _CLOCK = (
 )
 _LIGHTS = frozenset({"BinaryLight", "DimmableLight"})
 _SOCKETS = frozenset({"controllee", "insight", "lightswitch", "Maker", "outdoor"})
-_WEMO_ON = "{{ 'OFF' if value.split('|')[0] in ['0', 'false'] else 'ON' }}"
+_WEMO_ON = (  # 8: on, and nothing draws power
+    "{% set on = value.split('|')[0] %}"
+    "{{ 'ON' if on in ['1', '8', 'true'] else 'OFF' if on in ['0', 'false'] else 'None' }}"
+)
 
 
 def _button(key: str, name: str, action: str, icon: str, **args: object) -> Rule:
@@ -194,7 +197,7 @@ _WAN_CONNECTION = Kind(
             "binary_sensor",
             "Internet",
             "ConnectionStatus",
-            template="{{ 'ON' if value == 'Connected' else 'OFF' }}",
+            template="{{ 'ON' if value == 'Connected' else 'OFF' if value else 'None' }}",
             more={"device_class": "connectivity"},
         ),
         Rule("external_ip", "sensor", "External IP", "ExternalIPAddress", more={"icon": "mdi:ip"}),
@@ -264,7 +267,7 @@ KINDS: Mapping[str, Kind] = {
                 "binary_sensor",
                 "Link",
                 "PhysicalLinkStatus",
-                template="{{ 'ON' if value == 'Up' else 'OFF' }}",
+                template="{{ 'ON' if value == 'Up' else 'OFF' if value else 'None' }}",
                 more={"device_class": "connectivity", **_DIAGNOSTIC},
             ),
             _bit_rate(

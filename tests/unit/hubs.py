@@ -1,0 +1,120 @@
+"""Home Assistant's documents for tests, and what becomes of the commands that they speak of."""
+
+import json
+from typing import Any
+
+from bridge.core import commands, topics, value_commands
+from bridge.core.branch import Shape, StateMode
+from bridge.core.commands import ActionCall
+from bridge.core.messages import Message
+from bridge.core.model import Description
+from bridge.core.polling import Plan
+from bridge.core.value_commands import ValueRequest
+from bridge.hubs.homeassistant.discovery import HomeAssistant
+from bridge.hubs.homeassistant.place import World
+from bridge.router import Router
+
+NO_LIMIT = 10_000_000
+PLAN = Plan(30)
+CONNECTIVITY = "connectivity"
+"""What every device has."""
+
+
+def home_assistant(  # noqa: PLR0913 - all by name
+    *,
+    base: str = "upnp",
+    mode: StateMode = "both",
+    plan: Plan = PLAN,
+    read_only: bool = False,
+    instance: str = "main",
+    prefix: str = "homeassistant",
+    enabled: bool = True,
+) -> HomeAssistant:
+    return HomeAssistant(
+        World(base, mode, plan, read_only),
+        instance=instance,
+        prefix=prefix,
+        version="1.2.3",
+        enabled=enabled,
+    )
+
+
+def document(description: Description, **more: Any) -> dict[str, Any]:
+    """What Home Assistant is told of a device."""
+    (payload,) = home_assistant(**more).wanted(description, NO_LIMIT).values()
+    return dict(json.loads(payload))
+
+
+def components(description: Description, **more: Any) -> dict[str, dict[str, Any]]:
+    return dict(document(description, **more)["components"])
+
+
+def platforms(found: dict[str, dict[str, Any]]) -> dict[str, tuple[str, bool]]:
+    """The platform of each component, and whether it is enabled by itself."""
+    return {
+        key: (one["platform"], one.get("enabled_by_default", True)) for key, one in found.items()
+    }
+
+
+def states_of(component: dict[str, Any]) -> set[str]:
+    """The topics that a component takes its state from."""
+    names = {"state_topic", "brightness_state_topic", "url_topic", "json_attributes_topic"}
+    return {component[name] for name in names & component.keys()}
+
+
+def commands_of(component: dict[str, Any]) -> list[tuple[str, str]]:
+    """What Home Assistant may send for a component: topics and payloads."""
+    if "command_topic" not in component:
+        return []
+    match component["platform"]:
+        case "switch" | "light":
+            words = [component["payload_on"], component["payload_off"]]
+        case "button":
+            words = [component["payload_press"]]
+        case "select":
+            words = list(component["options"])
+        case "number":
+            words = [_number(component["min"]), _number(component["max"])]
+        case _:
+            words = ['http://192.0.2.1/a "b".mp3', ""]
+    template = component.get("command_template", "{{ value }}")
+    found = [
+        template.replace("{{ value | to_json }}", json.dumps(word)).replace("{{ value }}", word)
+        for word in words
+    ]
+    sent = [(component["command_topic"], payload) for payload in found]
+    if "brightness_command_topic" in component:
+        sent += [(component["brightness_command_topic"], text) for text in ("1", "100")]
+    return sent
+
+
+def _number(value: float) -> str:
+    """As Home Assistant writes it."""
+    return str(int(value) if float(value).is_integer() else value)
+
+
+def call_of(
+    description: Description,
+    topic: str,
+    payload: str,
+    *,
+    base: str = "upnp",
+    read_only: bool = False,
+) -> ActionCall:
+    """Return the call that a command becomes. Raises CommandError."""
+    received: list[tuple[Any, ...]] = []
+    router = Router(Shape(base, "main"), qos=1)
+    router.command(
+        Message(topic, payload.encode(), retain=False),
+        call=lambda *what: received.append(what),
+        verb=lambda *_: None,
+    )
+    ((message, device, request, *read),) = received
+    envelope = commands.read_command(
+        message.payload, is_retained=False, max_bytes=NO_LIMIT, read=read[0] if read else None
+    )
+    asked = request(envelope)
+    (found,) = (one for one in description.device.walk() if topics.device_id(one.udn) == device)
+    if isinstance(asked, ValueRequest):
+        asked, _ = value_commands.as_call(asked, found)
+    return commands.resolve(asked, found, default_timeout_s=5, read_only=read_only)

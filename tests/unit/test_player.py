@@ -1,0 +1,653 @@
+"""`media`: a player in one piece, from what its services have told."""
+
+import json
+from html import escape
+from time import perf_counter
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge.core import jsontext, player
+from bridge.core.branch import Shape
+from bridge.core.holdings import Holdings
+from bridge.core.mirror import Mirror
+from bridge.core.model import StateVariable
+from bridge.core.state import Key
+from bridge.core.values import Value
+from bridge.upnp.properties import read_properties
+from tests.unit.captured import CAPTURES, captured
+
+NOW = "2026-01-01T00:00:00.000Z"
+BASE_URL = "http://192.0.2.7:49152/description.xml"
+PERCENT = StateVariable("Volume", "ui2", minimum="0", maximum="100")
+
+SPACES = (
+    'xmlns="urn:schemas-upnp-org:metadata-1-0/DIDL-Lite/"'
+    ' xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    ' xmlns:upnp="urn:schemas-upnp-org:metadata-1-0/upnp/"'
+)
+SONG = (
+    "<dc:title>Töne &amp; more</dc:title><dc:creator>The Maker</dc:creator>"
+    "<upnp:artist>The Artist</upnp:artist><upnp:album>The Album</upnp:album>"
+    "<upnp:albumArtURI>http://192.0.2.9/a.jpg</upnp:albumArtURI>"
+    '<res duration="0:03:25.500" protocolInfo="http-get:*:audio/flac:*">http://192.0.2.9/s</res>'
+)
+SONG_FIELDS = {
+    "title": "Töne & more",
+    "artist": "The Artist",
+    "album": "The Album",
+    "album_art": "http://192.0.2.9/a.jpg",
+    "media_class": "object.item.audioItem.musicTrack",
+    "duration_s": 205.5,
+}
+
+
+def didl(
+    inside: str = SONG,
+    named: str | None = "object.item.audioItem.musicTrack",
+    *,
+    spaces: str = SPACES,
+    tag: str = "item",
+) -> str:
+    found = "" if named is None else f"<upnp:class>{named}</upnp:class>"
+    item = f'<{tag} id="1" parentID="0" restricted="1">{inside}{found}</{tag}>'
+    return f"<DIDL-Lite {spaces}>{item}</DIDL-Lite>"
+
+
+def media(
+    transport: dict[str, Value] | None = None,
+    rendering: dict[Key, Value] | None = None,
+    volume: StateVariable | None = PERCENT,
+) -> dict[str, object]:
+    """What `media` says of the values of instance 0."""
+    found = {Key(name, "0"): value for name, value in (transport or {}).items()}
+    return player.summary(found, rendering or {}, volume, BASE_URL)
+
+
+def item(metadata: str) -> dict[str, object]:
+    return media({"CurrentTrackMetaData": metadata})
+
+
+# Fields
+
+
+def test_a_player_that_tells_all_has_every_field_in_this_order():
+    said = media(
+        {
+            "TransportState": "PLAYING",
+            "CurrentTrackMetaData": didl(),
+            "CurrentTrackURI": "http://192.0.2.9/s",
+            "CurrentTrackDuration": "0:03:26",
+            "CurrentMediaDuration": "1:00:00",
+            "CurrentTrack": 3,
+            "NumberOfTracks": 12,
+            "CurrentPlayMode": "SHUFFLE",
+        },
+        {Key("Volume", "0", "Master"): 25, Key("Mute", "0", "Master"): False},
+    )
+    assert said == SONG_FIELDS | {
+        "state": "playing",
+        "uri": "http://192.0.2.9/s",
+        "duration_s": 206,
+        "track": 3,
+        "tracks": 12,
+        "volume": 25,
+        "muted": False,
+        "play_mode": "SHUFFLE",
+    }
+    assert list(said) == [
+        *("state", "title", "artist", "album", "album_art", "media_class", "uri", "duration_s"),
+        *("track", "tracks", "volume", "muted", "play_mode"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("told", "state"),
+    [
+        ("PLAYING", "playing"),
+        ("RECORDING", "playing"),
+        ("PAUSED_PLAYBACK", "paused"),
+        ("PAUSED_RECORDING", "paused"),
+        ("STOPPED", "stopped"),
+        ("TRANSITIONING", "transitioning"),
+        ("NO_MEDIA_PRESENT", "no_media"),
+    ],
+)
+def test_the_state_is_one_of_five_words(told, state):
+    assert media({"TransportState": told}) == {"state": state}
+
+
+@pytest.mark.parametrize("told", ["", "NOT_IMPLEMENTED", "X_BUFFERING", "playing", 5, True])
+def test_a_state_of_vendors_is_left_out(told):
+    assert media({"TransportState": told}) == {}
+
+
+def test_nothing_is_said_of_what_is_not_known():
+    unknown = dict.fromkeys(
+        [
+            *("TransportState", "CurrentTrackMetaData", "AVTransportURIMetaData"),
+            *("CurrentTrackURI", "AVTransportURI", "CurrentTrackDuration"),
+            *("CurrentMediaDuration", "CurrentTrack", "NumberOfTracks", "CurrentPlayMode"),
+        ]
+    )
+    for nothing in ("", "NOT_IMPLEMENTED"):
+        rendering: dict[Key, Value] = {
+            Key("Volume", "0", "Master"): nothing,
+            Key("Mute", "0", "Master"): nothing,
+        }
+        assert media(dict.fromkeys(unknown, nothing), rendering) == {}
+    assert media() == {}
+
+
+def test_what_is_loaded_stands_in_for_what_is_not_told_of_the_track():
+    loaded: dict[str, Value] = {
+        "AVTransportURI": "http://192.0.2.9/list",
+        "AVTransportURIMetaData": didl("<dc:title>The list</dc:title>", "object.item"),
+        "CurrentMediaDuration": "1:00:00",
+    }
+    fields = {"title": "The list", "media_class": "object.item"}
+    more = {"uri": "http://192.0.2.9/list", "duration_s": 3600}
+    assert media(loaded) == fields | more
+    for nothing in ("NOT_IMPLEMENTED", "", "<nonsense/>"):
+        assert media({**loaded, "CurrentTrackMetaData": nothing}) == fields | more
+    track: dict[str, Value] = {
+        "CurrentTrackMetaData": didl(),
+        "CurrentTrackURI": "http://192.0.2.9/s",
+        "CurrentTrackDuration": "0:00:00",
+    }
+    assert media(loaded | track) == SONG_FIELDS | {"uri": "http://192.0.2.9/s"}
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("0:03:25", 205),
+        ("00:00:01.000", 1),
+        ("+1:00:00", 3600),
+        ("10:00:00.25", 36000.25),
+        ("0:00:01.1234", 1.123),
+        ("0:3:5", 185),
+        (" 0:00:02 ", 2),
+        ("0:01:00.5/10", 60.5),
+        ("0:00:00", None),
+        ("0:00:00.000", None),
+        ("NOT_IMPLEMENTED", None),
+        ("END_OF_MEDIA", None),
+        ("-0:00:01", None),
+        ("0:61:00", None),
+        ("12", None),
+        ("3:25", None),
+        ("9999999:00:00", None),
+        ("", None),
+    ],
+)
+def test_a_duration_is_in_seconds(told, seconds):
+    said = {} if seconds is None else {"duration_s": seconds}
+    for name in ("CurrentTrackDuration", "CurrentMediaDuration"):
+        found = media({name: told})
+        assert found == said
+        assert type(found.get("duration_s")) is type(seconds)
+
+
+@pytest.mark.parametrize(
+    ("told", "number"), [(0, 0), (7, 7), ("8", 8), (2**31, 2**31), (-1, None), ("x", None)]
+)
+def test_tracks_are_whole_numbers(told, number):
+    said = {} if number is None else {"track": number, "tracks": number}
+    assert media({"CurrentTrack": told, "NumberOfTracks": told}) == said
+
+
+def ranged(low: str | None, high: str | None, data_type: str = "ui2") -> StateVariable:
+    return StateVariable("Volume", data_type, minimum=low, maximum=high)
+
+
+@pytest.mark.parametrize(
+    ("variable", "told", "percent"),
+    [
+        (PERCENT, 0, 0),
+        (PERCENT, 100, 100),
+        (PERCENT, 37, 37),
+        (PERCENT, 250, 100),
+        (ranged("0", "50"), 25, 50),
+        (ranged("0", "200"), 1, 0),
+        (ranged("0", "64"), 21, 33),
+        (ranged("-80", "0", "i2"), -20, 75),
+        (ranged("10", "20"), 5, 0),
+        (ranged("0.5", "1.5", "r4"), 0.75, 25),
+        (ranged(None, None), 40, 40),
+        (ranged(None, "50"), 40, 80),
+        (ranged("no", "number"), 40, 40),
+        (ranged("0", "inf"), 40, 40),
+        (ranged("0", "0"), 40, None),
+        (ranged("100", "0"), 40, None),
+        (ranged("-1e308", "1e308", "r8"), 40, None),
+        (None, 40, 40),
+        (PERCENT, "40", None),
+        (PERCENT, True, None),
+        (PERCENT, 1.7e308, 100),
+        (PERCENT, -1.7e308, 0),
+        (PERCENT, 10**308, 100),
+        (ranged("0", "1" + "0" * 308, "number"), 10**307, 10),
+    ],
+)
+def test_volume_is_percent_of_the_range_in_the_scpd(variable, told, percent):
+    found = media(rendering={Key("Volume", "0", "Master"): told}, volume=variable)
+    assert found == ({} if percent is None else {"volume": percent})
+
+
+def test_master_counts_before_the_whole_and_that_before_the_speakers():
+    keys = [
+        Key("Volume", "0", "Master"),
+        Key("Volume", "0"),
+        Key("Volume", "0", "LF"),
+        Key("Volume", "0", "RF"),
+        Key("Volume"),
+    ]
+    told: dict[Key, Value] = {key: number * 10 for number, key in enumerate(keys)}
+    for number, key in enumerate(keys):
+        assert media(rendering=told) == {"volume": number * 10}
+        del told[key]
+    assert media(rendering={Key("Volume", "1", "Master"): 5, Key("Volume", "0", "SW"): 5}) == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "muted"), [(True, True), (False, False), ("NOT_IMPLEMENTED", None), (1, None)]
+)
+def test_muted_is_true_or_false(told, muted):
+    for key in (Key("Mute", "0", "Master"), Key("Mute", "0"), Key("Mute")):
+        assert media(rendering={key: told}) == ({} if muted is None else {"muted": muted})
+
+
+def test_only_instance_0_and_what_has_none_counts():
+    told: dict[Key, Value] = {
+        Key("TransportState", "1"): "PLAYING",
+        Key("TransportState"): "STOPPED",
+    }
+    assert player.summary(told, {}, None, BASE_URL) == {"state": "stopped"}
+    told[Key("TransportState", "0")] = "PAUSED_PLAYBACK"
+    assert player.summary(told, {}, None, BASE_URL) == {"state": "paused"}
+
+
+# DIDL-Lite
+
+
+def test_a_song_has_title_artist_album_and_art():
+    assert item(didl()) == SONG_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("metadata", "why"),
+    [
+        (f'<?xml version="1.0" encoding="utf-16"?>\n{didl()}', "a prolog that is not true"),
+        (escape(didl()), "escaped once too often"),
+        (didl(spaces=""), "prefixes that are not bound, and no namespace"),
+        (didl(spaces=SPACES.replace("/DIDL-Lite/", "/DIDL-Lite")), "another namespace"),
+        (didl(spaces=SPACES.replace("/upnp/", "/UPNP")), "another namespace for upnp"),
+        (didl(SONG + '<res duration="0:00:09">x</res>'), "several resources"),
+        (didl(f'<desc id="cdudn">SA_RINCON</desc>{SONG}'), "a desc without a nameSpace"),
+        (didl(f"{SONG}<desc/>").replace("</DIDL-Lite>", "<desc/></DIDL-Lite>"), "an empty desc"),
+        (didl(SONG.replace("&amp;", "&")), "a bare ampersand"),
+        (didl().removesuffix("</DIDL-Lite>"), "an end that is missing"),
+        (f"\ufeff {didl()}\0", "what stands around it"),
+        (didl(f"<!-- {SONG} -->{SONG}<?pi?>"), "comments"),
+        (didl(SONG.replace("dc:title", "dc:title id='1'")), "attributes"),
+        (
+            didl().replace("</item>", "</item><item id='2'><dc:title>B</dc:title></item>"),
+            "several items",
+        ),
+    ],
+)
+def test_didl_lite_is_read_as_devices_write_it(metadata, why):
+    assert item(metadata) == SONG_FIELDS, why
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("object.item.audioItem.musicTrack.live", "object.item.audioItem.musicTrack.live"),
+        (" Object.Item.audioitem.MUSICTRACK ", "Object.Item.audioitem.MUSICTRACK"),
+    ],
+)
+def test_a_class_is_told_as_it_was_sent_and_read_as_the_nearest_known(named, said):
+    assert item(didl(named=named)) == SONG_FIELDS | {"media_class": said}
+
+
+@pytest.mark.parametrize("named", ["object.item.audioItem", "object.item", "object", "x-foreign"])
+def test_a_song_of_any_class_has_its_fields(named):
+    assert item(didl(named=named)) == SONG_FIELDS | {"media_class": named}
+
+
+def test_a_song_without_a_class_has_its_fields_and_none_of_another():
+    nameless = {name: value for name, value in SONG_FIELDS.items() if name != "media_class"}
+    assert item(didl(named=None)) == item(didl(named="")) == nameless
+    second = "<item id='2'><dc:title>B</dc:title><upnp:class>object.item</upnp:class></item>"
+    assert item(didl(named=None).replace("</item>", f"</item>{second}")) == nameless
+
+
+def test_a_class_above_the_item_is_the_item_s():
+    above = didl(named=None).replace("<item", "<upnp:class>object.item.audioItem</upnp:class><item")
+    assert item(above) == SONG_FIELDS | {"media_class": "object.item.audioItem"}
+
+
+def test_a_container_is_a_thing_too():
+    said = item(didl("<dc:title>All</dc:title>", "object.container.album", tag="container"))
+    assert said == {"title": "All", "media_class": "object.container.album"}
+
+
+@pytest.mark.parametrize(
+    ("inside", "artist"),
+    [
+        ("<dc:creator>C</dc:creator>", "C"),
+        ("<dc:creator>C</dc:creator><upnp:artist>A</upnp:artist>", "A"),
+        ("<dc:creator>C</dc:creator><upnp:artist> </upnp:artist>", "C"),
+        ("<upnp:author>W</upnp:author>", "W"),
+        ("<r:albumArtist xmlns:r='urn:schemas-rinconnetworks-com:r'>R</r:albumArtist>", "R"),
+        ("<r:albumArtist>unbound</r:albumArtist>", "unbound"),
+        ('<upnp:artist role="Performer">\n P\n</upnp:artist>', "P"),
+    ],
+)
+def test_the_artist_is_the_first_of_these(inside, artist):
+    assert item(didl(inside, "object.item"))["artist"] == artist
+
+
+@pytest.mark.parametrize(
+    ("url", "art"),
+    [
+        ("http://192.0.2.9/a.jpg", "http://192.0.2.9/a.jpg"),
+        ("https://art.example/a.jpg", "https://art.example/a.jpg"),
+        ("/a/b.jpg?c=1&amp;d=2", "http://192.0.2.7:49152/a/b.jpg?c=1&d=2"),
+        ("b.jpg", "http://192.0.2.7:49152/b.jpg"),
+        ("//192.0.2.9/a.jpg", "http://192.0.2.9/a.jpg"),
+        (" /a.jpg\n", "http://192.0.2.7:49152/a.jpg"),
+        ("javascript:alert(1)", None),
+        ("JavaScript:alert(1)", None),
+        ("data:image/png;base64,AAAA", None),
+        ("file:///etc/passwd", None),
+        ("x-rincon-cpcontainer:1", None),
+        ("http://[::1/a.jpg", None),
+        ("", None),
+    ],
+)
+def test_album_art_is_absolute_and_of_the_web_or_left_out(url, art):
+    said = item(didl(f"<upnp:albumArtURI>{url}</upnp:albumArtURI>", "object.item"))
+    assert said == {"media_class": "object.item"} | ({"album_art": art} if art else {})
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "nothing of the kind",
+        "&lt;",
+        "<",
+        "<a/>",
+        "<DIDL-Lite/>",
+        f"<DIDL-Lite {SPACES}><desc/></DIDL-Lite>",
+        "<item><title>x</title></item>",
+        '<!DOCTYPE a [<!ENTITY b "c">]><DIDL-Lite><item><title>&b;</title></item></DIDL-Lite>',
+        "<" * 1000,
+        "<a>" * 1000,
+        didl(f"<dc:title>{'x' * 300_000}</dc:title>"),
+        didl("<strict>1</strict>"),
+        didl("<self>1</self>"),
+        didl("<xmlEl>1</xmlEl>"),
+    ],
+)
+def test_of_what_cannot_be_read_nothing_is_said(metadata):
+    assert item(metadata) == {}
+
+
+def test_a_class_of_countless_parts_takes_no_time():
+    began_s = perf_counter()
+    said = item(didl(named=".x" * 100_000))
+    assert perf_counter() - began_s < 1
+    assert said["title"] == SONG_FIELDS["title"]
+    assert len(str(said["media_class"])) == 256
+
+
+_pieces = st.sampled_from(
+    [
+        *("<DIDL-Lite>", "</DIDL-Lite>", "<item>", "<item id='1'>", "</item>", "<container>"),
+        *("<dc:title>", "</dc:title>", "<upnp:class>object.item", "</upnp:class>", "<desc>"),
+        *("<res duration='0:00:01'>", "</res>", "<upnp:albumArtURI>", "</upnp:albumArtURI>"),
+        *("&lt;", "&amp;", "&", "<?xml?>", "<!--", "-->", "<:>", "<a:b:c>", "<__class__/>", "<_/>"),
+        *(
+            "<res",
+            "<res xmlns='x'/>",
+            " a='b'",
+            "http://",
+            "javascript:",
+            "\0",
+            "{x}y",
+            "<resources>",
+        ),
+        *(
+            "<id>",
+            "<title/>",
+            "<descriptors/>",
+            "<upnp:artist/>",
+            "<!DOCTYPE x>",
+            "<![CDATA[",
+            "]]>",
+        ),
+    ]
+)
+_metadata = st.lists(_pieces | st.text(max_size=5), max_size=12).map("".join)
+
+
+@given(_metadata | st.text())
+@example("&lt;DIDL-Lite>&lt;item>")
+def test_no_metadata_breaks_it(metadata):
+    said = item(metadata)
+    assert json.loads(jsontext.encode(said)) == said
+    assert set(said) <= set(SONG_FIELDS)
+
+
+@given(_metadata)
+def test_nothing_within_an_item_breaks_it(inside):
+    said = item(didl(inside))
+    assert set(said) <= set(SONG_FIELDS)
+    art = str(said.get("album_art", "http://"))
+    assert art.startswith(("http://", "https://"))
+
+
+_values = (
+    st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+_names = st.sampled_from(
+    [
+        *("TransportState", "CurrentTrackMetaData", "AVTransportURI", "CurrentTrackDuration"),
+        *("CurrentTrack", "NumberOfTracks", "CurrentPlayMode", "Volume", "Mute"),
+    ]
+)
+_keys = st.builds(
+    Key, _names, st.sampled_from([None, "0", "1"]), st.sampled_from([None, "Master", "LF"])
+)
+_told = st.dictionaries(_keys, _values, max_size=9)
+_bounds = st.none() | st.text(max_size=4) | st.floats().map(repr) | st.integers().map(str)
+
+
+@given(_told, _told, _bounds, _bounds)
+def test_no_values_break_it(transport, rendering, low, high):
+    said = player.summary(transport, rendering, ranged(low, high), BASE_URL)
+    assert None not in said.values()
+    assert json.loads(jsontext.encode(said)) == said
+    volume = said.get("volume", 0)
+    assert isinstance(volume, int)
+    assert 0 <= volume <= 100
+
+
+# Real devices, and what is published
+
+
+class World:
+    """A mirror of one recorded renderer, and a broker."""
+
+    def __init__(self, name: str, held: dict[str, bytes] | None = None) -> None:
+        self.held = {} if held is None else held
+        self.mirror = Mirror(Shape("upnp", "main"))
+        self.description = captured(name)
+        self.program, self.number = name.split("/")
+        (self.udn,) = (one.udn for one in self.description.device.walk())
+        self.open()
+
+    @property
+    def topic(self) -> str:
+        return f"upnp/{self.udn}/media"
+
+    def open(self) -> None:
+        """Begin with what the broker holds, and describe the device."""
+        self.mirror.open(Holdings(self.held, base="upnp", instance="main"), 9000, lambda _: False)
+        self.mirror.join(self.description)
+
+    def published(self) -> list[str]:
+        """Publish what is due; return the topics, in order."""
+        found = []
+        while (due := self.mirror.take()) is not None:
+            found.append(due[0])
+            self.held[due[0]] = due[1].payload
+            if not due[1].payload:
+                del self.held[due[0]]
+        return found
+
+    def event(self, service: str, inside: str, *, initial: bool = False) -> list[str]:
+        """Tell this within instance 0; return what is published then."""
+        text = f'<Event><InstanceID val="0">{inside}</InstanceID></Event>'
+        where = f"{self.udn}/{service}"
+        assert self.mirror.tell(where, [("LastChange", text)], initial=initial, now=NOW)
+        return self.published()
+
+    def recorded(self, service: str, number: int) -> list[str]:
+        """Tell what was recorded; return what is published then."""
+        name = f"{self.number}-{service}.notify{number}.http"
+        _, _, body = (CAPTURES / self.program / name).read_bytes().partition(b"\r\n\r\n")
+        where = f"{self.udn}/{service}"
+        assert self.mirror.tell(where, read_properties(body), initial=number == 0, now=NOW)
+        return self.published()
+
+    def media(self) -> dict[str, object] | None:
+        payload = self.held.get(self.topic)
+        return None if payload is None else json.loads(payload)
+
+
+RECORDED = {
+    "gmediarender/1": {
+        "state": "stopped",
+        "track": 0,
+        "tracks": 0,
+        "volume": 100,
+        "muted": False,
+        "play_mode": "NORMAL",
+    },
+    "rygel/2": {
+        "state": "no_media",
+        "track": 0,
+        "tracks": 0,
+        "volume": 50,
+        "muted": False,
+        "play_mode": "NORMAL",
+    },
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_renderer_is_told_in_one_piece(name):
+    world = World(name)
+    world.published()
+    assert world.media() is None
+    world.recorded("AVTransport", 0)
+    expected = dict(RECORDED[name])
+    assert world.media() == {k: v for k, v in expected.items() if k not in ("volume", "muted")}
+    world.recorded("RenderingControl", 0)
+    assert world.media() == expected
+    assert world.recorded("RenderingControl", 1).count(world.topic) == 1
+    assert world.media() == expected | {"volume": 37}
+
+
+def test_media_is_published_once_for_an_event_and_only_when_it_differs():
+    world = World("gmediarender/1")
+    world.recorded("AVTransport", 0)
+    world.recorded("RenderingControl", 0)
+    metadata = escape(didl())
+    began = world.event(
+        "AVTransport",
+        f'<TransportState val="PLAYING"/><CurrentTrackMetaData val="{metadata}"/>'
+        '<CurrentTrackURI val="http://192.0.2.9/s"/><NumberOfTracks val="1"/>',
+    )
+    assert began.count(world.topic) == 1
+    said = world.media()
+    assert said is not None
+    assert said == said | SONG_FIELDS | {"state": "playing", "tracks": 1}
+    for inside in (
+        '<TransportState val="PLAYING"/>',
+        '<RelativeTimePosition val="0:00:09"/>',
+        '<CurrentTransportActions val="Stop"/>',
+    ):
+        assert world.topic not in world.event("AVTransport", inside)
+    assert world.topic not in world.event("RenderingControl", '<Brightness val="9"/>')
+    assert world.topic in world.event("RenderingControl", '<Mute channel="Master" val="1"/>')
+    assert world.media() == said | {"muted": True}
+
+
+def test_what_was_asked_for_counts_as_what_was_told():
+    world = World("gmediarender/1")
+    world.published()
+    where = f"{world.udn}/RenderingControl"
+    world.mirror.tell_asked(where, [(Key("Volume", "0", "Master"), "30")], now=NOW)
+    assert world.topic in world.published()
+    assert world.media() == {"volume": 30}
+    world.mirror.tell_asked(where, [(Key("Volume", "0", "Master"), "30")], now=NOW)
+    assert world.published() == []
+
+
+def test_media_is_cleared_when_nothing_is_known_any_more():
+    world = World("gmediarender/1")
+    world.event("AVTransport", '<TransportState val="STOPPED"/>', initial=True)
+    assert world.media() == {"state": "stopped"}
+    topics = world.event("AVTransport", '<TransportStatus val="OK"/>', initial=True)
+    assert world.topic in topics
+    assert world.media() is None
+
+
+def test_a_restart_publishes_no_media_that_is_right_already():
+    world = World("gmediarender/1")
+    world.recorded("AVTransport", 0)
+    world.recorded("RenderingControl", 0)
+    before = dict(world.held)
+    again = World("gmediarender/1", world.held)
+    assert [topic for topic in again.published() if topic.startswith(f"upnp/{world.udn}")] == []
+    assert again.recorded("AVTransport", 0) == again.recorded("RenderingControl", 0) == []
+    assert again.held == before
+    again.mirror.close()
+    again.mirror.open(Holdings({}, base="upnp", instance="main"), 9000, lambda _: False)
+    assert again.topic in again.published()
+    assert again.held[again.topic] == before[world.topic]
+
+
+def test_media_that_somebody_wrote_is_made_right():
+    world = World("gmediarender/1")
+    world.recorded("RenderingControl", 0)
+    world.held[world.topic] = b'{"volume":1}'
+    again = World("gmediarender/1", world.held)
+    again.published()
+    assert again.media() == {"volume": 100, "muted": False}
+
+
+def test_a_device_that_leaves_keeps_its_media_and_one_that_is_forgotten_does_not():
+    world = World("rygel/2")
+    world.recorded("AVTransport", 0)
+    world.mirror.leave(world.udn, NOW)
+    assert world.topic not in world.published()
+    assert world.media() is not None
+    branch, _ = world.mirror.find(world.udn) or (None, None)
+    assert branch is not None
+    world.mirror.forget(branch)
+    assert world.topic in world.published()
+    assert world.media() is None
+
+
+@pytest.mark.parametrize("name", ["light/1", "minidlna/1", "miniupnpd/1", "rygel/1"])
+def test_what_is_no_player_has_no_media(name):
+    mirror = Mirror(Shape("upnp", "main"))
+    branch = mirror.join(captured(name))
+    assert branch.players == {}
