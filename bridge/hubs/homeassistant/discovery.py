@@ -18,7 +18,8 @@ from bridge.hubs.homeassistant.entities import (
     generic_button,
     generic_rule,
 )
-from bridge.hubs.homeassistant.place import DOCUMENT, Place, World
+from bridge.hubs.homeassistant.own import connectivity, own_entities
+from bridge.hubs.homeassistant.place import Place, World
 from bridge.hubs.homeassistant.rules import KINDS, UNKNOWN, Rule
 
 MAX_GENERIC = 40
@@ -33,7 +34,6 @@ _MAX_CONNECTIONS = 32
 _HASHED = 8
 _NOT_SLUG = re.compile(r"[^A-Za-z0-9_-]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 class HomeAssistant:
@@ -81,7 +81,7 @@ class HomeAssistant:
             "model": "UPnP to MQTT bridge",
             "sw_version": self._origin["sw_version"],
         }
-        return self._fitting(device, [], self._id, list(self._own_entities()), limit)
+        return self._fitting(device, [], self._id, list(own_entities(self._bridge)), limit)
 
     def wanted(self, description: Description, limit: int) -> Mapping[str, bytes]:
         """Return what Home Assistant is told of a device, in `limit` bytes at most.
@@ -191,60 +191,6 @@ class HomeAssistant:
         }
         return {name: value for name, value in fields.items() if value}
 
-    def _own_entities(self) -> Iterator[Entity]:
-        here: Config = {"availability": [{"topic": f"{self._bridge}/state"}]}
-        diagnostic = {"entity_category": "diagnostic"}
-        config = {"entity_category": "config"}
-        yield _connectivity(f"{self._bridge}/state", [])
-        yield Entity(
-            "version",
-            "sensor",
-            "Version",
-            {
-                **here,
-                "state_topic": f"{self._bridge}/info",
-                "value_template": f"{{{{ {DOCUMENT}.version | default('None') }}}}",
-            },
-            more={"icon": "mdi:tag", **diagnostic},
-        )
-        yield Entity(
-            "devices",
-            "sensor",
-            "Devices online",
-            {
-                **here,
-                "state_topic": f"{self._bridge}/health",
-                "value_template": f"{{% set of = {DOCUMENT}.devices | default({{}}) %}}"
-                "{{ of.online | default('None') }}",
-            },
-            more={"icon": "mdi:devices", "state_class": "measurement", **diagnostic},
-        )
-        yield Entity(
-            "log_level",
-            "select",
-            "Log level",
-            {
-                **here,
-                "state_topic": f"{self._bridge}/health",
-                "value_template": f"{{{{ {DOCUMENT}.log_level | default('None') }}}}",
-                "command_topic": f"{self._bridge}/request/log_level",
-                "command_template": '{"level": "{{ value }}"}',
-                "options": list(_LEVELS),
-            },
-            more={"icon": "mdi:text-box-search", **config},
-        )
-        for verb, name, icon in (
-            ("search", "Search", "mdi:magnify"),
-            ("announce", "Announce", "mdi:bullhorn"),
-        ):
-            yield Entity(
-                verb,
-                "button",
-                name,
-                {**here, "command_topic": f"{self._bridge}/request/{verb}", "payload_press": "{}"},
-                more={"icon": icon, **config},
-            )
-
     def _entities(self, description: Description) -> Iterator[Entity]:
         """Yield a root device's entities, the most wanted first, no two of one key or one name."""
         root = description.device
@@ -257,8 +203,8 @@ class HomeAssistant:
         availability = f"{self._world.base}/{topics.availability_id(own)}"
         keys: Counter[str] = Counter()
         names: Counter[tuple[str, str | None]] = Counter()
-        connectivity = _connectivity(availability, [{"topic": f"{self._bridge}/state"}])
-        for place, entity in ((None, connectivity), *_known(places), *_generic(places)):
+        online = connectivity(availability, [{"topic": f"{self._bridge}/state"}])
+        for place, entity in ((None, online), *_known(places), *_generic(places)):
             one = entity
             if place is not None:
                 one = replace(one, key=_key(place, entity, is_root=place.device is root))
@@ -271,21 +217,6 @@ class HomeAssistant:
             if (count := names[one.platform, one.name]) > 1:
                 one = replace(one, name=f"{one.name or _shown(root.friendly_name)} {count}")
             yield one
-
-
-def _connectivity(topic: str, availability: list[Config]) -> Entity:
-    return Entity(
-        "connectivity",
-        "binary_sensor",
-        "Connectivity",
-        {
-            "state_topic": topic,
-            "payload_on": "online",
-            "payload_off": "offline",
-            "availability": availability,
-        },
-        more={"device_class": "connectivity", "entity_category": "diagnostic"},
-    )
 
 
 def _known(places: Iterable[Place]) -> Iterator[tuple[Place, Entity]]:
