@@ -288,7 +288,8 @@ async def test_a_value_that_is_asked_for_is_answered_and_published(world: World)
         "value": "first",
         "out": {"Y": "first", "Z": 9},
     }
-    assert world.written(mark) == ["Texts/value/A%2FB", "Texts/state"]
+    written = [own for own in world.written(mark) if own.startswith("Texts/")]
+    assert written == ["Texts/value/A%2FB", "Texts/state"]
     assert world.text("Texts/value/A%2FB") == "first"
     assert world.document("Texts/state")["values"] == {"Gone": "1", "A/B": "first"}
 

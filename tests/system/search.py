@@ -10,7 +10,7 @@ from http.client import HTTPException
 
 from tests.system.devices import Device
 
-START_PATIENCE_S = 20.0
+START_PATIENCE_S = 60.0
 
 
 def search(seconds: float) -> set[tuple[str, str]]:
