@@ -165,7 +165,7 @@ def _is_evented(service: Service, name: str) -> bool:
 
 def _channel(scpd: Scpd, accessor: Accessor) -> str:
     """Return the channel to ask for: the whole, or the first where there is no whole."""
-    (variable,) = (a.variable for a in accessor.action.inputs if a.name == accessor.channel)
+    variable = next(a.variable for a in accessor.action.inputs if a.name == accessor.channel)
     allowed = scpd.variables[variable].allowed_values if variable in scpd.variables else ()
     return accessors.CHANNEL if not allowed or accessors.CHANNEL in allowed else allowed[0]
 

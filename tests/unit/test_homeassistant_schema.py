@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.homeassistant import missing, problems
+from tests.homeassistant import missing, problems, rendered
 
 _REASON = missing()
 pytestmark = pytest.mark.skipif(_REASON is not None, reason=str(_REASON))
@@ -58,6 +58,7 @@ GOOD: dict[str, Any] = {
 BAD = [
     ("o", None, "required key not provided @ data['origin']"),
     ("dev.nmae", "x", "extra keys not allowed @ data['device']['nmae']"),
+    ("dev.cu", "http://h:99999/", "configuration_url: Port out of range"),
     ("cmps.title.uniq_id", None, "required key not provided"),
     ("cmps.title.stat_t", "upnp/#/x", "title: Multi-level wildcard"),
     ("cmps.title.val_tmpl", "{{ value }}", "title: val_tmpl: no such option"),
@@ -103,3 +104,17 @@ def test_what_is_wrong_is_found():
         here = [one for one in found if f"/bad{number}/" in one or f"x{number}_" in one]
         assert len(here) == 1, (path, here)
         assert wanted in here[0], path
+
+
+def test_what_a_template_says_and_what_is_wrong_with_it_is_told():
+    found = rendered(
+        [
+            ("{{ value_json.title }}", '{"title":"A Song"}'),
+            ("{{ value_json.title }}", "no JSON"),
+            ("{{ value | int }}", "none"),
+            ("{{ nothing }}", ""),
+        ]
+    )
+    assert found[0] == ("A Song", [])
+    assert ["undefined" in "".join(one.problems) for one in found] == [False, True, False, True]
+    assert "got invalid input 'none'" in "".join(found[2].problems)

@@ -13,7 +13,7 @@ from bridge.core.model import Action, Argument, Direction, Scpd, Service, StateV
 from bridge.core.polling import POSITION_S, Hearing, Plan, Poll, Question
 from bridge.core.state import Key
 from tests.unit.captured import DEVICES, captured
-from tests.unit.devices import service
+from tests.unit.devices import scpd, service
 
 PLAN = Plan(60)
 HEARD = Hearing(told=frozenset())
@@ -500,3 +500,17 @@ def test_a_poll_goes_on_and_never_asks_at_once_again(interval_s, count, chance, 
             case "hurry":
                 poll.hurry(question.service_id, now + 1)
         assert now < poll.at <= now + 64 * interval_s + 3600 + 40 * 30
+
+
+def test_an_action_with_two_channels_of_one_name_breaks_nothing():
+    twice = Action(
+        "GetVolume",
+        (
+            Argument("Channel", Direction.IN, "A_ARG_TYPE_InstanceID"),
+            Argument("Channel", Direction.IN, "A_ARG_TYPE_Channel"),
+            Argument("CurrentVolume", Direction.OUT, "Volume"),
+        ),
+    )
+    odd = service("RenderingControl", scpd("Volume:ui2", actions=(twice,)))
+    (question,) = Plan(60).questions("D", odd)
+    assert question.wanted.keys() == {"Volume"}

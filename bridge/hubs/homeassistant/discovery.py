@@ -215,7 +215,7 @@ class HomeAssistant:
                 one = replace(one, key=f"{one.key}_{keys[one.key]}")
             names[one.platform, one.name] += 1
             if (count := names[one.platform, one.name]) > 1:
-                one = replace(one, name=f"{one.name or _shown(root.friendly_name)} {count}")
+                one = replace(one, name=f"{one.name} {count}" if one.name else str(count))
             yield one
 
 

@@ -25,6 +25,8 @@ _MAX_CHANNELS = 8
 _MAX_OPTIONS = 50
 _MAX_STATE = 255
 _CUT = f"{{{{ value[:{_MAX_STATE}] }}}}"
+_LEVEL = "{{ value if value | is_number else '' }}"
+"""A brightness, which Home Assistant takes for a number or, where it is empty, for none."""
 _PERCENT = (0.0, 100.0)
 _STEP = 0.001
 """The least step of a number in Home Assistant."""
@@ -300,7 +302,7 @@ def _light(
     names = ("brightness_state_topic", "brightness_value_template")
     return {
         **config,
-        **other.state(brightness, names=names),
+        **other.state(brightness, template=_LEVEL, unknown="", names=names),
         "brightness_command_topic": other.set_topic(brightness.name),
         "brightness_scale": max(1, int((number_range(brightness) or _PERCENT)[1])),
         "on_command_type": "first",
