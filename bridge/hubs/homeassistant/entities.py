@@ -199,20 +199,13 @@ def _select(
 
 def _select_of_action(rule: Rule, place: Place) -> Config | None:
     """Return a choice of what to call an action with, which no variable tells of."""
-    action = place.action(rule.action)
-    payload = arguments(action, rule.args) if action else None
-    if action is None or payload is None:
+    action, command = place.action(rule.action), _called(rule, place, "command_template")
+    if action is None or command is None:
         return None
     chosen = next(a.variable for a in action.inputs if "{{" in str(rule.args.get(a.name, "")))
     variable = place.service.scpd.variables.get(chosen)
     options = _options(variable) if variable else []
-    if not options:
-        return None
-    return {
-        "command_topic": place.call_topic(action.name),
-        "command_template": payload,
-        "options": options,
-    }
+    return {**command, "options": options} if options else None
 
 
 def _text(
@@ -221,10 +214,10 @@ def _text(
     if variable is not None:
         if place.setter(variable.name) is None:
             return None
-        command: Config = {"command_topic": place.set_topic(variable.name, channel)}
-        return place.state(variable, template=_CUT, unknown="", channel=channel) | command
-    command = _said(rule, place) or {}
-    if not command:
+        set_by: Config = {"command_topic": place.set_topic(variable.name, channel)}
+        return place.state(variable, template=_CUT, unknown="", channel=channel) | set_by
+    command = _called(rule, place, "command_template")
+    if command is None:
         return None
     return {
         "state_topic": place.media_topic(),
@@ -237,26 +230,22 @@ def _text(
 def _notify(
     rule: Rule, place: Place, _variable: StateVariable | None, _channel: str | None
 ) -> Config | None:
-    return _said(rule, place)
-
-
-def _said(rule: Rule, place: Place) -> Config | None:
-    """Return the command that calls an action with what somebody wrote."""
-    action = place.action(rule.action)
-    payload = arguments(action, rule.args) if action else None
-    if action is None or payload is None:
-        return None
-    return {"command_topic": place.call_topic(action.name), "command_template": payload}
+    return _called(rule, place, "command_template")
 
 
 def _button(
     rule: Rule, place: Place, _variable: StateVariable | None, _channel: str | None
 ) -> Config | None:
+    return _called(rule, place, "payload_press")
+
+
+def _called(rule: Rule, place: Place, payload_key: str) -> Config | None:
+    """Return the command that calls a rule's action, its arguments under this key."""
     action = place.action(rule.action)
     payload = arguments(action, rule.args) if action else None
     if action is None or payload is None:
         return None
-    return {"command_topic": place.call_topic(action.name), "payload_press": payload}
+    return {"command_topic": place.call_topic(action.name), payload_key: payload}
 
 
 def _event(
