@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bridge.core import jsontext, lastchange, topics, values
-from bridge.core.branch import Branch, LiveService, Shape
+from bridge.core.branch import Branch, LiveService, Player, Shape
 from bridge.core.holdings import Holdings, is_stray, join_parts
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device, Service
@@ -35,6 +35,7 @@ class Mirror:
         self._table_due = False
         self._leaving: list[dict[str, object]] = []
         self._restored = False
+        self._playing: dict[str, tuple[Branch, Player]] = {}
         self._holder: dict[str, Branch] = {}
         self._devices: dict[str, tuple[Branch, Device | None]] = {}
         self.branches: dict[str, Branch] = {}
@@ -174,6 +175,9 @@ class Mirror:
     def take(self) -> tuple[str, Entry] | None:
         """Return the next topic to publish and what it should hold; the table of devices last."""
         due = self.ledger.take()
+        if due is None and self._playing:
+            self._tell_players()
+            due = self.ledger.take()
         if due is None and (self._leaving or self._table_due):
             self._leaving.clear()
             self._table_due = True
@@ -273,11 +277,22 @@ class Mirror:
         for topic, payload in self._shape.state(live):
             self.ledger.put(topic, payload, was=was_long)
         if (player := branch.players.get(live.id)) is not None:
-            was = player.told
-            if player.payload() != was:
-                self.ledger.put(self._shape.topic(player.id), player.told, was=len(was))
+            self._playing[player.id] = branch, player
+
+    def _tell_players(self) -> None:
+        """Note what players are now whose values have changed.
+
+        Not with each event: to read what plays takes longer than all else of an event.
+        """
+        playing, self._playing = self._playing, {}
+        for branch, player in playing.values():
+            if branch.owned and self.branches.get(branch.id) is branch:
+                was = player.told
+                if player.payload() != was:
+                    self.ledger.put(self._shape.topic(player.id), player.told, was=len(was))
 
     def _wanted(self, branch: Branch) -> dict[str, bytes]:
+        self._tell_players()
         return self._shape.wanted(branch, self.ledger.limit)
 
     def _clear(self, device: str, held: Mapping[str, bytes]) -> None:
