@@ -302,7 +302,7 @@ class Mirror:
         """
         first = (self._shape.topic(device), *self._shape.hub_topics(device))
         self.ledger.clear({topic: held[topic] for topic in first if topic in held})
-        self.ledger.clear({topic: held[topic] for topic in held.keys() - set(first)})
+        self.ledger.clear({topic: payload for topic, payload in held.items() if topic not in first})
 
     def _write_table(self) -> None:
         """Put the table of devices first in line, if it is not what it should be.
