@@ -56,7 +56,8 @@ class World:
         """Wait until a device is whole in the tree."""
         await until(lambda: self.available(device) == (b"online", b"online"), 10)
         await until(lambda: all(one.subscribers for one in device.services.values()), 10)
-        await until(lambda: self.held(device, "-in/In/value/V") == b"3", 10)
+        states = {f"upnp/{p.udn}/{s.name}/state" for p in device.root.walk() for s in p.services}
+        await until(lambda: states <= self.onlooker.held.keys(), 10)
 
     def news(self, device: Device) -> list[str]:
         return [
