@@ -1,6 +1,7 @@
 """The bridge as a whole: builds both sides, owns every task, and shuts down in order."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -15,10 +16,12 @@ from bridge.core.branch import Shape
 from bridge.core.polling import Plan
 from bridge.hubs.homeassistant.discovery import HomeAssistant
 from bridge.hubs.homeassistant.place import World
+from bridge.metrics import Metrics
 from bridge.mqtt.embedded import EmbeddedBroker
 from bridge.network import Network
 from bridge.router import Router
 from bridge.settings import Settings
+from bridge.systemd import Supervisor
 from bridge.upnp.notify import NotifyServer
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -91,12 +94,14 @@ class Bridge:
             on_broker(urls[0])
             await stack.enter_async_context(self.network.multicast)
             stack.callback(log.listen(self.router.tell_log))
+            metrics = Metrics(self.router, self.network, self.bus.broker, self.bus.calls)
             await stack.enter_async_context(
                 http.serve(
                     settings.http.host,
                     settings.http.port,
                     is_ready=self.online.is_set,
                     health=self.bus.health.document,
+                    metrics=metrics.exposition,
                 )
             )
             await self._run_parts(stop, embedded)
@@ -113,13 +118,22 @@ class Bridge:
             },
         }
 
+    def _status(self) -> str:
+        """Return in a few words what the bridge does."""
+        state = self.bus.broker.state
+        if not self.online.is_set():
+            return f"{'starting at' if state.connected else 'without'} the broker {state.url}"
+        return f"online at {state.url}, {len(self.router.mirror.branches)} devices"
+
     async def _run_parts(self, stop: asyncio.Event, embedded: EmbeddedBroker | None) -> None:
+        supervisor = Supervisor(os.environ)
         async with asyncio.TaskGroup() as tasks:
             parts = {
                 "mqtt.broker": self.bus.run(),
                 "first_round": self._wait_for_first_round(),
                 "health": self._tell_health(),
                 "forget": self._forget_gone(),
+                "systemd": supervisor.run(self._status),
                 **self.network.parts(),
             }
             if embedded is not None:
@@ -127,6 +141,7 @@ class Bridge:
             running = [tasks.create_task(part, name=name) for name, part in parts.items()]
             await stop.wait()
             _log.info("stopping")
+            supervisor.tell("STOPPING=1", "STATUS=stopping")
             await self.bus.leave()
             for task in running:
                 task.cancel()

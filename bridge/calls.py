@@ -53,12 +53,19 @@ class _Command:
     accessor: Accessor | None = None
 
     @property
+    def elapsed_s(self) -> float:
+        return monotonic() - self.arrived_s
+
+    @property
     def elapsed_ms(self) -> int:
-        return round((monotonic() - self.arrived_s) * 1000)
+        return round(self.elapsed_s * 1000)
 
 
 class Calls:
-    """The calls that wait or are under way. `outcomes` counts the ended ones, `ok` or by code.
+    """The calls that wait or are under way.
+
+    `outcomes` counts the ended ones, `ok` or by code, and `on_success` is told the seconds from
+    the arrival of a command to its answer where that is `ok`.
 
     `is_elsewhere` tells of a device's id that another instance answers for it, `is_denied` of a
     UDN that the filter keeps it out; `suspect` is told the UDN of a root that did not answer,
@@ -94,6 +101,7 @@ class Calls:
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         self.outcomes: Counter[str] = Counter()
+        self.on_success: Callable[[float], None] = lambda _: None
 
     def __len__(self) -> int:
         return len(self._workers) + sum(len(queue) for queue in self._waiting.values())
@@ -213,6 +221,7 @@ class Calls:
             self._fail(command, CommandError(Code.INTERNAL, str(error), outcome=Outcome.UNKNOWN))
         else:
             self.outcomes["ok"] += 1
+            self.on_success(command.elapsed_s)
             self._answer(command.message, command.envelope, command.topic, document)
             if not commands.only_reads(call.action.name):
                 self._done(topics.service_id(command.device, call.service.level))

@@ -1,4 +1,8 @@
-"""The bridge's own HTTP port: `/healthz` while it works, `/readyz` while it is `online`."""
+"""The bridge's own HTTP port.
+
+`/healthz` is 200 while the bridge works, `/readyz` while it is `online`; `/metrics` is for
+Prometheus.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,14 +12,22 @@ from aiohttp import web
 from bridge.core import jsontext
 from bridge.errors import ConfigError
 
+_SHUTDOWN_S = 0.5
+
 
 @asynccontextmanager
 async def serve(
-    host: str, port: int, *, is_ready: Callable[[], bool], health: Callable[[], object]
+    host: str,
+    port: int,
+    *,
+    is_ready: Callable[[], bool],
+    health: Callable[[], object],
+    metrics: Callable[[str], tuple[bytes, str]],
 ) -> AsyncIterator[None]:
     """Listen while the context lasts; port 0 listens nowhere.
 
-    Both paths answer with the bridge's health as JSON, with status 200 or 503.
+    `/healthz` and `/readyz` answer with the bridge's health as JSON, with status 200 or 503.
+    `metrics` makes the body and media type of `/metrics` from an `Accept` header.
     Raises ConfigError where the address or port cannot be had.
     """
     if not port:
@@ -28,13 +40,23 @@ async def serve(
     async def readyz(_: web.Request) -> web.Response:
         return _json(health(), is_good=is_ready())
 
+    async def exposition(request: web.Request) -> web.Response:
+        body, media_type = metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": media_type})
+
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    runner = web.AppRunner(app, access_log=None)
+    app.add_routes(
+        [
+            web.get("/healthz", healthz),
+            web.get("/readyz", readyz),
+            web.get("/metrics", exposition),
+        ]
+    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port, shutdown_timeout=0.5).start()
+            await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise ConfigError(f"http.port: cannot listen on {host}:{port}: {error}") from error
         yield

@@ -15,6 +15,7 @@ import structlog
 
 from bridge.core import commands, jsontext, topics
 from bridge.core.branch import Branch, Shape
+from bridge.core.delays import Delays
 from bridge.core.holdings import Holdings
 from bridge.core.messages import Message, Publication
 from bridge.core.mirror import Mirror, Remembered
@@ -50,7 +51,8 @@ class Counters:
 class Router:
     """The mirror and what waits for the broker; `take` is the session's source.
 
-    `wake` is called when there is something to take. `qos` is that of the tree.
+    `wake` is called when there is something to take, `on_delay` with the seconds from an event to
+    the moment at which all that it changed was taken. `qos` is that of the tree.
     """
 
     def __init__(self, shape: Shape, *, qos: int) -> None:
@@ -58,12 +60,14 @@ class Router:
         self._qos = qos
         self._cleared: set[str] = set()
         self._echoes = False
+        self._delays = Delays()
         self.mirror = Mirror(shape)
         self.neighbours = Neighbours(shape.instance)
         self.outbox = Outbox()
         self.counters = Counters()
         self.broker_limit: int | None = None
         self.wake: Callable[[], None] = lambda: None
+        self.on_delay: Callable[[float], None] = lambda _: None
 
     @property
     def _own(self) -> str:
@@ -132,11 +136,14 @@ class Router:
         self, udn: str, level: str, properties: list[tuple[str, str]], *, initial: bool
     ) -> None:
         """Take in an event."""
+        came_s = monotonic()
         self.counters.events += 1
         service = topics.service_id(topics.device_id(udn), level)
         if not self.mirror.tell(service, properties, initial=initial, now=_now()):
             self.counters.malformed_events += 1
             _log.debug("last_change_unreadable", service=service)
+        if self.mirror.ledger:
+            self._delays.begin(came_s)
         self.wake()
 
     def values_told(self, service: str, told: list[tuple[Key, str]]) -> None:
@@ -154,6 +161,9 @@ class Router:
             return answer
         due = self.mirror.take()
         if due is None:
+            if self._delays:
+                for delay_s in self._delays.end(monotonic()):
+                    self.on_delay(delay_s)
             return None
         self.counters.publications += 1
         topic, entry = due
@@ -249,6 +259,7 @@ class Router:
         """Go on without a broker: values change the wanted tree, answers wait, news are lost."""
         self.mirror.close()
         self.outbox.drop_news()
+        self._delays.clear()
         self._cleared.clear()
 
     def command(self, message: Message, *, call: Receive, verb: Receive) -> None:

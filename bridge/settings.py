@@ -228,7 +228,7 @@ class HomeAssistantSettings(_Group):
 
 
 class HttpSettings(_Group):
-    """The bridge's own HTTP port: `/healthz` and `/readyz`."""
+    """The bridge's own HTTP port: `/healthz`, `/readyz` and `/metrics`."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8099, description="TCP port to listen on; 0: none.")

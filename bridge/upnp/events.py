@@ -4,6 +4,7 @@ When to do what is `subscription`'s to say, and what an event means to the mirro
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -153,6 +154,12 @@ class Subscriptions:
         """How many services were asked for events and have not yet sent their first."""
         return sum(
             item.subscription.is_awaited for services in self._roots.values() for item in services
+        )
+
+    def counts(self) -> Mapping[State, int]:
+        """Return how many subscriptions fare how."""
+        return Counter(
+            item.subscription.health.state for services in self._roots.values() for item in services
         )
 
     def health(self, root_udn: str) -> Mapping[str, Health]:

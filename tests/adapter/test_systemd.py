@@ -1,0 +1,95 @@
+"""What systemd hears of a bridge, on the socket that it names."""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.systemd import Supervisor
+from tests.adapter.bridge import flags, program
+from tests.adapter.mosquitto import mosquitto, until
+
+
+class Ear:
+    """A socket as systemd has it, and what came on it."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+        self._socket.settimeout(0)
+        self.address = address
+        self._heard: list[str] = []
+
+    @property
+    def heard(self) -> list[str]:
+        try:
+            while True:
+                self._heard += self._socket.recv(4096).decode().splitlines()
+        except BlockingIOError:
+            return self._heard
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["file", "abstract"])
+def ear(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ear]:
+    ear = Ear(str(tmp_path / "s") if request.param == "file" else f"@{uuid.uuid4()}")
+    yield ear
+    ear.close()
+
+
+async def test_a_bridge_says_that_it_is_ready_works_and_stops(ear: Ear, tmp_path: Path) -> None:
+    environment = {"NOTIFY_SOCKET": ear.address, "WATCHDOG_USEC": "200000"}
+    async with (
+        mosquitto(tmp_path) as broker,
+        program(flags(broker.port, "systemd"), environment=environment) as bridge,
+    ):
+        await until(lambda: "READY=1" in ear.heard, 15)
+        await until(lambda: any("STATUS=online at mqtt://" in one for one in ear.heard), 15)
+        assert ear.heard.index("READY=1") < ear.heard.index("WATCHDOG=1")
+        count = ear.heard.count("WATCHDOG=1")
+        await until(lambda: ear.heard.count("WATCHDOG=1") >= count + 3)
+        assert "STOPPING=1" not in ear.heard
+        assert (await bridge.stop())[0] == 0
+    assert ear.heard[-2:] == ["STOPPING=1", "STATUS=stopping"]
+
+
+async def test_a_bridge_is_ready_without_its_broker_and_says_what_it_waits_for(ear: Ear) -> None:
+    async with program(flags(1, "systemd"), environment={"NOTIFY_SOCKET": ear.address}) as bridge:
+        await until(lambda: "READY=1" in ear.heard, 15)
+        assert any(one.startswith("STATUS=without the broker") for one in ear.heard)
+        await bridge.stop()
+
+
+async def test_a_socket_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    supervisor = Supervisor({"NOTIFY_SOCKET": str(tmp_path / "none"), "WATCHDOG_USEC": "20000"})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await supervisor.run(lambda: "fine")
+
+
+async def test_elsewhere_nobody_is_told() -> None:
+    async with asyncio.timeout(1):
+        await Supervisor({}).run(lambda: "fine")
+
+
+@pytest.mark.parametrize(
+    ("environment", "interval_s"),
+    [
+        ({"WATCHDOG_USEC": "30000000"}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_heard_from_twice_in_its_time(
+    environment: dict[str, str], interval_s: float | None
+) -> None:
+    assert Supervisor(environment).interval_s == interval_s
