@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from bridge import __version__, settings
+from bridge.commandline.secrecy import hide_secrets
 from bridge.errors import BridgeError, ConfigError
 from bridge.settings import Settings
 
@@ -21,7 +22,10 @@ _SEARCH_S = 4.0
 
 def main(words: Sequence[str] | None = None) -> int:
     """Carry out a command; return its exit status: 2 where a setting or a word is wrong."""
-    words = list(sys.argv[1:] if words is None else words)
+    if words is None:
+        hide_secrets()
+        words = sys.argv[1:]
+    words = list(words)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
     given = _parser().parse_args(words)
@@ -63,7 +67,9 @@ def _carry_out(given: argparse.Namespace, chosen: Settings) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="upnp2mqtt", description="Every UPnP device on the network, mirrored onto MQTT."
+        prog="upnp2mqtt",
+        description="Every UPnP device on the network, mirrored onto MQTT.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"upnp2mqtt {__version__}")
     flags = argparse.ArgumentParser(add_help=False)
@@ -78,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, told in _COMMANDS.items():
-        one = commands.add_parser(command, parents=[flags], help=told, description=told)
+        one = commands.add_parser(
+            command, parents=[flags], help=told, description=told, allow_abbrev=False
+        )
         if command == "discover":
             one.add_argument("--json", action="store_true", help="print JSON")
             one.add_argument(

@@ -349,6 +349,22 @@ def fields() -> tuple[tuple[str, Any], ...]:
     return tuple(found)
 
 
+def is_secret(setting: str, text: str) -> bool:
+    """Return whether this text of a setting is for nobody's eyes."""
+    if setting == "mqtt.url":
+        return any(_without_secrets(url) != url for url in _texts(text))
+    return setting == "mqtt.password" and bool(text)
+
+
+def _texts(value: str) -> list[str]:
+    """Return the members of a list that was given as text, or the text where it is none."""
+    try:
+        listed = _listed(value)
+    except ValueError:
+        return [value]
+    return [str(one) for one in listed] if isinstance(listed, list) else [value]
+
+
 def _without_secrets(url: str) -> str:
     # A password may itself hold @ and /, and a query is what cloud brokers take tokens in.
     return re.sub(r"//.*@", "//", url).partition("?")[0]

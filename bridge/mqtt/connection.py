@@ -12,8 +12,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.core.messages import Message
-from bridge.errors import BrokerError, BrokerRefused, BrokerUnreachable
-from bridge.mqtt.dial import Client
+from bridge.errors import BrokerError, BrokerUnreachable
+from bridge.mqtt.dial import Client, tls_alert
 from bridge.mqtt.endpoint import Protocol
 from bridge.mqtt.limits import Limits, ProtocolUnknown, refusal
 
@@ -149,6 +149,8 @@ class Connection(ABC):
 
     def _on_socket_close(self, _client: object, _data: object, _socket: object) -> None:
         self._detach()
+        if not self._answered.is_set():
+            self._client.hear_verdict()
 
     def _on_want_write(self, _client: object, _data: object, _socket: object) -> None:
         self._loop.add_writer(self._fd, self._write)
@@ -201,9 +203,8 @@ class Connection(ABC):
         words = self._client.complaint.words
         if not words and reason.value in _NO_REASON:
             words = "connection closed"
-        if "ALERT" in words:
-            # With TLS 1.3 a broker's verdict on our certificate comes after the handshake.
-            self.end(BrokerRefused(words))
+        if (verdict := self._client.verdict or tls_alert(words)) is not None:
+            self.end(verdict)
         elif flags.is_disconnect_packet_from_server:
             self.end(refusal(reason))
         elif self._answered.is_set():

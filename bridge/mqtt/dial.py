@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ MAX_RECEIVED = 16 * 1024 * 1024
 """The largest packet, in bytes, that an MQTT 5 broker may send us."""
 
 _ADDRESS_S = 10.0
+_ALERT = re.compile(r"\balert ([a-z ]*[a-z])")
 
 
 class Complaint(logging.Logger):
@@ -49,8 +51,23 @@ class Client(paho.Client):
         self.connected = connected
         self.complaint = Complaint("paho")
         self.enable_logger(self.complaint)
+        self.verdict: BrokerRefused | None = None
+        self.on_socket_close = lambda *_: self.hear_verdict()
         self.connect_timeout = CONNECT_S
         self.max_inflight_messages = 0
+
+    def hear_verdict(self) -> None:
+        """Read a TLS alert that is still unread when the socket is about to be closed.
+
+        With TLS 1.3 a broker's verdict on our certificate comes after the handshake, and closes
+        the connection: it may be that CONNECT cannot be written any more before it is read.
+        """
+        if isinstance(self.connected, ssl.SSLSocket):
+            self.connected.settimeout(0)
+            try:
+                self.connected.recv(1)
+            except OSError as error:
+                self.verdict = tls_alert(str(error))
 
     def _create_socket_connection(self) -> socket.socket:
         if isinstance(self.connected, ssl.SSLSocket):
@@ -113,7 +130,16 @@ def tls_error(error: ssl.SSLError) -> BrokerRefused | BrokerUnreachable:
         return BrokerRefused(f"its certificate is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return BrokerUnreachable("closed during the TLS handshake")
-    return BrokerRefused(f"TLS: {error.reason or error}")
+    return tls_alert(str(error)) or BrokerRefused(f"TLS: {error.reason or error}")
+
+
+def tls_alert(words: str) -> BrokerRefused | None:
+    """Return the refusal that an error's words tell of, if they tell of a TLS alert (RFC 8446)."""
+    found = _ALERT.search(words)
+    if found is None:
+        return None
+    hint = ": see mqtt.tls_cert" if "certificate" in found[1] or "ca" in found[1].split() else ""
+    return BrokerRefused(f"its TLS alert: {found[1]}{hint}")
 
 
 async def _connect(endpoint: Endpoint) -> socket.socket:
@@ -224,4 +250,6 @@ async def _greet(
     except (OSError, ValueError, LookupError) as error:
         raise BrokerUnreachable(str(error) or type(error).__name__) from error
     if sent is not MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
+        if client.verdict is not None:
+            raise client.verdict
         raise BrokerUnreachable(client.complaint.words or "closed at CONNECT")

@@ -263,6 +263,11 @@ class Program:
     process: asyncio.subprocess.Process
     lines: list[dict[str, Any]]
 
+    @property
+    def arguments(self) -> bytes:
+        """What every user of the machine can read of it."""
+        return Path(f"/proc/{self.process.pid}/cmdline").read_bytes()
+
     async def stop(self) -> tuple[int, float]:
         """Send SIGTERM; return the exit status and the seconds it took."""
         began = time.monotonic()
