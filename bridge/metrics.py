@@ -3,7 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from prometheus_client import GCCollector, Histogram, ProcessCollector
+from prometheus_client import (
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -19,7 +24,7 @@ from bridge.upnp.subscription import State
 _DELAYS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _CALLS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STATES: tuple[State, ...] = get_args(State)
-_OUTCOMES = ("ok", *Code)
+_OUTCOMES = ("ok", *(code for code in Code if code is not Code.UNKNOWN_VERB))
 
 
 class Metrics(Collector):
@@ -33,6 +38,7 @@ class Metrics(Collector):
         self._network = network
         self._broker = broker
         self._calls = calls
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the process's start says it
         self._registry = CollectorRegistry()
         delays = Histogram(
             "upnp2mqtt_event_delay_seconds",

@@ -1,20 +1,26 @@
 """What Prometheus reads of a bridge, and what its HTTP port says besides."""
 
+import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
+import yaml
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as families
 
+from bridge import settings
 from tests.adapter.bridge import Caller, bridging, flags, onlooking
 from tests.adapter.device import Action, Device, Fault, Part, Service, Variable, new_udn, running
 from tests.adapter.mosquitto import Running, free_port, mosquitto, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 NAME = f"metrics-{new_udn()}"
 
 
@@ -57,6 +63,26 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             topic = f"upnp/{device.udn}/One/value/V"
             await until(lambda: onlooker.held.get(topic) == b"1", 10)
             yield World(device, Caller(onlooker), port, broker)
+
+
+def dashboard() -> list[str]:
+    """Return the expressions of the dashboard for Grafana."""
+    board = json.loads((DEPLOY / "grafana/upnp2mqtt.json").read_text())
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def alerts() -> list[str]:
+    """Return the expressions of the alerts for Prometheus."""
+    rules = yaml.safe_load((DEPLOY / "prometheus/upnp2mqtt.rules.yaml").read_text())
+    scrape = yaml.safe_load((DEPLOY / "prometheus/scrape.yaml").read_text())
+    (job,) = scrape["scrape_configs"]
+    port = settings.load({}).http.port
+    assert job["static_configs"] == [{"targets": [f"127.0.0.1:{port}"]}]
+    found = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    assert f'up{{job="{job["job_name"]}"}} == 0' in found
+    return found
 
 
 async def test_events_are_counted_and_timed_up_to_their_publication(world: World) -> None:
@@ -140,6 +166,23 @@ async def test_either_form_of_prometheus_is_spoken(
     ours = [one for one in found if one.name.startswith("upnp2mqtt_")]
     assert len(ours) > 15
     assert all(one.documentation.endswith(".") for one in ours)
+
+
+async def test_dashboard_and_alerts_ask_for_metrics_that_there_are(world: World) -> None:
+    told = await world.samples()
+    names = {one.partition(" ")[0] for one in told}
+    labels = {one.partition(" ")[2] for one in told}
+    asked = [*dashboard(), *alerts()]
+    assert len(asked) > 30
+    for expression in asked:
+        used = set(re.findall(r"\b(?:upnp2mqtt|process)_\w+", expression))
+        assert used <= names
+        assert used or "up{" in expression
+        for value in re.findall(r'\b(?:state|availability|kind)=~?"([^"]+)"', expression):
+            assert set(value.split("|")) <= labels
+    ours = {one for one in names if one.startswith("upnp2mqtt_")}
+    ours -= {one for one in ours if one.endswith(("_sum", "_count"))}
+    assert ours <= set(re.findall(r"\bupnp2mqtt_\w+", " ".join(dashboard())))
 
 
 async def test_health_and_readiness_are_json_and_other_paths_are_none(world: World) -> None:
