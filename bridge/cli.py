@@ -14,6 +14,7 @@ _COMMANDS = {
     "demo": "bridge simulated devices onto an embedded broker",
     "discover": "list what answers on the network, without a broker",
     "call": "call one action over the broker: UDN [SERVICE] ACTION [Arg=value …]",
+    "doctor": "look for what keeps the bridge from working, and say what to do about it",
     "health": "exit 0 while the bridge that runs here is online",
 }
 _DEMO_SETTINGS = {"upnp.interfaces": "lo", "upnp.callback_port": "0", "http.port": "0"}
@@ -59,6 +60,10 @@ def _carry_out(given: argparse.Namespace, chosen: Settings) -> int:
             from bridge.commandline.call import call  # noqa: PLC0415
 
             return call(chosen, given.words)
+        case "doctor":
+            from bridge.commandline.doctor import doctor  # noqa: PLC0415
+
+            return doctor(chosen, as_json=given.json)
         case _:
             from bridge.commandline.health import health  # noqa: PLC0415
 
@@ -92,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument(
                 "--seconds", type=float, default=_SEARCH_S, help="how long to listen for answers"
             )
+        if command == "doctor":
+            one.add_argument("--json", action="store_true", help="print JSON")
         if command == "call":
             one.add_argument("words", nargs="+", metavar="WORD", help="UDN [SERVICE] ACTION …")
     return parser
