@@ -15,6 +15,7 @@ _COMMANDS = {
     "discover": "list what answers on the network, without a broker",
     "call": "call one action over the broker: UDN [SERVICE] ACTION [Arg=value …]",
     "doctor": "look for what keeps the bridge from working, and say what to do about it",
+    "diagnostics": "write a redacted file about a device, or all, for a bug report",
     "health": "exit 0 while the bridge that runs here is online",
 }
 _DEMO_SETTINGS = {"upnp.interfaces": "lo", "upnp.callback_port": "0", "http.port": "0"}
@@ -60,6 +61,10 @@ def _carry_out(given: argparse.Namespace, chosen: Settings) -> int:
             from bridge.commandline.call import call  # noqa: PLC0415
 
             return call(chosen, given.words)
+        case "diagnostics":
+            from bridge.commandline.diagnostics import diagnostics  # noqa: PLC0415
+
+            return diagnostics(chosen, given.device, output=given.output, seconds=given.seconds)
         case "doctor":
             from bridge.commandline.doctor import doctor  # noqa: PLC0415
 
@@ -99,6 +104,17 @@ def _parser() -> argparse.ArgumentParser:
             )
         if command == "doctor":
             one.add_argument("--json", action="store_true", help="print JSON")
+        if command == "diagnostics":
+            one.add_argument(
+                "device", nargs="?", metavar="UDN", help="or the URL of its description; else all"
+            )
+            one.add_argument(
+                "--output",
+                default="upnp2mqtt-diagnostics.json",
+                metavar="FILE",
+                help="- is standard output",
+            )
+            one.add_argument("--seconds", type=float, default=_SEARCH_S, help="how long to search")
         if command == "call":
             one.add_argument("words", nargs="+", metavar="WORD", help="UDN [SERVICE] ACTION …")
     return parser

@@ -11,14 +11,21 @@ from typing import Any
 
 from bridge import __version__, log
 from bridge.calls import Calls
+from bridge.core import jsontext
 from bridge.core.model import Device
+from bridge.diagnostics import manner, report
+from bridge.errors import Code, CommandError
 from bridge.mqtt.broker import Broker
 from bridge.network import Network
 from bridge.router import Router
 from bridge.settings import Settings
+from bridge.upnp.capture import capture
 
 _MAX_SERVICES = 500
 """The most services that a document names one by one."""
+
+_ENVELOPE_BYTES = 1024
+"""What stands around a document in an answer, at most: its callid is bounded too."""
 
 
 class Health:
@@ -32,6 +39,7 @@ class Health:
         self._network = network
         self._broker = broker
         self._calls = calls
+        self._is_capturing = False
         self._started_s = monotonic()
 
     def document(self) -> dict[str, Any]:
@@ -81,23 +89,55 @@ class Health:
             "open_files": sum(1 for _ in Path("/proc/self/fd").iterdir()),
         }
 
-    def diagnostics(self) -> dict[str, Any]:
-        """Return what a bug report needs: no secrets, no serial numbers."""
-        return {
-            "health": self.document(),
-            "settings": self._settings.public(),
-            "devices": [
-                {
-                    "row": branch.row,
-                    "owned": branch.owned,
-                    "components": [_outline(device) for device in branch.description.device.walk()]
-                    if branch.description
-                    else None,
-                }
-                for branch in self._router.mirror.branches.values()
-            ],
-            "services": self._services(),
-        }
+    async def diagnostics(self, udn: str | None = None) -> dict[str, Any]:
+        """Return what a bug report needs, redacted; of one device also all that it sends.
+
+        That takes 60 s at most. Raises CommandError where it is not described, another is being
+        captured, or the broker would not take the document.
+        """
+        captures = [await self._capture(udn)] if udn is not None else []
+        document = await report(
+            self._settings,
+            captures,
+            {
+                "health": self.document(),
+                "devices": [
+                    {
+                        "row": branch.row,
+                        "owned": branch.owned,
+                        "components": [
+                            _outline(device) for device in branch.description.device.walk()
+                        ]
+                        if branch.description
+                        else None,
+                    }
+                    for branch in self._router.mirror.branches.values()
+                ],
+                "services": self._services(),
+            },
+        )
+        size, limit = len(jsontext.encode(document)) + _ENVELOPE_BYTES, self._router.broker_limit
+        if limit is not None and size > limit:
+            raise CommandError(
+                Code.INTERNAL,
+                f"an answer of {size} bytes, and the broker takes {limit}: "
+                "the command `upnp2mqtt diagnostics` writes it to a file",
+            )
+        return document
+
+    async def _capture(self, udn: str) -> object:
+        branch, _ = self._router.mirror.find(udn) or (None, None)
+        if branch is None or branch.description is None:
+            raise CommandError(Code.DEVICE_OFFLINE, f"{udn[:100]} has not been described yet")
+        if self._is_capturing:
+            raise CommandError(Code.BUSY, "another device is being captured")
+        self._is_capturing = True
+        try:
+            description = branch.description
+            # The bridge's own port is taken, by the bridge.
+            return await capture(description.location, description, manner(self._settings, 0))
+        finally:
+            self._is_capturing = False
 
     def _services(self) -> Mapping[str, dict[str, Any]]:
         """Return how the subscription to each service fares, with its counters."""

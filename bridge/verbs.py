@@ -44,7 +44,8 @@ class Directory(Protocol):
 class Verbs:
     """The verbs, carried out side by side.
 
-    `forget` is told the UDN of a root device; `health` and `diagnostics` give documents.
+    `forget` is told the UDN of a root device; `health` and `diagnostics` give documents, the latter
+    with a capture of the root device whose UDN it is told.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -57,7 +58,7 @@ class Verbs:
         forget: Callable[[str], None],
         wake: Callable[[], None],
         health: Callable[[], object],
-        diagnostics: Callable[[], object],
+        diagnostics: Callable[[str | None], Awaitable[object]],
         max_bytes: int,
     ) -> None:
         self._mirror = mirror
@@ -67,6 +68,7 @@ class Verbs:
         self._forget = forget
         self._wake = wake
         self._health = health
+        self._diagnostics = diagnostics
         self._max_bytes = max_bytes
         self._running: set[asyncio.Task[None]] = set()
         self._verbs: dict[str, Callable[[Body], Awaitable[object]]] = {
@@ -77,7 +79,7 @@ class Verbs:
             "forget": self.forget,
             "log_level": self.log_level,
             "health": _told(health),
-            "diagnostics": _told(diagnostics),
+            "diagnostics": self.diagnostics,
         }
 
     @property
@@ -159,6 +161,10 @@ class Verbs:
         self._mirror.put_own("health", jsontext.encode(self._health()))
         self._wake()
         return {"level": level}
+
+    async def diagnostics(self, body: Body) -> object:
+        """Tell for a bug report how the bridge fares, and of the device `id` all that it sends."""
+        return await self._diagnostics(self._udn(body) if "id" in body else None)
 
     def _udn(self, body: Body) -> str:
         """Return the UDN of the root device that a command's `id` belongs to."""

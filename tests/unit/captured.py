@@ -1,10 +1,14 @@
 """The devices of tests/captures, described as the bridge reads them."""
 
+import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from bridge.core.model import Description, Device
+from bridge.core import topics
+from bridge.core.model import Description, Device, Scpd
 from bridge.core.polling import service_name
+from bridge.errors import DescriptionError
 from bridge.upnp.description import read_description
 from bridge.upnp.scpd import read_scpd, with_scpds
 
@@ -14,29 +18,57 @@ DEVICES = sorted(
 )
 """Each a program and the number of its root device."""
 
+_LOCATION = "http://192.0.2.7:49152/description.xml"
+
 
 @cache
 def captured(name: str) -> Description:
     """Read a root device with its SCPDs."""
     program, number = name.split("/")
-    folder = CAPTURES / program
-    found = read_description(
-        (folder / f"description{number}.xml").read_bytes(),
-        "http://192.0.2.7:49152/description.xml",
-        foreign=lambda _: False,
-    )
+    return described(CAPTURES / program, int(number))
+
+
+def described(folder: Path, number: int) -> Description:
+    """Read the root device with this number from a folder of captures."""
+    data = (folder / f"description{number}.xml").read_bytes()
+    found = _read(data)
     return Description(
-        with_scpds(found.device, _scpds(found.device, folder, number)),
+        with_scpds(found.device, _scpds(found.device, folder, file_names(data, number))),
         found.location,
         found.upnp_version,
     )
 
 
-def _scpds(root: Device, folder: Path, number: str):
-    services = [service for device in root.walk() for service in device.services]
-    return {
-        service.scpd_url: read_scpd(
-            (folder / f"{number}-{service_name(service)}.scpd.xml").read_bytes()
-        )
-        for service in services
-    }
+def file_names(description: bytes, number: int) -> Mapping[str, str]:
+    """Return what the files of each service of a description begin with, by the service's id.
+
+    It is the name in the serviceType; of several services with one name in a root device, that of
+    the first, and behind it the place among them.
+    """
+    names: dict[str, str] = {}
+    for device in _read(description).device.walk():
+        for service in device.services:
+            own = topics.service_id(topics.device_id(device.udn), service.level)
+            name = f"{number}-{re.sub(r'[^A-Za-z0-9_-]', '-', service_name(service))}"
+            alike = sum(other == name or other.startswith(f"{name}~") for other in names.values())
+            names[own] = f"{name}~{alike + 1}" if alike else name
+    return names
+
+
+def _read(description: bytes) -> Description:
+    return read_description(description, _LOCATION, foreign=lambda _: False)
+
+
+def _scpds(root: Device, folder: Path, names: Mapping[str, str]) -> dict[str, Scpd | str]:
+    found: dict[str, Scpd | str] = {}
+    for device in root.walk():
+        for service in device.services:
+            own = topics.service_id(topics.device_id(device.udn), service.level)
+            path = folder / f"{names[own]}.scpd.xml"
+            try:
+                found[service.scpd_url] = read_scpd(path.read_bytes())
+            except FileNotFoundError:
+                found[service.scpd_url] = "no SCPD: none was captured"
+            except DescriptionError as error:
+                found[service.scpd_url] = f"no SCPD: {error}"
+    return found
