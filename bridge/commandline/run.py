@@ -34,6 +34,7 @@ async def _run(chosen: Settings, *, demo: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see bridge.__main__
     async with AsyncExitStack() as stack:
         if demo:
             await stack.enter_async_context(_simulation())

@@ -65,7 +65,8 @@ class EmbeddedBroker:
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             raise ConfigError(
-                "no mosquitto for the embedded broker: `apt install mosquitto`, or set mqtt.url"
+                "mqtt.url is not set, and there is no mosquitto for an embedded broker: "
+                "set BRIDGE_MQTT__URL=mqtt://host, or `apt install mosquitto`"
             )
         try:
             # Between its choice and mosquitto's start, a free port may become another's.

@@ -87,7 +87,7 @@ async def test_its_unexpected_end_is_told():
 
 async def test_without_mosquitto_it_says_what_to_do(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    with pytest.raises(ConfigError, match=r"apt install mosquitto.*mqtt\.url"):
+    with pytest.raises(ConfigError, match=r"mqtt\.url is not set.*BRIDGE_MQTT__URL=.*apt install"):
         async with EmbeddedBroker():
             pass
 

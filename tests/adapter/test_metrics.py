@@ -181,6 +181,9 @@ async def test_dashboard_and_alerts_ask_for_metrics_that_there_are(world: World)
         for value in re.findall(r'\b(?:state|availability|kind)=~?"([^"]+)"', expression):
             assert set(value.split("|")) <= labels
     ours = {one for one in names if one.startswith("upnp2mqtt_")}
+    page = (DEPLOY.parent / "docs/operations.md").read_text()
+    table = set(re.findall(r"^\| `(upnp2mqtt_\w+)", page, re.MULTILINE))
+    assert table == {re.sub(r"_(?:bucket|sum|count)$", "", one) for one in ours}
     ours -= {one for one in ours if one.endswith(("_sum", "_count"))}
     assert ours <= set(re.findall(r"\bupnp2mqtt_\w+", " ".join(dashboard())))
 

@@ -159,3 +159,17 @@ def test_every_field_of_a_player_stands_in_the_table_of_media():
     assert told == list(said)
     _, _, states = rows("Media")[0][1].partition("`playing`")
     assert {"playing", *re.findall(r"`(\w+)`", states)} == set(player.STATES.values())
+
+
+def test_every_warning_and_error_of_the_log_is_explained():
+    called = r"""(?:_log\.(?:warning|error|exception)|\blog)\(\s*"([a-z_]+)\""""
+    told = {
+        event
+        for file in (ROOT / "bridge").rglob("*.py")
+        if "demo" not in file.parts
+        for event in re.findall(called, file.read_text())
+    }
+    assert len(told) > 20
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    explained = set(re.findall(r"`([a-z_]+)`", text.partition("## Words of the log")[2]))
+    assert told <= explained
