@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -56,6 +57,15 @@ async def mosquitto(
         yield running
     finally:
         await running.kill()
+
+
+def only(directory: Path, user: str, password: str) -> tuple[str, ...]:
+    """Return what lets only this user in; the file with its password is made here."""
+    file = directory / "passwords"
+    command = ("mosquitto_passwd", "-c", "-b", str(file), user, password)
+    subprocess.run(command, check=True, capture_output=True)
+    file.chmod(0o644)
+    return f"password_file {file}", "allow_anonymous false"
 
 
 def free_port() -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import subprocess
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from tests.adapter.mosquitto import (
     connected,
     free_port,
     mosquitto,
+    only,
     options,
     retained,
     until,
@@ -167,12 +167,8 @@ async def test_the_next_endpoint_is_tried_at_once(running):
 
 
 async def test_a_wrong_password_is_not_tried_again_soon(tmp_path):
-    users = tmp_path / "users"
-    await asyncio.to_thread(
-        subprocess.run, ["mosquitto_passwd", "-c", "-b", users, "user", "right"], check=True
-    )
     pauses = Pauses(1)
-    async with mosquitto(tmp_path, "allow_anonymous false", f"password_file {users}") as running:
+    async with mosquitto(tmp_path, *only(tmp_path, "user", "right")) as running:
         endpoint = parse_url(f"mqtt://user:wrong@127.0.0.1:{running.port}")
         broker = Broker(options(endpoint), WILL, Queue(), pause=pauses)
         with structlog.testing.capture_logs() as logs, pytest.raises(Enough):

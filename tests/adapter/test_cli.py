@@ -15,7 +15,7 @@ import pytest_asyncio
 from bridge import __version__, cli
 from tests.adapter.bridge import Onlooker, clean_environment, flags, onlooking, program
 from tests.adapter.device import Action, Device, Fault, Part, Service, Variable, new_udn, running
-from tests.adapter.mosquitto import free_port, mosquitto, until
+from tests.adapter.mosquitto import free_port, mosquitto, only, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -221,13 +221,7 @@ async def test_secrets_are_nowhere_to_be_seen(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     (tmp_path / "password").write_text(f"{SECRET}\n")
-    passwords = tmp_path / "passwords"
-    tool = await asyncio.create_subprocess_exec(
-        "mosquitto_passwd", "-b", "-c", str(passwords), "joe", SECRET
-    )
-    assert await tool.wait() == 0
-    passwords.chmod(0o644)
-    lines = (f"password_file {passwords}", "allow_anonymous false")
+    lines = only(tmp_path, "joe", SECRET)
     async with mosquitto(tmp_path_factory.mktemp("secrets"), *lines) as broker:
         url = f"mqtt://joe:{SECRET.replace('!', '%21')}@127.0.0.1:{broker.port}"
         ways = {

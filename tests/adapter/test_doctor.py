@@ -39,7 +39,7 @@ from tests.adapter.device import (
     new_udn,
     running,
 )
-from tests.adapter.mosquitto import STOCK, Running, connected, free_port, mosquitto, until
+from tests.adapter.mosquitto import STOCK, Running, connected, free_port, mosquitto, only, until
 
 NAME = f"doctor-{new_udn()}"
 MEMBERS = (Action("Go"), Variable("V", "ui2"))
@@ -265,14 +265,7 @@ async def test_a_port_at_which_nothing_listens_is_told() -> None:
 
 @asynccontextmanager
 async def with_password(directory: Path, *lines: str) -> AsyncIterator[Running]:
-    passwords = directory / "passwords"
-    tool = await asyncio.create_subprocess_exec(
-        "mosquitto_passwd", "-b", "-c", str(passwords), "joe", "right"
-    )
-    assert await tool.wait() == 0
-    passwords.chmod(0o644)
-    needed = (f"password_file {passwords}", "allow_anonymous false")
-    async with mosquitto(directory, *needed, *lines) as broker:
+    async with mosquitto(directory, *only(directory, "joe", "right"), *lines) as broker:
         yield broker
 
 

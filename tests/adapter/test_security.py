@@ -9,7 +9,7 @@ import pytest
 
 from tests.adapter.bridge import Program, flags, program
 from tests.adapter.certificates import certificate
-from tests.adapter.mosquitto import STOCK, mosquitto, until
+from tests.adapter.mosquitto import STOCK, mosquitto, only, until
 
 AUTHORITY = "basicConstraints=critical,CA:TRUE"
 LONG_ENOUGH_S = 3.0
@@ -120,16 +120,9 @@ async def test_a_client_certificate_that_the_broker_does_not_take_is_told(
 async def test_a_wrong_login_is_told_and_not_tried_again_soon(
     tmp_path: Path, protocol: str, password: str | None
 ) -> None:
-    passwords = tmp_path / "passwords"
-    tool = await asyncio.create_subprocess_exec(
-        "mosquitto_passwd", "-b", "-c", str(passwords), "joe", "right"
-    )
-    assert await tool.wait() == 0
-    passwords.chmod(0o644)
-    lines = (f"password_file {passwords}", "allow_anonymous false")
     chosen = {"mqtt__protocol": protocol}
     if password:
         chosen |= {"mqtt__username": "joe", "mqtt__password": password}
-    async with at_broker(tmp_path, lines, **chosen) as bridge:
+    async with at_broker(tmp_path, only(tmp_path, "joe", "right"), **chosen) as bridge:
         await assert_refused(bridge, "ot authori")
         assert "wrong" not in str(bridge.lines)

@@ -28,6 +28,7 @@ from tests.adapter.mosquitto import (
     Queue,
     connected,
     mosquitto,
+    only,
     options,
     retained,
     until,
@@ -688,11 +689,7 @@ async def test_each_refusal_of_mqtt_3_is_of_its_class(packet, error):
 
 
 async def test_user_name_and_password_are_those_of_the_url_or_of_the_options(tmp_path, protocol):
-    users = tmp_path / "users"
-    await asyncio.to_thread(
-        subprocess.run, ["mosquitto_passwd", "-c", "-b", users, "user", "p:/#"], check=True
-    )
-    async with mosquitto(tmp_path, "allow_anonymous false", f"password_file {users}") as broker:
+    async with mosquitto(tmp_path, *only(tmp_path, "user", "p:/#")) as broker:
         right = parse_url(f"mqtt://user:p%3A%2F%23@127.0.0.1:{broker.port}")
         wrong = parse_url(f"mqtt://user:wrong@127.0.0.1:{broker.port}")
         async with connected(right, protocol=protocol):

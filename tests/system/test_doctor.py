@@ -105,7 +105,8 @@ def test_a_bridge_that_runs_is_asked_and_left_in_peace(clinic: Clinic) -> None:
             before = observer.tree.keys()
             found = clinic.findings(status=0)
             assert observer.tree.keys() == before
-        assert clinic.bridge.lines()[logged:] == []
+        # That it is online may be logged a moment after it was said at the broker.
+        assert {one["event"] for one in clinic.bridge.lines()[logged:]} <= {"online"}
     finally:
         clinic.bridge.stop()
     own_port, trial = found["callback"]
