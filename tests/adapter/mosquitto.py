@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bridge.core.messages import Publication
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, parse_url
 from bridge.mqtt.session import Session, Source
@@ -21,7 +23,13 @@ WEBSOCKETS = ("listener {websockets} 127.0.0.1", "protocol websockets")
 STOCK = ("allow_anonymous true",)
 """For ACLs too: with max_queued_messages 0, mosquitto 2.0.11 hangs up on a denied publication."""
 BASIC = ("allow_anonymous true", "max_queued_messages 0", "set_tcp_nodelay true")
+PLUGIN = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
+"""Refuses subscriptions, which an access list in a file does not: it only passes nothing on."""
 WILL = Publication("up/bridge/state", b"offline")
+
+with_plugin = pytest.mark.skipif(
+    PLUGIN is None, reason="this mosquitto is built without its plugin for dynamic security"
+)
 
 
 class Running:

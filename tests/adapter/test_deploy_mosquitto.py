@@ -34,18 +34,21 @@ from tests.adapter.bridge import (
 )
 from tests.adapter.certificates import certificate
 from tests.adapter.device import Action, Device, Part, Service, Variable, new_udn, running
-from tests.adapter.mosquitto import MOSQUITTO, Running, connected, free_port, until
+from tests.adapter.mosquitto import (
+    MOSQUITTO,
+    PLUGIN,
+    Running,
+    connected,
+    free_port,
+    until,
+    with_plugin,
+)
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 USERS = ("bridge", "homeassistant", "dashboard")
 PASSWORDS = {name: f"{name}, its password" for name in USERS}
 HUB, DASHBOARD = "homeassistant", "dashboard"
-PASSWD = shutil.which("mosquitto_passwd")
-CTRL = shutil.which("mosquitto_ctrl")
-PLUGIN = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
 NOT_AUTHORIZED = 135
-
-pytestmark = pytest.mark.skipif(PASSWD is None, reason="mosquitto_passwd is not installed")
 
 
 @dataclass
@@ -93,9 +96,8 @@ def adjusted(file: Path, folder: Path, ports: dict[int, int]) -> str:
 
 def hashed(passwords: dict[str, str], file: Path) -> None:
     """Write mosquitto's password file."""
-    assert PASSWD
     file.write_text("".join(f"{name}:{text}\n" for name, text in passwords.items()))
-    subprocess.run([PASSWD, "-U", file], check=True, capture_output=True)
+    subprocess.run(["mosquitto_passwd", "-U", file], check=True, capture_output=True)
 
 
 async def carry_out(*words: str | Path, environment: dict[str, str] | None = None) -> None:
@@ -496,8 +498,7 @@ async def dynamic(prepared: Path) -> AsyncIterator[Shipped]:
     """The shipped broker with the plugin in place of password file and ACL."""
     file = prepared / "config/mosquitto.conf"
     security = prepared / "data/security.json"
-    assert CTRL
-    await carry_out(CTRL, "dynsec", "init", security, "admin", "root")
+    await carry_out("mosquitto_ctrl", "dynsec", "init", security, "admin", "root")
     text = re.sub(r"(?m)^(password_file|acl_file) .*\n", "", file.read_text())
     file.write_text(f"{text}\nplugin {PLUGIN}\nplugin_opt_config_file {security}\n")
     options = prepared / ".config/mosquitto_ctrl"
@@ -511,14 +512,8 @@ async def dynamic(prepared: Path) -> AsyncIterator[Shipped]:
                 ("createClient", name, "-p", PASSWORDS[name]),
                 ("addClientRole", name, f"upnp2mqtt-{role}"),
             ):
-                await carry_out(CTRL, "dynsec", *words, environment=environment)
+                await carry_out("mosquitto_ctrl", "dynsec", *words, environment=environment)
         yield shipped
-
-
-with_plugin = pytest.mark.skipif(
-    PLUGIN is None or CTRL is None,
-    reason="mosquitto is installed without its plugin for dynamic security",
-)
 
 
 @with_plugin

@@ -13,16 +13,18 @@ from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerRefused
 from tests.adapter.bridge import Caller, Onlooker, bridging, flags, onlooking
 from tests.adapter.device import Action, Device, Part, Service, Variable, new_udn, running
-from tests.adapter.mosquitto import STOCK, Running, connected, mosquitto, until
+from tests.adapter.mosquitto import (
+    PLUGIN,
+    STOCK,
+    Running,
+    connected,
+    mosquitto,
+    until,
+    with_plugin,
+)
 
 BIRTH = "homeassistant/status"
 DISCOVERY = "homeassistant/device/"
-PLUGIN = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
-"""An access list in a file refuses no subscription; it only passes nothing on."""
-
-with_plugin = pytest.mark.skipif(
-    PLUGIN is None, reason="mosquitto is installed without its plugin for dynamic security"
-)
 
 
 @pytest.fixture(params=["5", "3.1.1"])

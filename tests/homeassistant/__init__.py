@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 FOLDER = Path(__file__).parent
 VENV = FOLDER.parents[1] / ".venv-homeassistant"
 PYTHON = VENV / "bin/python"
@@ -22,6 +24,9 @@ def missing() -> str | None:
     if VENV.exists():
         return "Home Assistant could not be installed: scripts/test says why"
     return "Home Assistant needs Python 3.13, from which scripts/test makes .venv-homeassistant"
+
+
+needs_home_assistant = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 
 def problems(configs: Mapping[str, bytes]) -> list[str]:

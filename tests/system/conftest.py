@@ -4,20 +4,33 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.system import homeassistant, lab
 from tests.system.bridge import Observer
 from tests.system.devices import DEVICES
-from tests.system.lab import Lab, missing
+from tests.system.lab import Lab
 from tests.system.site import Site
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A lab with every device up; broker and bridge start when they are first observed."""
-    if reason := missing():
+@pytest.fixture(scope="session")
+def lab_can_be() -> None:
+    """Skip where no lab can be made; scripts/test installs all that it needs, as root."""
+    if reason := lab.missing():
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def home_assistant_can_be() -> None:
+    """Skip where no lab can be made or Home Assistant cannot run in it."""
+    if reason := homeassistant.missing():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, lab_can_be: None) -> Iterator[Site]:
+    """A lab with every device up; broker and bridge start when they are first observed."""
     folder = tmp_path_factory.mktemp("site")
-    with Lab() as lab:
-        site = Site(lab, folder)
+    with Lab() as made:
+        site = Site(made, folder)
         site.start(*DEVICES)
         try:
             yield site

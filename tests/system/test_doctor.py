@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +13,10 @@ from typing import Any
 import pytest
 
 from tests.system.bridge import ROOT, Bridge, Broker, Observer
-from tests.system.lab import CONTROL_POINT, Lab, missing
+from tests.system.lab import CONTROL_POINT, Lab
 
 DEVICES = ("light", "gmediarender", "minidlna")
 NAMES = ("Lab Light", "Lab Renderer", "Lab MiniDLNA")
-NFT = shutil.which("nft", path="/usr/sbin:/usr/bin:/sbin")
 HOLD = """
 import socket, sys
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -65,9 +63,7 @@ class Clinic:
 
 
 @pytest.fixture(scope="module")
-def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
-    if reason := missing():
-        pytest.skip(reason)
+def clinic(tmp_path_factory: pytest.TempPathFactory, lab_can_be: None) -> Iterator[Clinic]:
     folder = tmp_path_factory.mktemp("clinic")
     with Lab() as lab:
         lab.start(*DEVICES)
@@ -119,7 +115,6 @@ def test_a_bridge_that_runs_is_asked_and_left_in_peace(clinic: Clinic) -> None:
     assert found["instance"][0]["fact"] == "main is online at the broker"
 
 
-@pytest.mark.skipif(NFT is None, reason="nft is not installed")
 def test_a_firewall_before_the_callback_port_is_found_and_its_remedy_works(clinic: Clinic) -> None:
     with clinic.firewall("policy accept;", "tcp dport 8098 drop"):
         found = clinic.findings(status=1)
@@ -130,7 +125,6 @@ def test_a_firewall_before_the_callback_port_is_found_and_its_remedy_works(clini
         assert statuses(clinic.findings(status=0), "callback") == ["ok"]
 
 
-@pytest.mark.skipif(NFT is None, reason="nft is not installed")
 def test_a_firewall_that_drops_answers_is_found_and_its_remedy_works(clinic: Clinic) -> None:
     rules = ("policy drop;", "iif lo accept", "ct state established accept")
     with clinic.firewall(*rules, "udp dport 1900 accept", "tcp dport 8098 accept"):
@@ -142,7 +136,6 @@ def test_a_firewall_that_drops_answers_is_found_and_its_remedy_works(clinic: Cli
         assert statuses(clinic.findings(status=0), "search") == ["ok"]
 
 
-@pytest.mark.skipif(NFT is None, reason="nft is not installed")
 def test_a_firewall_that_drops_announcements_is_found_and_its_remedy_works(clinic: Clinic) -> None:
     with clinic.firewall("policy accept;", "udp dport 1900 drop"):
         (multicast,) = clinic.findings(status=1)["multicast"]

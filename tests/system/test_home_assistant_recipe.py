@@ -10,7 +10,7 @@ import pytest
 
 from tests.documents import recipe, text, topics
 from tests.system.bridge import URL, Broker, Observer, Program, wait_for
-from tests.system.homeassistant import HomeAssistant, missing
+from tests.system.homeassistant import HomeAssistant
 from tests.system.lab import Lab
 
 DOCUMENT = text("home-assistant.md")
@@ -81,10 +81,8 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, home_assistant_can_be: None) -> Iterator[World]:
     """Simulated devices, which have everything, and a real renderer."""
-    if reason := missing():
-        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("recipes")
     with Lab() as lab:
         lab.start("gmediarender")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.system.bridge import wait_for
 from tests.system.devices import DEVICES
-from tests.system.homeassistant import HomeAssistant, missing
+from tests.system.homeassistant import HomeAssistant
 from tests.system.site import Site
 
 RENDERER = "GMediaRender-1_0-000-000-002"
@@ -107,10 +107,8 @@ SONG = (
 
 
 @pytest.fixture(scope="module")
-def hass(site: Site) -> Iterator[HomeAssistant]:
+def hass(home_assistant_can_be: None, site: Site) -> Iterator[HomeAssistant]:
     """Home Assistant, which starts before the bridge does, as in most homes."""
-    if reason := missing():
-        pytest.skip(reason)
     site.broker.start()
     with HomeAssistant(site.lab, site.broker.log.parent) as hass, site.observed():
         yield hass

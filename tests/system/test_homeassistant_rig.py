@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.system.bridge import Broker, Observer, wait_for
-from tests.system.homeassistant import HomeAssistant, Refused, missing
+from tests.system.homeassistant import HomeAssistant, Refused
 from tests.system.lab import Lab
 
 CONFIG = "homeassistant/device/rig/config"
@@ -40,9 +40,8 @@ DEVICE = {
 }
 
 
+@pytest.mark.usefixtures("home_assistant_can_be")
 def test_a_device_is_discovered_commanded_enabled_and_removed(tmp_path):
-    if reason := missing():
-        pytest.skip(reason)
     with Lab() as lab:
         broker = Broker(lab, tmp_path)
         broker.start()

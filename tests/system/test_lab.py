@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.lab import CONTROL_POINT, Lab, missing
+from tests.system.lab import CONTROL_POINT, Lab
 from tests.system.search import search
 
-_REASON = missing()
-pytestmark = pytest.mark.skipif(_REASON is not None, reason=str(_REASON))
+pytestmark = pytest.mark.usefixtures("lab_can_be")
 
 
 def test_devices_answer_a_search_from_the_lab_and_leave_nothing_behind():

@@ -24,6 +24,9 @@ ADDON = DEPLOY / "home-assistant-addon"
 IMAGE = "upnp2mqtt:latest"
 SYSTEMD = shutil.which("systemd-analyze")
 UNIT = DEPLOY / "systemd/upnp2mqtt.service"
+with_systemd = pytest.mark.skipif(
+    SYSTEMD is None, reason="no systemd-analyze: as root, scripts/test installs it"
+)
 ALMOST_ALL_CLOSED = 15
 """Exposure in tenths, as systemd counts it; 100 is a service without any restriction."""
 
@@ -102,7 +105,7 @@ def checkers() -> Iterator[list[str]]:
 def test_compose_takes_its_file():
     tools = list(checkers())
     if not tools:
-        pytest.skip("neither `docker compose` nor docker-compose is installed")
+        pytest.skip("no `docker compose` and no docker-compose: as root, scripts/test installs it")
     for tool in tools:
         got = said(*tool, "-f", DEPLOY / "compose.yaml", "config")
         assert got.returncode == 0, got.stderr
@@ -249,7 +252,7 @@ def test_the_units_settings_are_valid_and_its_password_is_the_credential():
     assert str(got.mqtt.password_file) == f"%d/{credential}"
 
 
-@pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
+@with_systemd
 def test_systemd_has_nothing_to_say_against_the_unit(tmp_path):
     file = tmp_path / UNIT.name
     shell = shutil.which("sh")
@@ -265,7 +268,7 @@ def test_systemd_has_nothing_to_say_against_the_unit(tmp_path):
     assert complaints == []
 
 
-@pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
+@with_systemd
 def test_systemd_finds_the_service_closed_but_for_the_network():
     words = ("--offline=true", f"--threshold={ALMOST_ALL_CLOSED}", "--no-pager")
     got = said(str(SYSTEMD), "security", *words, UNIT)

@@ -23,7 +23,7 @@ from bridge.errors import Code, CommandError
 from bridge.hubs.homeassistant.discovery import MAX_GENERIC, slug
 from bridge.hubs.homeassistant.rules import KINDS
 from bridge.upnp.properties import read_properties
-from tests.homeassistant import missing, problems
+from tests.homeassistant import missing, needs_home_assistant, problems
 from tests.unit import kinds
 from tests.unit.captured import CAPTURES, DEVICES, captured
 from tests.unit.devices import described, device, service
@@ -43,8 +43,6 @@ from tests.unit.kinds import does, gets, part, quiet, ranged, sets, typed, unkno
 
 MODES: tuple[StateMode, ...] = ("both", "values", "document")
 ALL = {**{name: captured(name) for name in DEVICES}, **kinds.DEVICES}
-
-needs_home_assistant = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 
 # By Home Assistant's own schemas

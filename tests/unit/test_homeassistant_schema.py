@@ -4,12 +4,9 @@ import json
 from copy import deepcopy
 from typing import Any
 
-import pytest
+from tests.homeassistant import needs_home_assistant, problems, rendered
 
-from tests.homeassistant import missing, problems, rendered
-
-_REASON = missing()
-pytestmark = pytest.mark.skipif(_REASON is not None, reason=str(_REASON))
+pytestmark = needs_home_assistant
 
 TOPIC = "homeassistant/device/upnp_x/config"
 GOOD: dict[str, Any] = {

@@ -9,14 +9,14 @@ import pytest
 
 from bridge.core.branch import StateMode
 from bridge.core.model import Description
-from tests.homeassistant import Rendered, missing, rendered
+from tests.homeassistant import Rendered, needs_home_assistant, rendered
 from tests.unit import kinds
 from tests.unit.captured import DEVICES, captured
 from tests.unit.hubs import NO_LIMIT, components, home_assistant, states_of
 from tests.unit.kinds import part, ranged, sets, unknown
 from tests.unit.test_homeassistant import ALL, MODES, UNTOLD, told_tree
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = needs_home_assistant
 
 LONG = "x" * 300
 ICON = kinds.ICON.url
