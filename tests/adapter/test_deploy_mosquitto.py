@@ -287,7 +287,8 @@ async def test_the_tree_survives_a_restart_of_the_broker(shipped):
     await shipped.broker.process.wait()
     async with started(shipped.folder, shipped.broker.port):
         with hub(shipped) as (onlooker, _):
-            await until(lambda: "upnp/bridge/main/info" in onlooker.held)
+            own = {f"upnp/bridge/main/{one}" for one in ("info", "state")}
+            await until(lambda: own <= onlooker.held.keys())
             assert onlooker.held["upnp/bridge/main/state"] == b"offline"
 
 
