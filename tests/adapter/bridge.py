@@ -311,6 +311,37 @@ async def program(
         await reading
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended, and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+
+async def run(
+    *words: str,
+    program: tuple[str, ...] = (sys.executable, "-m", "bridge"),
+    directory: Path | None = None,
+    limit_s: float = 20,
+    **environment: str,
+) -> Ended:
+    """Run a command to its end, in an environment without other settings of the bridge."""
+    process = await asyncio.create_subprocess_exec(
+        *program,
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=directory or "/",
+        env={**clean_environment(), **environment},
+    )
+    async with asyncio.timeout(limit_s):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
 def clean_environment() -> dict[str, str]:
     """Return the environment without settings of the bridge."""
     root = str(Path(__file__).parents[2])

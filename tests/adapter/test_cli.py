@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from bridge import __version__, cli
-from tests.adapter.bridge import Onlooker, clean_environment, flags, onlooking, program
+from tests.adapter.bridge import Ended, Onlooker, flags, onlooking, program, run
 from tests.adapter.device import Action, Device, Fault, Part, Service, Variable, new_udn, running
 from tests.adapter.mosquitto import free_port, mosquitto, only, until
 
@@ -21,33 +21,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NAME = f"cli-{new_udn()}"
 SECRET = "s3cret!"
-
-
-@dataclass(frozen=True)
-class Ended:
-    status: int
-    out: str
-    err: str
-
-
-async def run(
-    *words: str,
-    directory: Path | None = None,
-    program: tuple[str, ...] = (sys.executable, "-m", "bridge"),
-    **environment: str,
-) -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        *program,
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=directory or "/",
-        env={**clean_environment(), **environment},
-    )
-    async with asyncio.timeout(20):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
 
 
 @dataclass

@@ -6,7 +6,6 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from bridge.upnp.describe import Describer
 from bridge.upnp.wire import Catcher, exchange
 from tests.adapter.bridge import (
     Caller,
+    Ended,
     Running,
     bridging,
-    clean_environment,
     flags,
     onlooking,
+    run,
 )
 from tests.adapter.device import (
     EVENTS_TO,
@@ -50,36 +50,15 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 MAKE_UP = "<manufacturer>Scripts</manufacturer><modelName>Model One</modelName>"
 
 
-@dataclass(frozen=True)
-class Ended:
-    status: int
-    out: str
-    err: str
-
-
-async def run(*words: str, directory: Path) -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=directory,
-        env={**clean_environment(), "PYTHONPATH": str(ROOT)},
-    )
-    async with asyncio.timeout(40):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
-
-
 async def diagnose(directory: Path, *words: str, port: int = 0) -> Ended:
     flags = ("--upnp.interfaces=lo", f"--upnp.callback_port={port}", "--seconds=5")
-    command = (sys.executable, "-m", "bridge", "diagnostics", *words, *flags)
-    return await run(*command, f"--upnp.callback_host={EVENTS_TO}", directory=directory)
+    to = f"--upnp.callback_host={EVENTS_TO}"
+    return await run("diagnostics", *words, *flags, to, directory=directory, limit_s=40)
 
 
 async def add_device(directory: Path, *words: str) -> Ended:
-    command = (sys.executable, str(ROOT / "scripts" / "add-device"), *words)
-    return await run(*command, "--into", str(directory), directory=directory)
+    program = (sys.executable, str(ROOT / "scripts" / "add-device"))
+    return await run(*words, "--into", str(directory), program=program, directory=directory)
 
 
 def player(name: str = NAME, udn: str = "") -> Part:

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from bridge.doctor.local import find_local
 from bridge.doctor.retained import check_instances, check_retained
 from bridge.doctor.rights import check_rights
 from bridge.settings import Settings
-from tests.adapter.bridge import bridging, clean_environment, flags, onlooking
+from tests.adapter.bridge import Ended, bridging, clean_environment, flags, onlooking, run
 from tests.adapter.certificates import certificate
 from tests.adapter.device import (
     EVENTS_TO,
@@ -45,36 +44,16 @@ NAME = f"doctor-{new_udn()}"
 MEMBERS = (Action("Go"), Variable("V", "ui2"))
 
 
-@dataclass(frozen=True)
-class Ended:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def findings(self) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = {}
-        for one in json.loads(self.out)["findings"]:
-            found.setdefault(one["check"], []).append(one)
-        return found
+def findings(ended: Ended) -> dict[str, list[dict[str, Any]]]:
+    """Return what a doctor who was asked for JSON has found, by check."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in json.loads(ended.out)["findings"]:
+        found.setdefault(one["check"], []).append(one)
+    return found
 
 
 def words(chosen: dict[str, str]) -> list[str]:
     return [f"--{name}={text}" for name, text in chosen.items()]
-
-
-async def run(*more: str, directory: Path | None = None, **environment: str) -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bridge", "doctor", *more),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=directory or "/",
-        env={**clean_environment(), **environment},
-    )
-    async with asyncio.timeout(30):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
 
 
 def chosen(broker: Running, **more: str) -> Settings:
@@ -122,7 +101,7 @@ async def test_all_is_looked_at_beside_a_bridge_that_does_not_mind(tmp_path: Pat
                 await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online")
                 onlooker.settle()
                 logged, mark = len(logs), len(onlooker.messages)
-                ended = await run("--json", *words(using))
+                ended = await run("doctor", "--json", *words(using))
                 onlooker.settle()
                 assert bridge.bridge.online.is_set()
                 assert {one["log_level"] for one in logs[logged:]} <= {"debug", "info"}
@@ -130,7 +109,7 @@ async def test_all_is_looked_at_beside_a_bridge_that_does_not_mind(tmp_path: Pat
                 told -= {topic for topic in told if topic.startswith("upnp/reply/doctor-")}
                 assert told <= {"upnp/bridge/main/health"}
                 assert not [topic for topic in onlooker.held if "doctor" in topic]
-        found = ended.findings
+        found = findings(ended)
         wrong = [one for many in found.values() for one in many if one["status"] == "error"]
         assert not [one for one in wrong if one["check"] != "container"]
         assert NAME in found["search"][0]["fact"]
@@ -152,7 +131,7 @@ async def test_it_says_all_that_on_a_terminal_in_colours_and_on_none_without(
 ) -> None:
     async with mosquitto(tmp_path) as broker:
         using = words(flags(broker.port, "nobody"))
-        plain, coloured = await asyncio.gather(run(*using), on_terminal(*using))
+        plain, coloured = await asyncio.gather(run("doctor", *using), on_terminal(*using))
     assert "\x1b" not in plain.out
     assert not plain.err
     assert "✓ broker_login" in plain.out
@@ -198,7 +177,7 @@ async def on_terminal(*more: str, **environment: str) -> str:
 
 
 async def test_a_wrong_setting_ends_it_before_it_begins() -> None:
-    ended = await run("--mqtt.qos=seven")
+    ended = await run("doctor", "--mqtt.qos=seven")
     assert ended.status == 2
     assert "mqtt.qos" in ended.err
     assert not ended.out
@@ -213,21 +192,21 @@ async def test_something_wrong_is_exit_1_and_names_what(tmp_path: Path) -> None:
         "mqtt.password_file": str(tmp_path / "secret"),
         "upnp.interfaces": '["lo", "eth77"]',
     }
-    ended = await run("--json", *words(using), directory=tmp_path, BRIDGE_MQTT__ULR="x")
+    ended = await run("doctor", "--json", *words(using), directory=tmp_path, BRIDGE_MQTT__ULR="x")
     assert ended.status == 1
     assert json.loads(ended.out)["verdict"] == "error"
-    said = {one["fact"]: one for one in ended.findings["settings"]}
+    said = {one["fact"]: one for one in findings(ended)["settings"]}
     assert said["BRIDGE_MQTT__ULR is no setting, and counts for nothing"]["advice"] == [
         "did you mean BRIDGE_MQTT__URL?"
     ]
     assert "BRIDGE_UPNP__INTERFACE is no setting, and counts for nothing" in said
     assert any("every user of this machine can read" in fact for fact in said)
-    (missing, *_) = ended.findings["interfaces"]
+    (missing, *_) = findings(ended)["interfaces"]
     assert missing["status"] == "error"
     assert "eth77" in missing["fact"]
-    (closed,) = ended.findings["broker_address"]
+    (closed,) = findings(ended)["broker_address"]
     assert closed["status"] == "error"
-    assert ended.findings["rights"][0]["status"] == "skipped"
+    assert findings(ended)["rights"][0]["status"] == "skipped"
 
 
 async def test_a_check_that_crashes_is_a_finding(
