@@ -4,12 +4,13 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
 
-from bridge import __version__, http, log
+from bridge import __version__, log
+from bridge.adapters import Adapters
 from bridge.bus import Bus
 from bridge.core import jsontext, topics
 from bridge.core.branch import Shape
@@ -22,7 +23,6 @@ from bridge.network import Network
 from bridge.router import Router
 from bridge.settings import Settings
 from bridge.systemd import Supervisor
-from bridge.upnp.notify import NotifyServer
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -38,10 +38,14 @@ _EMBEDDED_PORT = 1883
 
 
 class Bridge:
-    """A bridge with its settings; `run` is all of its life, `online` is set while it is so."""
+    """A bridge with its settings; `run` is all of its life, `online` is set while it is so.
 
-    def __init__(self, settings: Settings) -> None:
+    `adapters` are how it touches the world.
+    """
+
+    def __init__(self, settings: Settings, adapters: Adapters | None = None) -> None:
         self.settings = settings
+        self._adapters = adapters or Adapters()
         self.online = asyncio.Event()
         self._first_round = asyncio.Event()
         mqtt, mirror = settings.mqtt, settings.mirror
@@ -61,7 +65,7 @@ class Bridge:
             plan,
             (home_assistant,),
         )
-        self.router = Router(shape, qos=settings.mqtt.qos)
+        self.router = Router(shape, qos=settings.mqtt.qos, clock=self._adapters.clock)
         self.network: Network
         self.bus: Bus
 
@@ -73,19 +77,20 @@ class Bridge:
         `on_broker` is told the URL of the broker. Raises ConfigError where a setting cannot be
         carried out.
         """
-        settings = self.settings
+        settings, adapters = self.settings, self._adapters
         async with AsyncExitStack() as stack:
             urls, embedded = settings.mqtt.url, None
             if not urls:
                 embedded = await stack.enter_async_context(await _embedded())
                 urls = [embedded.url]
-            notify = NotifyServer(None, settings.upnp.callback_port)
+            notify = adapters.notify(None, settings.upnp.callback_port)
             await stack.enter_async_context(notify)
-            self.network = Network(settings, self.router, notify)
+            self.network = Network(settings, self.router, notify, adapters)
             self.bus = Bus(
                 settings,
                 self.router,
                 self.network,
+                adapters,
                 urls=urls,
                 settle=self._settle,
                 online=self.online,
@@ -96,7 +101,7 @@ class Bridge:
             stack.callback(log.listen(self.router.tell_log))
             metrics = Metrics(self.router, self.network, self.bus.broker, self.bus.calls)
             await stack.enter_async_context(
-                http.serve(
+                adapters.serve(
                     settings.http.host,
                     settings.http.port,
                     is_ready=self.online.is_set,
@@ -109,7 +114,7 @@ class Bridge:
     def _info(self) -> dict[str, Any]:
         return {
             "version": __version__,
-            "started": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "started": self._adapters.clock.stamp("seconds"),
             "instance": self.settings.instance,
             "settings": self.settings.public(),
             "capabilities": {
@@ -181,7 +186,7 @@ class Bridge:
         forget_after_s = self.settings.mirror.forget_after
         while forget_after_s:
             await asyncio.sleep(min(_FORGET_S, max(1.0, forget_after_s / 10)))
-            now = datetime.now(UTC)
+            now = self._adapters.clock.now()
             for branch in tuple(self.router.mirror.branches.values()):
                 if branch.online is False and branch.offline_since:
                     with suppress(ValueError):

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import structlog
 
+from bridge.adapters import Adapters
 from bridge.answers import Answers
 from bridge.calls import Calls, Limits
 from bridge.core.messages import Message, Publication
@@ -56,6 +57,7 @@ class Bus:
         settings: Settings,
         router: Router,
         network: Network,
+        adapters: Adapters,
         *,
         urls: Sequence[str],
         settle: Callable[[bool], Awaitable[None]],
@@ -93,7 +95,11 @@ class Bus:
         # earlier connection before it could publish that one's will after our `online`.
         client_id = "-".join(["upnp2mqtt", settings.instance, *([] if base == "upnp" else [base])])
         self.broker = Broker(
-            broker_options(settings, urls, client_id), self._state(b"offline"), router
+            broker_options(settings, urls, client_id),
+            self._state(b"offline"),
+            router,
+            rng=adapters.rng,
+            dial=adapters.dial,
         )
         self.health = Health(settings, router, network, self.broker, self.calls)
         self.verbs = Verbs(

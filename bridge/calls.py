@@ -8,7 +8,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 
 import structlog
 
@@ -54,7 +53,7 @@ class _Command:
 
     @property
     def elapsed_s(self) -> float:
-        return monotonic() - self.arrived_s
+        return asyncio.get_running_loop().time() - self.arrived_s
 
     @property
     def elapsed_ms(self) -> int:
@@ -124,7 +123,8 @@ class Calls:
         if found is not None and not found[0].owned:
             return
         own = topics.device_id(found[1].udn) if found and found[1] else device
-        command = _Command(message, own, f"{self._base}/{topics.response_id(own)}", monotonic())
+        now = asyncio.get_running_loop().time()
+        command = _Command(message, own, f"{self._base}/{topics.response_id(own)}", now)
         try:
             command.envelope = commands.read_command(
                 message.payload,

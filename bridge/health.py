@@ -1,12 +1,12 @@
 """How the bridge fares, as documents: for its `health` topic, its HTTP port and bug reports."""
 
+import asyncio
 import resource
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from bridge import __version__, log
@@ -40,7 +40,7 @@ class Health:
         self._broker = broker
         self._calls = calls
         self._is_capturing = False
-        self._started_s = monotonic()
+        self._started_s = asyncio.get_running_loop().time()
 
     def document(self) -> dict[str, Any]:
         """Return the counters since the start, and what is so now."""
@@ -54,7 +54,7 @@ class Health:
         )
         return {
             "version": __version__,
-            "uptime_s": round(monotonic() - self._started_s),
+            "uptime_s": round(asyncio.get_running_loop().time() - self._started_s),
             "log_level": log.level(),
             "broker": {
                 "connected": self._broker.state.connected,

@@ -1,8 +1,8 @@
 """The UPnP side, assembled: who is found is mirrored and subscribed to."""
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from random import Random
 
+from bridge.adapters import Adapters
 from bridge.core import topics
 from bridge.core.mirror import Remembered
 from bridge.core.model import Description, Service
@@ -11,20 +11,20 @@ from bridge.polls import Polls
 from bridge.router import Router
 from bridge.settings import Settings
 from bridge.upnp import control
-from bridge.upnp.client import HttpClient, local_address_towards
+from bridge.upnp.client import local_address_towards
 from bridge.upnp.describe import Describer
 from bridge.upnp.directory import Directory
 from bridge.upnp.discovery import Discovery
 from bridge.upnp.events import Subscriptions
 from bridge.upnp.interfaces import Interface
-from bridge.upnp.multicast_events import MulticastEvent, MulticastEvents
+from bridge.upnp.multicast_events import MulticastEvent
 from bridge.upnp.notify import NotifyServer
 from bridge.upnp.trust import address_of
 
 
 def look_around(
     settings: Settings,
-    client: HttpClient,
+    adapters: Adapters,
     *,
     on_joined: Callable[[Description, str], None],
     on_left: Callable[[str, str], None],
@@ -33,14 +33,15 @@ def look_around(
     """Return what finds devices, as the settings want them found."""
     upnp = settings.upnp
     directory = Directory(
-        Describer(client, trusted_networks=upnp.trusted_networks),
+        Describer(adapters.client(), trusted_networks=upnp.trusted_networks),
         on_joined=on_joined,
         on_left=on_left,
         admit=admission(upnp.allow, upnp.deny),
         trusted_networks=upnp.trusted_networks,
         static_locations=upnp.locations,
+        clock=adapters.clock.monotonic,
     )
-    discovery = Discovery(
+    discovery = adapters.discovery(
         directory.heard,
         wanted_interfaces=upnp.interfaces,
         search_interval_s=upnp.search_interval,
@@ -52,14 +53,16 @@ def look_around(
 class Network:
     """The devices' side of the bridge. `notify` and `multicast` listen while others work."""
 
-    def __init__(self, settings: Settings, router: Router, notify: NotifyServer) -> None:
+    def __init__(
+        self, settings: Settings, router: Router, notify: NotifyServer, adapters: Adapters
+    ) -> None:
         self._router = router
-        self._client = HttpClient()
+        self._client = adapters.client()
         self._interfaces: frozenset[Interface] = frozenset()
-        self.multicast = MulticastEvents(self._told_all)
+        self.multicast = adapters.multicast(self._told_all)
         self.directory, self.discovery = look_around(
             settings,
-            self._client,
+            adapters,
             on_joined=self._joined,
             on_left=self._left,
             on_interfaces=self._interfaces_changed,
@@ -71,7 +74,7 @@ class Network:
             on_suspect=self.directory.suspect,
             local_address_towards=local_address_towards,
             callback_host=settings.upnp.callback_host,
-            rng=Random(),  # noqa: S311 - spreads renewals
+            rng=adapters.rng,
         )
         self.polls = Polls(
             router.plan,
@@ -79,7 +82,7 @@ class Network:
             states=self.subscriptions.states,
             told=router.values_told,
             suspect=self.directory.suspect,
-            rng=Random(),  # noqa: S311 - spreads questions
+            rng=adapters.rng,
         )
 
     def parts(self) -> Mapping[str, Coroutine[None, None, None]]:

@@ -7,12 +7,11 @@ step is whole before the next begins.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from time import monotonic
 from typing import Any
 
 import structlog
 
+from bridge.clock import Clock
 from bridge.core import commands, jsontext, topics
 from bridge.core.branch import Branch, Shape
 from bridge.core.delays import Delays
@@ -55,8 +54,9 @@ class Router:
     the moment at which all that it changed was taken. `qos` is that of the tree.
     """
 
-    def __init__(self, shape: Shape, *, qos: int) -> None:
+    def __init__(self, shape: Shape, *, qos: int, clock: Clock | None = None) -> None:
         self._shape = shape
+        self._clock = clock or Clock()
         self._qos = qos
         self._cleared: set[str] = set()
         self._echoes = False
@@ -122,7 +122,7 @@ class Router:
         if why == "denied":
             if found is not None:
                 self.device_forgotten(found[0])
-        elif (branch := self.mirror.leave(udn, _now())) is not None:
+        elif (branch := self.mirror.leave(udn, self._clock.stamp())) is not None:
             self.tell("device_left", branch, reason=why)
             self.wake()
 
@@ -136,10 +136,10 @@ class Router:
         self, udn: str, level: str, properties: list[tuple[str, str]], *, initial: bool
     ) -> None:
         """Take in an event."""
-        came_s = monotonic()
+        came_s = self._clock.monotonic()
         self.counters.events += 1
         service = topics.service_id(topics.device_id(udn), level)
-        if not self.mirror.tell(service, properties, initial=initial, now=_now()):
+        if not self.mirror.tell(service, properties, initial=initial, now=self._clock.stamp()):
             self.counters.malformed_events += 1
             _log.debug("last_change_unreadable", service=service)
         if self.mirror.ledger:
@@ -148,21 +148,21 @@ class Router:
 
     def values_told(self, service: str, told: list[tuple[Key, str]]) -> None:
         """Take in values that a service, by its id, was asked for."""
-        self.mirror.tell_asked(service, told, now=_now())
+        self.mirror.tell_asked(service, told, now=self._clock.stamp())
         self.wake()
 
     # To the broker
 
     def take(self) -> Publication | None:
         """Return what is to be published next, answers first; None where nothing is."""
-        answer = self.outbox.take(monotonic())
+        answer = self.outbox.take(self._clock.monotonic())
         if answer is not None:
             self.counters.answers += 1
             return answer
         due = self.mirror.take()
         if due is None:
             if self._delays:
-                for delay_s in self._delays.end(monotonic()):
+                for delay_s in self._delays.end(self._clock.monotonic()):
                     self.on_delay(delay_s)
             return None
         self.counters.publications += 1
@@ -173,7 +173,7 @@ class Router:
 
     def answer(self, publication: Publication) -> None:
         """Send an answer as soon as there is a broker, within a minute."""
-        self.outbox.answer(publication, monotonic())
+        self.outbox.answer(publication, self._clock.monotonic())
         self.wake()
 
     def tell(self, event: str, branch: Branch, **more: object) -> None:
@@ -182,7 +182,7 @@ class Router:
             news: dict[str, object] = {"event": event, "id": branch.id}
             if "friendly_name" in branch.row:
                 news["friendly_name"] = branch.row["friendly_name"]
-            self._tell("event", {**news, **more, "time": _now()}, qos=1)
+            self._tell("event", {**news, **more, "time": self._clock.stamp()}, qos=1)
 
     def tell_log(self, line: Any) -> None:  # noqa: ANN401 - whatever a log line holds
         """Send a log line to whoever listens now."""
@@ -321,10 +321,6 @@ class Router:
 def _few(everything: Sequence[str], count: int) -> Iterator[tuple[str, ...]]:
     for at in range(0, len(everything), count):
         yield tuple(everything[at : at + count])
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain(value: object) -> object:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bridge import log
+from bridge.adapters import Adapters
 from bridge.core import topics
 from bridge.core.model import Description
 from bridge.diagnostics import manner, report
@@ -88,7 +89,7 @@ async def _search(settings: Settings, device: str | None, seconds: float) -> lis
         wanted = topics.same_udn(topics.decode_level(device))
     directory, discovery = look_around(
         settings,
-        HttpClient(),
+        Adapters(),
         on_joined=lambda description, _: found.__setitem__(description.udn, description),
         on_left=lambda _, __: None,
     )

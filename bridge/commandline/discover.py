@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from bridge import log
+from bridge.adapters import Adapters
 from bridge.core import topics
 from bridge.core.model import Description
 from bridge.network import look_around
 from bridge.settings import Settings
-from bridge.upnp.client import HttpClient
 
 _TICK_S = 0.2
 _DESCRIPTIONS_S = 10.0
@@ -40,7 +40,7 @@ async def _search(settings: Settings, seconds: float) -> dict[str, Description]:
     found: dict[str, Description] = {}
     directory, discovery = look_around(
         settings,
-        HttpClient(),
+        Adapters(),
         on_joined=lambda description, _: found.__setitem__(description.udn, description),
         on_left=lambda _, __: None,
     )

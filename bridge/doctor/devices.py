@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from bridge.adapters import Adapters
 from bridge.core.model import Description
 from bridge.core.topics import same_udn
 from bridge.doctor.finding import Finding, note, ok, warning
 from bridge.filter import admission
 from bridge.network import look_around
 from bridge.settings import Settings
-from bridge.upnp.client import HttpClient
 from bridge.upnp.discovery import Arrival, Discovery
 from bridge.upnp.http1 import host_of
 from bridge.upnp.ssdp import Announcement, Kind
@@ -44,7 +44,7 @@ async def search(settings: Settings, seconds: float = SEARCH_S) -> Answered:
     everything = settings.upnp.model_copy(update={"allow": [], "deny": []})
     directory, _ = look_around(
         settings.model_copy(update={"upnp": everything}),
-        HttpClient(),
+        Adapters(),
         on_joined=lambda description, _: found.__setitem__(description.udn, description),
         on_left=lambda _, __: None,
     )

@@ -1,14 +1,15 @@
 """The broker as something that is always there: session after session, with pauses between them."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from random import Random
 
 import structlog
 
 from bridge.core.messages import Publication
 from bridge.errors import BrokerError, BrokerRefused
+from bridge.mqtt.dial import Dial, dial
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
 from bridge.mqtt.limits import ProtocolUnknown, SessionTakenOver
 from bridge.mqtt.session import Session, Source
@@ -20,14 +21,14 @@ _UNREACHABLE_S = (1.0, 60.0)
 _REFUSED_S = (60.0, 300.0)
 
 
-def pause_s(error: BrokerError, failures: int) -> float:
+def pause_s(error: BrokerError, failures: int, rng: Random) -> float:
     """Return how long to leave an endpoint alone after so many failures in a row (1 or more).
 
     At random between the class's least pause and that doubled with every failure, up to its most:
     1 to 60 s, and 60 to 300 s where the broker does not want us.
     """
     least, most = _REFUSED_S if isinstance(error, BrokerRefused) else _UNREACHABLE_S
-    return random.uniform(least, min(most, least * 2.0 ** min(failures, 16)))  # noqa: S311 - jitter
+    return rng.uniform(least, min(most, least * 2.0 ** min(failures, 16)))
 
 
 @dataclass(slots=True)
@@ -52,18 +53,22 @@ class _Attempts:
 class Broker:
     """One broker behind one or more endpoints; `run` keeps a session with it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most by name
         self,
         options: BrokerOptions,
         will: Publication,
         source: Source,
         *,
+        rng: Random | None = None,
+        dial: Dial = dial,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.state = BrokerState()
         self._options = options
         self._will = will
         self._source = source
+        self._rng = rng or Random()  # noqa: S311 - jitter
+        self._dial = dial
         self._pause = pause
         self._endpoints = [_Attempts(endpoint) for endpoint in options.endpoints]
         self._was_connected = False
@@ -94,7 +99,7 @@ class Broker:
                 if not session:
                     attempts.protocol = None
                 attempts.failures += 1
-                attempts.due_s = clock() + pause_s(error, attempts.failures)
+                attempts.due_s = clock() + pause_s(error, attempts.failures, self._rng)
                 self._tell(attempts, error)
             else:
                 return
@@ -114,7 +119,12 @@ class Broker:
 
     async def _open_as(self, attempts: _Attempts, protocol: Protocol) -> Session:
         return await Session.open(
-            attempts.endpoint, self._options, self._will, self._source, protocol=protocol
+            attempts.endpoint,
+            self._options,
+            self._will,
+            self._source,
+            protocol=protocol,
+            dial=self._dial,
         )
 
     async def _hold(self, session: Session, serve: Callable[[Session], Awaitable[None]]) -> None:

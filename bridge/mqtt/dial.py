@@ -5,7 +5,7 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,10 @@ class Client(paho.Client):
         if isinstance(self.connected, ssl.SSLSocket):
             self.connected.do_handshake()
         return self.connected
+
+
+Dial = Callable[[Endpoint, BrokerOptions, Publication, Protocol], Awaitable[Client]]
+"""Connects and sends CONNECT, as `dial` does."""
 
 
 async def dial(

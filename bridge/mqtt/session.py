@@ -20,7 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerRefused, BrokerUnreachable
 from bridge.mqtt.connection import Connection
-from bridge.mqtt.dial import CONNECT_S, Client, dial, publish_properties
+from bridge.mqtt.dial import CONNECT_S, Client, Dial, dial, publish_properties
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
 from bridge.mqtt.retained import UNMARKED_QUIET_S, Reading
 
@@ -65,7 +65,7 @@ class Session(Connection):
         self._warned: set[str] = set()
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - most by name
         cls,
         endpoint: Endpoint,
         options: BrokerOptions,
@@ -73,6 +73,7 @@ class Session(Connection):
         source: Source,
         *,
         protocol: Protocol = "5",
+        dial: Dial = dial,
     ) -> Self:
         """Return a session that the broker accepted, within 30 s.
 

@@ -4,7 +4,6 @@ How they are read is `description`'s and `scpd`'s work, how HTTP is spoken the c
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -176,7 +175,8 @@ class Describer:
             raise DeviceTimeout(f"the description took more than {MAX_DEVICE_S:.0f} s")
         if allowance.bytes <= 0:
             raise BadResponse(f"the description has more than {MAX_DEVICE_BYTES} bytes")
-        started = time.monotonic()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         try:
             answer = await self._client.request(
                 "GET",
@@ -185,7 +185,7 @@ class Describer:
                 max_bytes=min(MAX_DOCUMENT_BYTES, allowance.bytes),
             )
         finally:
-            allowance.seconds -= time.monotonic() - started
+            allowance.seconds -= clock() - started
         allowance.bytes -= len(answer.body)
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise DescriptionError(f"HTTP {answer.status}")

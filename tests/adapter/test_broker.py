@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from random import Random
 from typing import Any
 
 import pytest
@@ -86,14 +87,14 @@ async def one_session(broker):
     ("failures", "least", "most"), [(1, 1, 2), (3, 1, 8), (20, 1, 60), (10_000, 1, 60)]
 )
 def test_an_unreachable_broker_is_tried_again_within_a_minute(failures, least, most):
-    pauses = [pause_s(BrokerUnreachable("gone"), failures) for _ in range(200)]
+    pauses = [pause_s(BrokerUnreachable("gone"), failures, Random()) for _ in range(200)]
     assert least <= min(pauses) <= max(pauses) <= most
     assert max(pauses) > most / 2
 
 
 @pytest.mark.parametrize(("failures", "most"), [(1, 120), (20, 300)])
 def test_a_broker_that_does_not_want_us_is_left_alone_for_minutes(failures, most):
-    pauses = [pause_s(BrokerRefused("no"), failures) for _ in range(200)]
+    pauses = [pause_s(BrokerRefused("no"), failures, Random()) for _ in range(200)]
     assert min(pauses) >= 60
     assert most / 2 < max(pauses) <= most
 

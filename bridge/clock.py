@@ -1,0 +1,22 @@
+"""Time, for what has no event loop to take it from."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`monotonic` gives the event loop's seconds, `now` the time of day in UTC."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = _utc
+
+    def stamp(self, timespec: str = "milliseconds") -> str:
+        """Return the time of day as RFC 3339 writes it."""
+        return self.now().isoformat(timespec=timespec).replace("+00:00", "Z")
