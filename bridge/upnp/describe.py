@@ -31,6 +31,11 @@ MAX_DEVICE_S = 60.0
 MAX_SHARED = 512
 MAX_SHARED_BYTES = 128 * 1024
 
+_NO_CONNECTION = "no SCPD: no connection"
+_NO_ANSWER = "no SCPD: no answer in time"
+_NO_SENSE = "no SCPD: an answer that is not to be read"
+_PASSING = frozenset({_NO_CONNECTION, _NO_ANSWER, _NO_SENSE})
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -55,18 +60,22 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a description says of itself: the UDNs, root first, and a hash of its bytes."""
+    """What a description says of itself: the UDNs, root first, and a hash of its bytes.
+
+    `is_whole` is false where SCPDs were read too and one was not to be had.
+    """
 
     udns: tuple[str, ...]
     fingerprint: bytes
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A description with all its SCPDs, and the fingerprint that a probe of it would have."""
+    """A description with all its SCPDs, and what a probe of it would tell."""
 
     description: Description
-    fingerprint: bytes
+    probe: Probe
 
 
 @dataclass(slots=True)
@@ -99,6 +108,7 @@ class Describer:
         self._slots = asyncio.Semaphore(max_parallel)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._shared: dict[bytes, Scpd] = {}
+        self._latest: dict[str, Scpd | str] = {}
 
     async def probe(self, location: str) -> Probe:
         """Read a description alone, without its SCPDs.
@@ -113,21 +123,26 @@ class Describer:
     async def describe(self, location: str, *, server: str | None = None) -> Described:
         """Read a description and each of its SCPDs, within 60 s and 8 MiB.
 
-        A service whose SCPD is not to be had stays without one, and its device has a problem;
-        but a host that accepts no connection any more has left.
+        A service whose SCPD is not to be had keeps the one read before, if the reason is a passing
+        one, or stays without, and its device has a problem; but a host that accepts no connection
+        any more has left.
         Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
         """
         allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES)
         body = await self._get(location, allowance)
         description = read_description(body, location, foreign=self._is_foreign, server=server)
         scpds: dict[str, Scpd | str] = {}
+        is_whole = True
         for device in description.device.walk():
             for service in device.services:
                 url = service.scpd_url
                 if url and url not in scpds:
-                    scpds[url] = await self._scpd(url, location, allowance)
+                    read = await self._scpd(url, location, allowance)
+                    is_whole &= isinstance(read, Scpd)
+                    scpds[url] = self._or_latest(url, read)
         whole = replace(description, device=with_scpds(description.device, scpds))
-        return Described(whole, _fingerprint(body))
+        udns = tuple(each.udn for each in whole.device.walk())
+        return Described(whole, Probe(udns, _fingerprint(body), is_whole))
 
     async def _scpd(self, url: str, location: str, allowance: _Allowance) -> Scpd | str:
         """Return an SCPD, or why there is none in words that do not change from time to time."""
@@ -143,15 +158,25 @@ class Describer:
                 case DeviceUnreachable() if _server(url) == _server(location):
                     raise
                 case DeviceUnreachable():
-                    return "no SCPD: no connection"
+                    return _NO_CONNECTION
                 case DeviceTimeout() if allowance.seconds <= 0:
                     raise
                 case DeviceTimeout():
-                    return "no SCPD: no answer in time"
+                    return _NO_ANSWER
                 case DescriptionError():
                     return f"no SCPD: {error}"
                 case _:
-                    return "no SCPD: an answer that is not to be read"
+                    return _NO_SENSE
+
+    def _or_latest(self, url: str, read: Scpd | str) -> Scpd | str:
+        """Return what was read before where it is for a passing reason that nothing is now."""
+        latest = self._latest.pop(url, read)
+        if isinstance(read, str) and read not in _PASSING:
+            return read
+        kept = self._latest[url] = latest if isinstance(read, str) else read
+        if len(self._latest) > MAX_SHARED:
+            del self._latest[next(iter(self._latest))]
+        return kept
 
     def _read(self, body: bytes) -> Scpd:
         """Return the one object for all SCPDs of these bytes, the 512 last asked for kept."""

@@ -201,7 +201,9 @@ class Directory:
             self._fail(check, DeviceError(str(error)))
         else:
             now = self._clock()
-            verdicts = self._presence.found(check.location, probe.udns, probe.fingerprint, now)
+            verdicts = self._presence.found(
+                check.location, probe.udns, probe.fingerprint, now, is_whole=probe.is_whole
+            )
             self._carry_out(verdicts, description)
             if description is not None:
                 self._answer(check.location, self._outcome(description, verdicts))
@@ -212,9 +214,7 @@ class Directory:
         if not check.describe:
             return None, await self._describer.probe(check.location)
         described = await self._describer.describe(check.location, server=check.server)
-        description = described.description
-        udns = tuple(device.udn for device in description.device.walk())
-        return description, Probe(udns, described.fingerprint)
+        return described.description, described.probe
 
     def _fail(self, check: Check, error: DeviceError) -> None:
         first = check.describe and not check.attempt

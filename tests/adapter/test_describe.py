@@ -129,7 +129,7 @@ async def test_a_recorded_device_is_described_whole(device, describer, name, par
     assert [line for line in problems if "URLBase" not in line] == []
     probe = await describer.probe(device.url())
     assert probe.udns == tuple(d.udn for d in walked)
-    assert probe.fingerprint == described.fingerprint
+    assert probe == described.probe
 
 
 async def test_a_probe_asks_for_the_description_alone(device, describer):
@@ -195,6 +195,27 @@ async def test_a_device_that_leaves_in_the_middle_is_unreachable(device, describ
     with pytest.raises(DeviceUnreachable):
         await describer.describe(device.url())
     assert device.asked == ["/d.xml", "/s"]
+
+
+async def test_an_scpd_that_does_not_come_this_time_is_the_one_read_before(device, describer):
+    device.answers = {
+        "/d.xml": (200, description("/s", "/t")),
+        "/s": (200, SCPD),
+        "/t": (200, SCPD),
+    }
+    before = await describer.describe(device.url())
+    assert before.probe.is_whole
+    device.answers["/s"] = (CLOSED, b"")
+    again = await describer.describe(device.url())
+    assert again.description == before.description
+    assert not again.probe.is_whole
+    device.answers["/s"] = (404, b"")
+    without = await describer.describe(device.url())
+    assert without.description.device.problems == ("S0: no SCPD: HTTP 404",)
+    device.answers["/s"] = (CLOSED, b"")
+    assert (
+        "not to be read" in (await describer.describe(device.url())).description.device.problems[0]
+    )
 
 
 async def test_an_scpd_on_a_closed_port_costs_only_its_service(device, describer):

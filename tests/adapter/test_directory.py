@@ -48,7 +48,8 @@ class Shelf:
     async def describe(self, location: str, *, server: str | None = None) -> Described:
         self.described.append(location)
         device = await self._get(location)
-        return Described(Description(device, location, "1.0", server), self._print(device))
+        probe = Probe(tuple(one.udn for one in device.walk()), self._print(device))
+        return Described(Description(device, location, "1.0", server), probe)
 
     async def probe(self, location: str) -> Probe:
         self.probed.append(location)

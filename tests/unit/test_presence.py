@@ -34,6 +34,7 @@ class Site:
 
     udns: tuple[str, ...]
     fingerprint: bytes = b"1"
+    is_whole: bool = True
 
 
 @dataclass
@@ -87,7 +88,9 @@ class Net:
         if site is None:
             verdicts = self.presence.failed(location, self.now)
         else:
-            verdicts = self.presence.found(location, site.udns, site.fingerprint, self.now)
+            verdicts = self.presence.found(
+                location, site.udns, site.fingerprint, self.now, is_whole=site.is_whole
+            )
         for verdict in verdicts:
             self.on_verdict(verdict)
             self.log.append((self.now - self.start, verdict))
@@ -656,6 +659,20 @@ def test_a_pinned_location_is_never_given_up():
     net.presence.forget("d1", net.now)
     net.run(301)
     assert net.take() == [joined(Reason.FIRST)]
+
+
+def test_a_description_with_a_part_missing_is_read_again_ever_more_rarely_until_it_is_whole():
+    net = home()
+    net.sites[HOME].is_whole = False
+    net.presence.add(HOME, net.now)
+    began_s = net.now - net.start
+    net.run(100)
+    assert net.take() == [joined(Reason.REFRESHED), *[joined(Reason.CHANGED)] * 2]
+    read = [round(at - began_s) for at, check in net.checks if check.describe and at >= began_s]
+    assert read == [0, 15, 75]
+    net.sites[HOME].is_whole = True
+    net.run(7200)
+    assert net.take() == [joined(Reason.CHANGED)]
 
 
 def test_adding_a_known_location_describes_it_afresh():

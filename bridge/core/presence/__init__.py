@@ -126,10 +126,19 @@ class Presence:
         return checks.next_deadline(self._tables, now)
 
     def found(
-        self, location: str, udns: Sequence[str], fingerprint: bytes, now: float
+        self,
+        location: str,
+        udns: Sequence[str],
+        fingerprint: bytes,
+        now: float,
+        *,
+        is_whole: bool = True,
     ) -> tuple[Verdict, ...]:
-        """Take what a check read: all UDNs of the description, the root's first."""
-        return outcomes.found(self._tables, location, udns, fingerprint, now)
+        """Take what a check read: all UDNs of the description, the root's first.
+
+        A description that is not whole, since some SCPD was not to be had, is read again later.
+        """
+        return outcomes.found(self._tables, location, udns, fingerprint, now, is_whole=is_whole)
 
     def failed(self, location: str, now: float) -> tuple[Verdict, ...]:
         """Take that a check came to nothing."""

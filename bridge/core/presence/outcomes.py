@@ -16,8 +16,14 @@ _RETRY_S = 1.0
 _RETRY_UNTIL_S = 15.0
 
 
-def found(
-    tables: Tables, location: str, udns: Sequence[str], fingerprint: bytes, now: float
+def found(  # noqa: PLR0913 - what a check reads
+    tables: Tables,
+    location: str,
+    udns: Sequence[str],
+    fingerprint: bytes,
+    now: float,
+    *,
+    is_whole: bool,
 ) -> tuple[Verdict, ...]:
     """Take what a check read: all UDNs of the description, the root's first."""
     running = checks.end(tables, location, now)
@@ -44,6 +50,7 @@ def found(
         tables.move(device, place)
         device.fingerprint, device.state, device.farewell = fingerprint, "online", ""
         verdicts.append(Joined(device.udn, place.location, reason))
+        place.note_parts(now, is_whole=is_whole)
     elif device is None or not at_home:
         place.want(now, Reason.MOVED)
     else:

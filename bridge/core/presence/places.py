@@ -19,6 +19,7 @@ TRIGGER_S = 10.0
 
 _PAUSES_S = (0.0, 2.0, 5.0, 15.0, 60.0, 300.0, 600.0)
 _IDLE_PAUSES_S = (30.0, 60.0, 120.0, 300.0, 600.0)
+_PARTIAL_PAUSES_S = (15.0, 60.0, 300.0, 900.0, 3600.0)
 _RANK = {reason: rank for rank, reason in enumerate((None, *Reason))}
 
 
@@ -47,6 +48,8 @@ class Place:
     heard: float = -inf
     looked: float = -inf
     failures: int = 0
+    partial: int = 0
+    """How often in a row its description was read with an SCPD missing."""
     rival: bool = False
     claims: set[str] = field(default_factory=set)
 
@@ -62,6 +65,15 @@ class Place:
         """Take note of an answer."""
         self.failures = 0
         self.expires = max(self.expires, now + min(self.max_age_s, DEFAULT_MAX_AGE_S))
+
+    def note_parts(self, now: float, *, is_whole: bool) -> None:
+        """Have a description of which an SCPD is missing read again, ever more rarely."""
+        if is_whole:
+            self.partial = 0
+        else:
+            pause_s = _PARTIAL_PAUSES_S[min(self.partial, len(_PARTIAL_PAUSES_S) - 1)]
+            self.partial += 1
+            self.want(now + pause_s, Reason.CHANGED)
 
     def pause_s(self) -> float:
         """Return how long it is left alone after its last failure, while it is announced."""

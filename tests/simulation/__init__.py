@@ -1,0 +1,1 @@
+"""The whole bridge against a model of its network and its broker, in virtual time, from a seed."""

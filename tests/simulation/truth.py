@@ -1,0 +1,169 @@
+"""What must hold once all is quiet: the broker's tree against what the devices hold."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from bridge.app import Bridge
+from bridge.core import topics
+from bridge.core.holdings import Holdings, join_parts
+from bridge.core.mirror import Mirror
+from bridge.core.state import Key
+from tests.simulation.broker import ModelBroker
+from tests.simulation.devices import Device
+from tests.simulation.network import Network
+
+FOREIGN = {
+    "upnp/notes": b"the user's own",
+    "upnp/nested-0/remark": b"beside our services",
+    "upnp/other-1": b'{"id":"other-1","kind":"device","root":"other-1","bridge":"other"}',
+    "upnp/other-1/availability": b"online",
+    "upnp/bridge/other/state": b"offline",
+    "homeassistant/status": b"online",
+    "homeassistant/device/upnp2mqtt_other-1/config": b'{"components":{}}',
+    "elsewhere/upnp/x": b"1",
+}
+"""What others hold at the broker: nothing of it may ever change."""
+
+_MOST_PLACES = 100
+_MOVING = {f"upnp/bridge/main/{name}" for name in ("info", "health", "devices", "state")}
+
+
+def wanted(bridge: Bridge, devices: list[Device]) -> dict[str, bytes]:
+    """Return the tree of devices that are all up, made from nothing."""
+    mirror = Mirror(bridge.router._shape)
+    limit = bridge.router.mirror.ledger.limit
+    mirror.open(Holdings({}, base="upnp", instance="main"), limit, lambda _: False)
+    for device in devices:
+        mirror.join(device.description)
+        for udn, path, level in _services(device):
+            service = topics.service_id(topics.device_id(udn), level)
+            body = device.state[path]
+            mirror.tell(service, _properties(path, body), initial=True, now="now")
+            if path != "/sound":
+                mirror.tell_asked(service, [(Key("Told"), f"told {device.life}")], now="now")
+    held: dict[str, bytes] = {}
+    while (due := mirror.take()) is not None:
+        held[due[0]] = due[1].payload
+    return {topic: join_parts(held, topic) or b"" for topic in held if "/chunk/" not in topic}
+
+
+def _services(device: Device) -> Iterator[tuple[str, str, str]]:
+    for part in device.description.device.walk():
+        for service in part.services:
+            path = "/" + service.control_url.split("/")[-2]
+            yield part.udn, path, service.level
+
+
+def _properties(path: str, values: Mapping[str, str]) -> list[tuple[str, str]]:
+    if path != "/sound":
+        return list(values.items())
+    inside = ""
+    for name, text in values.items():
+        variable, _, channel = name.partition("/")
+        at = f' channel="{channel}"' if channel else ""
+        inside += f'<{variable}{at} val="{text}"/>'
+    return [("LastChange", f'<Event><InstanceID val="0">{inside}</InstanceID></Event>')]
+
+
+def faults(bridge: Bridge, network: Network, broker: ModelBroker) -> list[str]:
+    """Return what is not as it should be now, one line each."""
+    up = [one for one in network.devices if one.is_up]
+    held = dict(broker.held)
+    if bridge.settings.mqtt.protocol != "5":
+        # Before MQTT 5, a command that is to be retained shows so at the next connection only.
+        held = {topic: held[topic] for topic in held if not topic.endswith("/call")}
+    found = [f"foreign topic touched: {t}" for t, p in FOREIGN.items() if held.pop(t, None) != p]
+    parts = {topic: payload for topic, payload in held.items() if "/chunk/" in topic}
+    whole: dict[str, bytes] = {}
+    for topic in held.keys() - parts.keys():
+        joined = join_parts(held, topic)
+        if joined is None:
+            found.append(f"parts of {topic} do not fit")
+        else:
+            whole[topic] = joined
+            count = json.loads(held[topic])["chunks"] if joined != held[topic] else 0
+            for number in range(1, count + 1):
+                parts.pop(f"{topic}/chunk/{number}", None)
+    found += [f"stray part {topic}" for topic in parts]
+    found += _own(whole, network)
+    away = [one for one in network.devices if not one.is_up]
+    for device in away:
+        found += _left_behind(device, whole)
+    expected = wanted(bridge, up)
+    for topic in _MOVING:
+        whole.pop(topic, None)
+        expected.pop(topic, None)
+    for topic in sorted(whole.keys() | expected.keys()):
+        one, other = whole.get(topic), expected.get(topic) or None
+        if one != other and not _is_same_state(topic, one, other):
+            found.append(f"{topic}: held {one!r}, wanted {other!r}"[:400])
+    return [*found, *_subscriptions(bridge, network, up), *_leftovers(bridge)]
+
+
+def _own(whole: Mapping[str, bytes], network: Network) -> Iterator[str]:
+    if whole.get("upnp/bridge/main/state") != b"online":
+        yield "the bridge is not online"
+    rows = json.loads(whole.get("upnp/bridge/main/devices", b"[]"))
+    seen = {row["id"]: row["availability"] for row in rows}
+    if len(seen) != len(rows):
+        yield "a device has two rows"
+    for device in network.devices:
+        said = seen.get(topics.device_id(device.udn))
+        if (said == "online") != device.is_up:
+            yield f"row of {device.udn}: {said}, up: {device.is_up}"
+
+
+def _left_behind(device: Device, whole: dict[str, bytes]) -> Iterator[str]:
+    """Take out what is held of a device that is away; yield what of it is not as it was."""
+    for udn in device.udns:
+        own = topics.device_id(udn)
+        top = f"upnp/{own}"
+        mine = {
+            topic: whole.pop(topic)
+            for topic in tuple(whole)
+            if f"{topic}/".startswith(f"{top}/") or topic.endswith(f"upnp2mqtt_{own}/config")
+        }
+        if not mine:
+            continue
+        if top not in mine or mine.get(f"{top}/availability") != b"offline":
+            yield f"{udn} is away, and {mine.get(f'{top}/availability')!r}"
+        for topic, payload in mine.items():
+            if "/value/" not in topic or "/Told" in topic:
+                continue
+            service, _, name = topic.removeprefix(f"{top}/").partition("/value/")
+            path = "/sound" if service == "RenderingControl" else "/note"
+            path = "/inner" if udn.endswith("-in") else path
+            past = device.past[path, name.replace("/0", "")]
+            if payload.decode() not in past | {"false", "true"}:
+                yield f"{topic}: {payload!r} was never its value"
+
+
+def _is_same_state(topic: str, one: bytes | None, other: bytes | None) -> bool:
+    if not topic.endswith("/state") or one is None or other is None:
+        return False
+    return {**json.loads(one), "updated": 0} == {**json.loads(other), "updated": 0}
+
+
+def _subscriptions(bridge: Bridge, network: Network, up: list[Device]) -> Iterator[str]:
+    now = network.loop.time()
+    assert network.notify is not None
+    tokens = set(network.notify.receivers)
+    needed = 0
+    for device in up:
+        for path in device.paths():
+            needed += 1
+            held = [one.callback.rpartition("/")[2] for one in device.held(path, now)]
+            if not tokens.intersection(held):
+                yield f"{device.udn}{path} is not subscribed to"
+    if len(tokens) > needed:
+        yield f"{len(tokens)} paths for events, {needed} services"
+
+
+def _leftovers(bridge: Bridge) -> Iterator[str]:
+    router, presence = bridge.router, bridge.network.directory._presence._tables
+    if len(router.mirror.ledger) or len(router.outbox):
+        yield f"{len(router.mirror.ledger)} + {len(router.outbox)} wait to be published"
+    if len(bridge.bus.calls):
+        yield f"{len(bridge.bus.calls)} calls are under way"
+    if len(presence.places) > _MOST_PLACES:
+        yield f"{len(presence.places)} places"
