@@ -151,6 +151,9 @@ class Bus:
             remembered = router.open(
                 held, mqtt.max_payload, session.max_payload, echoes=session.protocol != "5"
             )
+            if held.get(router.state_topic) == b"online":
+                # A broker that was restarted still says so; what was asked since then is lost.
+                await session.publish(self._state(b"offline"))
             held.clear()
             self._network.expect(remembered)
             self._session = session

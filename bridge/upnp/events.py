@@ -73,8 +73,9 @@ class _Subscribed:
 class Subscriptions:
     """Keeps one subscription to every evented service; `run` does the work.
 
-    `on_suspect` gets the UDN of a root device that did not answer. `callback_host` is where devices
-    send events, by default the address of this machine that faces each.
+    `on_suspect` gets the UDN of a root device that did not answer, or that knows a subscription no
+    more. `callback_host` is where devices send events, by default the address of this machine that
+    faces each.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with, most of it by keyword
@@ -237,6 +238,8 @@ class Subscriptions:
             )
             sid = _read_sid(answer, subscription.sid)
         except BadResponse as error:
+            if subscription.sid:  # who knows it no more may have restarted, as another
+                self._on_suspect(item.root_udn)
             subscription.refuse(now(), self._rng.random())
             self._note_failure(item, "subscription_refused", error)
         except DeviceError as error:

@@ -2,9 +2,10 @@
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -78,6 +79,26 @@ class ModelBroker:
         self.is_up = True
 
 
+class _Pipe:
+    """One way of a connection: what is put in comes out in order, each a little later."""
+
+    def __init__(self, loop: Loop, is_whole: Callable[[], bool]) -> None:
+        self._loop = loop
+        self._is_whole = is_whole
+        self._within: deque[Callable[[], None]] = deque()
+        self._last_s = 0.0
+
+    def __call__(self, step: Callable[..., None], *args: Any) -> None:
+        self._within.append(partial(step, *args))
+        self._last_s = max(self._last_s, self._loop.time() + self._loop.rng.random() * 0.003)
+        self._loop.call_at(self._last_s, self._come_out)
+
+    def _come_out(self) -> None:
+        step = self._within.popleft()
+        if self._is_whole():
+            step()
+
+
 class ModelPaho:
     """What the bridge uses of a paho client, over pipes with a delay in which things get lost."""
 
@@ -107,7 +128,8 @@ class ModelPaho:
         self._is_dead = is_dead
         self._filters: dict[str, Any] = {}
         self._mids = iter(range(1, 1 << 30))
-        self._there_s = self._back_s = 0.0
+        self._there = _Pipe(self._loop, lambda: self._is_whole)
+        self._back = _Pipe(self._loop, lambda: self._is_whole)
         self._is_whole = True
         """Whether what is sent arrives, both ways."""
         self._is_known = False
@@ -130,23 +152,23 @@ class ModelPaho:
         mid = next(self._mids)
         correlation = getattr(properties, "CorrelationData", None)
         message = Passed(topic, payload, retain, self, correlation=correlation)
-        self._there(self._take, message, mid if qos else None)
+        self._send(self._take, message, mid if qos else None)
         if not qos:
             self._loop.call_soon(self._tell, "on_publish", mid, _PUBLISHED, None)
         return SimpleNamespace(mid=mid, rc=MQTTErrorCode.MQTT_ERR_SUCCESS)
 
     def subscribe(self, filters: list[tuple[str, Any]]) -> tuple[Any, int]:
         mid = next(self._mids)
-        self._there(self._subscribed, filters, mid)
+        self._send(self._subscribed, filters, mid)
         return MQTTErrorCode.MQTT_ERR_SUCCESS, mid
 
     def unsubscribe(self, filters: list[str]) -> tuple[Any, int]:
         mid = next(self._mids)
-        self._there(self._unsubscribed, filters, mid)
+        self._send(self._unsubscribed, filters, mid)
         return MQTTErrorCode.MQTT_ERR_SUCCESS, mid
 
     def disconnect(self) -> None:
-        self._there(self._left)
+        self._send(self._left)
 
     # What the broker does
 
@@ -200,21 +222,9 @@ class ModelPaho:
 
     # Within
 
-    def _there(self, step: Callable[..., None], *args: Any) -> None:
+    def _send(self, step: Callable[..., None], *args: Any) -> None:
         if not self._is_dead():
-            self._there_s = max(self._there_s, self._loop.time() + self._delay_s())
-            self._loop.call_at(self._there_s, self._arrive, step, args)
-
-    def _back(self, step: Callable[..., None], *args: Any) -> None:
-        self._back_s = max(self._back_s, self._loop.time() + self._delay_s())
-        self._loop.call_at(self._back_s, self._arrive, step, args)
-
-    def _arrive(self, step: Callable[..., None], args: tuple[Any, ...]) -> None:
-        if self._is_whole:
-            step(*args)
-
-    def _delay_s(self) -> float:
-        return self._loop.rng.random() * 0.003
+            self._there(step, *args)
 
     def _take(self, message: Passed, mid: int | None) -> None:
         self._broker.publish(message)
@@ -265,7 +275,7 @@ class ModelPaho:
 
     def _closed_by_us(self) -> None:
         if self._is_whole:
-            self._loop.call_later(self._delay_s(), self._broker_sees_end)
+            self._loop.call_later(0.001, self._broker_sees_end)
 
     def _broker_sees_end(self) -> None:
         self.go_deaf()

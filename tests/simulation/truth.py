@@ -96,7 +96,7 @@ def faults(bridge: Bridge, network: Network, broker: ModelBroker) -> list[str]:
     for topic in sorted(whole.keys() | expected.keys()):
         one, other = whole.get(topic), expected.get(topic) or None
         if one != other and not _is_same_state(topic, one, other):
-            found.append(f"{topic}: held {one!r}, wanted {other!r}"[:400])
+            found.append(f"{topic}: {_difference(one, other)}")
     return [*found, *_subscriptions(bridge, network, up), *_leftovers(bridge)]
 
 
@@ -136,6 +136,17 @@ def _left_behind(device: Device, whole: dict[str, bytes]) -> Iterator[str]:
             past = device.past[path, name.replace("/0", "")]
             if payload.decode() not in past | {"false", "true"}:
                 yield f"{topic}: {payload!r} was never its value"
+
+
+def _difference(one: bytes | None, other: bytes | None) -> str:
+    """Return both from where on they differ."""
+    held, wanted = (repr(each) for each in (one, other))
+    at = max(
+        0,
+        next((i for i, pair in enumerate(zip(held, wanted, strict=False)) if len(set(pair)) > 1), 0)
+        - 20,
+    )
+    return f"held {held[at : at + 150]}, wanted {wanted[at : at + 150]}"
 
 
 def _is_same_state(topic: str, one: bytes | None, other: bytes | None) -> bool:

@@ -41,6 +41,8 @@ def hear(tables: Tables, sighting: Sighting, now: float) -> bool:
     if place.owner is None and device and device.online and device.place is not place:
         tables.remember(device, place)
     place.score = max(place.score, sighting.score)
+    if place.server is None and sighting.server and (place.owner or location in tables.running):
+        place.want(now, Reason.CHANGED)  # what is described, or being described, is without
     place.server = sighting.server or place.server
     _follow(tables, place, device, sighting, now)
     place.heard = now
