@@ -234,7 +234,7 @@ class Mirror:
             for names, tree in trees:
                 mine = {topic: tree[topic] for topic in names if topic in tree}
                 named = (one for payload in mine.values() for one in hub.sources(payload))
-                sources |= {one: tree[one] for one in named if one in tree}
+                sources |= {one: tree[one] for one in sorted(set(named)) if one in tree}
                 told |= mine
         for topic, payload in (told | sources).items():
             self.ledger.put(topic, payload)

@@ -19,7 +19,7 @@ def main(wanted: str) -> int:
         outcome = run(seed)
         _tell(outcome)
         shortest = shrink(seed) if outcome.faults else None
-        again = run(seed, shortest, lambda line: print(line))  # noqa: T201 - what it is for
+        again = run(seed, shortest, print)
         _tell(again)
         if shortest is not None:
             sys.stdout.write("needed: " + "; ".join(map(str, shortest)) + "\n")

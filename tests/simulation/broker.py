@@ -147,7 +147,7 @@ class ModelPaho:
         pass
 
     def publish(
-        self, topic: str, payload: bytes, qos: int, retain: bool, properties: Any = None
+        self, topic: str, payload: bytes, qos: int, retain: Any, properties: Any = None
     ) -> Any:
         mid = next(self._mids)
         correlation = getattr(properties, "CorrelationData", None)
@@ -181,7 +181,7 @@ class ModelPaho:
         self._broker.clients.append(self)
         properties = None
         if self._is_5:
-            properties = Properties(PacketTypes.CONNACK)  # type: ignore[no-untyped-call]
+            properties = Properties(PacketTypes.CONNACK)
             properties.ReceiveMaximum = self._broker.receive_maximum
             if self._broker.max_packet is not None:
                 properties.MaximumPacketSize = self._broker.max_packet

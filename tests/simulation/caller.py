@@ -1,6 +1,7 @@
-"""Those who send commands: what they were answered, and whether they knew that they might not be."""
+"""Who sends commands: what they were answered, and whether they knew that they might not be."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.simulation.broker import ModelBroker, Passed
@@ -48,6 +49,7 @@ class Callers:
     """All callers, who hear all that the broker passes on."""
 
     broker: ModelBroker
+    on_forgotten: Callable[[str], None] = lambda _: None
     commands: dict[str, Command] = field(default_factory=dict)
     is_bridge_online: bool = False
 
@@ -96,3 +98,5 @@ class Callers:
         callid = answer.get("callid") or (message.correlation or b"").decode()
         if (command := self.commands.get(callid)) is not None:
             command.answers.setdefault(message.topic, []).append(answer)
+            if command.topic.endswith("/forget") and answer["success"]:
+                self.on_forgotten(answer["data"]["id"])

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import unescape
@@ -17,6 +17,8 @@ from tests.adapter.device import Action, Part, Service, Variable
 
 SERVER = "Model/1 UPnP/1.1 Test/1"
 VARIANTS = 4
+SEEN_VARIANTS = 3
+"""How many of them differ in the description itself."""
 
 _NOTEBOOK = (
     Variable("Note"),
@@ -91,6 +93,16 @@ def description(udn: str, variant: int, location: str) -> Description:
     return Description(device, read.location, read.upnp_version, read.server)
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request; `headers` by name as it was sent."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
 @dataclass(eq=False, slots=True)
 class Subscriber:
     """Who is sent the events of a service; `seq` is that of the next one."""
@@ -125,6 +137,8 @@ class Device:
     refuses: bool = False
     """Whether it refuses subscriptions."""
     life: int = 0
+    forgotten: int = 0
+    """The life after which the bridge was told to forget it, unless it may know it again."""
     state: dict[str, dict[str, str]] = field(default_factory=dict)
     past: defaultdict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     """All that every variable has ever been."""
@@ -191,16 +205,9 @@ class Device:
         """The subscriptions to a service that have not expired."""
         return list(self._live(path, now_s))
 
-    def answer(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: bytes,
-        now_s: float,
-        rng: Random,
-    ) -> Response:
+    def answer(self, request: Request, now_s: float, rng: Random) -> Response:
         """Do what a request wants, as an honest device does."""
+        method, path = request.method, request.path
         if method == "GET":
             found = documents(self.udn, self.variant).get(path)
             return Response(200, {}, found) if found else Response(404, {}, b"")
@@ -209,13 +216,17 @@ class Device:
             return Response(404, {}, b"")
         match method:
             case "SUBSCRIBE":
-                return self._subscribe(service, headers, now_s, rng)
+                return self._subscribe(service, request.headers, now_s, rng)
             case "UNSUBSCRIBE":
-                gone = self.subscribers.pop(headers.get("SID", ""), None)
+                gone = self.subscribers.pop(request.headers.get("SID", ""), None)
                 return Response(200 if gone else 412, {}, b"")
-        return self._act(service, body, now_s) if what == "control" else Response(404, {}, b"")
+        return (
+            self._act(service, request.body, now_s) if what == "control" else Response(404, {}, b"")
+        )
 
-    def _subscribe(self, path: str, headers: dict[str, str], now_s: float, rng: Random) -> Response:
+    def _subscribe(
+        self, path: str, headers: Mapping[str, str], now_s: float, rng: Random
+    ) -> Response:
         if self.refuses:
             return Response(503, {}, b"")
         granted_s = rng.choice((60, 120, 300))

@@ -15,7 +15,7 @@ from bridge.upnp.discovery import Arrival, Discovery
 from bridge.upnp.interfaces import Interface
 from bridge.upnp.multicast_events import MulticastEvents
 from bridge.upnp.notify import Notify, NotifyServer
-from tests.simulation.devices import SERVER, Device, Subscriber
+from tests.simulation.devices import SERVER, Device, Request, Subscriber
 from tests.simulation.loop import Loop
 
 HERE = "10.0.0.2"
@@ -112,18 +112,15 @@ class Network:
 
     # HTTP
 
-    async def exchange(
-        self, method: str, url: str, headers: dict[str, str], body: bytes, timeout_s: float
-    ) -> Response:
+    async def exchange(self, host: str, port: int, request: Request, timeout_s: float) -> Response:
         """Carry a request to a device and its answer back; raises as a client does."""
         rng, weather = self.loop.rng, self.weather
-        where = urlsplit(url)
         await asyncio.sleep(0.001 + rng.random() * 0.01)
-        device = self.at(where.hostname or "", where.port or 80)
+        device = self.at(host, port)
         if device is None or weather.is_cut:
             # A host that is up refuses at once, one that is not is silent.
             await asyncio.sleep(min(rng.choice((0.001, _CONNECT_S)), timeout_s))
-            raise DeviceUnreachable(f"{url}: no connection")
+            raise DeviceUnreachable("no connection")
         life = device.life
         if rng.random() < weather.request_loss:
             await asyncio.sleep(timeout_s)
@@ -131,7 +128,7 @@ class Network:
         await asyncio.sleep(rng.random() * 0.01)
         if not device.is_up or device.life != life:
             raise BadResponse("closed without an answer")
-        answer = device.answer(method, where.path, headers, body, self.loop.time(), rng)
+        answer = device.answer(request, self.loop.time(), rng)
         if rng.random() < weather.answer_loss:
             await asyncio.sleep(timeout_s)
             raise DeviceTimeout("the answer was lost")
@@ -225,11 +222,17 @@ class ModelClient(HttpClient):
         headers: Any = (),
         body: bytes = b"",
         timeout_s: float,
-        max_bytes: int = 0,
+        max_bytes: int = 2 * 1024 * 1024,
     ) -> Response:
         if self._is_dead():
             raise DeviceUnreachable("dead")
-        return await self._network.exchange(method, url, dict(headers), body, timeout_s)
+        where = urlsplit(url)
+        wanted = Request(method, where.path, dict(headers), body)
+        response = await self._network.exchange(
+            where.hostname or "", where.port or 80, wanted, timeout_s
+        )
+        assert len(response.body) <= max_bytes
+        return response
 
 
 class ModelNotify(NotifyServer):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tests.simulation import truth
 from tests.simulation.broker import Passed
-from tests.simulation.devices import VARIANTS, Device
+from tests.simulation.devices import SEEN_VARIANTS, VARIANTS, Device
 from tests.simulation.network import Weather
 from tests.simulation.plan import Step
 from tests.simulation.world import World
@@ -92,7 +92,8 @@ def reboot(world: World, step: Step) -> None:
         if not device.is_up:
             device.boot_id += 1
             if step.how & 2:
-                device.variant = step.how // 4 % VARIANTS
+                # Without CONFIGID, another SCPD below the same description shows by nothing.
+                device.variant = step.how // 4 % (SEEN_VARIANTS if device.is_bare else VARIANTS)
                 device.config_id += 1
             device.start()
             world.network.announce(device, "ssdp:alive")
@@ -120,9 +121,12 @@ def move(world: World, step: Step) -> None:
 
 @_step(3)
 def describe(world: World, step: Step) -> None:
-    """Have another description from one moment to the next, and another CONFIGID."""
+    """Have another description from one moment to the next, and another CONFIGID.
+
+    Not while it is read: before the first announcement nothing tells that it was another before.
+    """
     device = _device(world, step)
-    if not device.is_bare:
+    if not device.is_bare and not world.is_reading(device):
         device.variant = step.how % VARIANTS
         device.config_id += 1
         for one in tuple(device.subscribers.values()):
@@ -139,10 +143,8 @@ def change(world: World, step: Step) -> None:
         path = device.paths()[step.how % len(device.paths())]
         names = list(device.state[path])
         name = names[step.how // 4 % len(names)]
-        text = f"text {step.how}" if name == "Note" else str(int(step.much * 100))
-        device.change(
-            path, name, text if name != "Mute" else text[-1:] and str(step.how & 1), world.now
-        )
+        texts = {"Note": f"text {step.how}", "Mute": str(step.how & 1)}
+        device.change(path, name, texts.get(name, str(int(step.much * 100))), world.now)
 
 
 @_step(4)
@@ -183,6 +185,7 @@ def impostor(world: World, step: Step) -> None:
     liar.is_lie = True
     liar.variant = step.how % VARIANTS
     liar.past, liar.done = victim.past, victim.done
+    victim.forgotten = 0
     liar.start()
     world.network.devices.append(liar)
     world.network.announce(liar, "ssdp:alive")
@@ -361,7 +364,7 @@ def retained_call(world: World, step: Step) -> None:
 @_step(5)
 def verb(world: World, step: Step) -> None:
     device = _device(world, step)
-    name, body = (
+    verbs: tuple[tuple[str, dict[str, object]], ...] = (
         ("announce", {}),
         ("announce", {"ids": [device.udn]}),
         ("search", {}),
@@ -369,7 +372,8 @@ def verb(world: World, step: Step) -> None:
         ("add", {"location": device.location}),
         ("health", {}),
         ("nonsense", {}),
-    )[step.how % 7]
+    )
+    name, body = verbs[step.how % len(verbs)]
     world.callers.send(f"upnp/bridge/main/request/{name}", body)
 
 

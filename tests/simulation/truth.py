@@ -125,6 +125,8 @@ def _left_behind(device: Device, whole: dict[str, bytes]) -> Iterator[str]:
         }
         if not mine:
             continue
+        if device.forgotten == device.life:
+            yield f"{udn} is forgotten, and {len(mine)} topics are held"
         if top not in mine or mine.get(f"{top}/availability") != b"offline":
             yield f"{udn} is away, and {mine.get(f'{top}/availability')!r}"
         for topic, payload in mine.items():

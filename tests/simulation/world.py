@@ -4,32 +4,21 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from math import inf
 from random import Random
 from typing import Any
 
 import structlog
 
-from bridge.adapters import Adapters
-from bridge.app import Bridge
-from bridge.settings import Settings
 from tests.simulation import truth
-from tests.simulation.broker import ModelBroker, Passed, dialling
+from tests.simulation.broker import ModelBroker, Passed
 from tests.simulation.caller import STATE, Callers
 from tests.simulation.devices import Device
+from tests.simulation.life import Life, settings_of
 from tests.simulation.loop import Loop
-from tests.simulation.network import (
-    HERE,
-    Deaf,
-    ModelClient,
-    ModelDiscovery,
-    ModelNotify,
-    Network,
-    Weather,
-)
+from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Step
 
 UDNS = ("plain-0", "nested-0", "bare-0", "plain-1")
@@ -50,49 +39,6 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-@cache
-def _settings(kind: int) -> Settings:
-    """One of the ways in which the bridge is set up."""
-    mqtt: dict[str, Any] = {
-        "url": ["mqtt://broker"],
-        "protocol": ("5", "3.1.1")[kind & 1],
-        "max_payload": (262_144, 1500)[kind >> 1 & 1],
-    }
-    return Settings(
-        mqtt=mqtt,  # type: ignore[arg-type]
-        upnp={"callback_host": HERE, "search_interval": (60, 300)[kind >> 2 & 1]},  # type: ignore[arg-type]
-        mirror={"state": ("both", "values")[kind >> 3 & 1]},  # type: ignore[arg-type]
-        poll={"variables": ["Told"]},  # type: ignore[arg-type]
-        http={"port": 0},  # type: ignore[arg-type]
-    )
-
-
-@asynccontextmanager
-async def _no_http(*_: object, **__: object) -> Any:
-    yield
-
-
-class Life:
-    """One process of the bridge; `is_dead` from the moment at which it was killed."""
-
-    def __init__(self, world: "World") -> None:
-        self.is_dead = False
-        self.stop = asyncio.Event()
-        network, loop = world.network, world.loop
-        adapters = Adapters(
-            clock=loop.clock(),
-            rng=loop.rng,
-            client=lambda: ModelClient(network, lambda: self.is_dead),
-            discovery=lambda heard, **options: ModelDiscovery(network, heard, **options),
-            multicast=Deaf,
-            notify=lambda _host, _port: ModelNotify(network),
-            dial=dialling(world.broker, lambda: self.is_dead),
-            serve=_no_http,
-        )
-        self.bridge = Bridge(world.settings, adapters)
-        self.task = loop.create_task(self.bridge.run(self.stop))
-
-
 class World:
     """Everything of one run."""
 
@@ -107,12 +53,12 @@ class World:
         self.loop = Loop(seed)
         rng = Random(seed)
         kind = rng.randrange(16)
-        self.settings = _settings(kind)
+        self.settings = settings_of(kind)
         self.is_5 = self.settings.mqtt.protocol == "5"
         self.broker = ModelBroker(self.loop, dict(truth.FOREIGN))
         self.broker.receive_maximum = rng.choice((1, 3, 20, 100))
         self.broker.on_passed = self._passed
-        self.callers = Callers(self.broker)
+        self.callers = Callers(self.broker, self._forgotten)
         self.network = Network(self.loop)
         for number, udn in enumerate(UDNS):
             device = Device(udn, f"10.0.0.{10 + number}", self.network.send)
@@ -132,6 +78,13 @@ class World:
     def now(self) -> float:
         return self.loop.time()
 
+    def is_reading(self, device: Device) -> bool:
+        """Tell whether the bridge reads a device's description at this moment."""
+        if self.life is None or self.life.task.done():
+            return False
+        presence = self.life.bridge.network.directory._presence
+        return device.location in presence._tables.running
+
     # What befalls the bridge
 
     def later(self, pause_s: float, do: Callable[[], None]) -> None:
@@ -142,7 +95,10 @@ class World:
         """Start the bridge, if it does not run."""
         if self.life is None:
             self.note("--- the bridge starts")
-            self.life = Life(self)
+            self.life = self._new_life()
+
+    def _new_life(self) -> Life:
+        return Life(self.loop, self.network, self.broker, self.settings)
 
     def crash(self) -> None:
         """Kill the bridge: nothing that it does from now on reaches anybody."""
@@ -172,15 +128,17 @@ class World:
     def _start_broker(self, held: dict[str, bytes]) -> None:
         if not self.broker.is_up:
             self.broker.start(held | truth.FOREIGN)
+            for device in self.network.devices:
+                device.forgotten = 0  # its tree may be back
             self.callers.is_bridge_online = held.get(STATE) == b"online"
 
     # The run
 
     def run(self, plan: Sequence[Step]) -> Outcome:
         """Carry out a plan, then mend all that is broken and see what holds."""
-        asyncio.set_event_loop(self.loop)
         began_s = self.loop.time()
         settled_s = 0.0
+        logged = structlog.get_config()
         self._hear_the_log()
         try:
             settled_s = self.loop.run_until_complete(self._live(plan))
@@ -188,12 +146,13 @@ class World:
             self.faults.append(f"broke: {error!r}")
         finally:
             self._end()
+            structlog.configure(**logged)
         self.faults += [f"in the loop: {one}" for one in self.loop.crashes]
         lived_s = self.loop.time() - began_s
         return Outcome(self.seed, tuple(self.faults), settled_s, lived_s, self.counts)
 
     async def _live(self, plan: Sequence[Step]) -> float:
-        self.life = Life(self)
+        self.life = self._new_life()
         announcing = self.loop.create_task(self._announce())
         for step in plan:
             await asyncio.sleep(step.pause_s)
@@ -222,7 +181,6 @@ class World:
             task.cancel()
         if left:
             self.loop.run_until_complete(asyncio.wait(left, timeout=10))
-        asyncio.set_event_loop(None)
         self.loop.close()
 
     async def _announce(self) -> None:
@@ -246,26 +204,31 @@ class World:
         mended_s = self.loop.time()
         self._traced_until_s = mended_s + 200
         await asyncio.sleep(60)
-        for device in network.devices:
-            if device.is_up:
-                for path in device.paths():
-                    # What was lost shows at the next event.
-                    name = "Mute" if path == "/sound" else "Level"
-                    text = str(int(device.state[path][name] != "1"))
-                    device.change(path, name, text, self.now)
+        self._nudge()
         found: list[str] = ["not looked"]
-        while self.loop.time() - mended_s < _PATIENCE_S:
+        while found and self.now - mended_s < _PATIENCE_S:
             await asyncio.sleep(_LOOK_S)
             if self._is_gone():
                 return 0.0
             found = self._look()
-            if not found:
-                break
-        settled_s = self.loop.time() - mended_s
+        settled_s = self.now - mended_s
         if not found:
             await asyncio.sleep(_STAY_S)
             found = [f"did not stay: {one}" for one in await self._look_closely()]
         self.faults += found
+        self._count_up()
+        return settled_s
+
+    def _nudge(self) -> None:
+        """Have each service send one more event: what was lost shows at the next one."""
+        for device in self.network.devices:
+            for path in device.paths() if device.is_up else ():
+                name = "Mute" if path == "/sound" else "Level"
+                text = str(int(device.state[path][name] != "1"))
+                device.change(path, name, text, self.now)
+
+    def _count_up(self) -> None:
+        """See that every command has had its answer, and that nothing is left over."""
         done = Counter[str]()
         for device in self.network.devices:
             done += device.done
@@ -274,20 +237,18 @@ class World:
         tasks = len(asyncio.all_tasks(self.loop))
         if tasks > _MAX_TASKS:
             self.faults.append(f"{tasks} tasks")
-        return settled_s
 
     async def _let_pass(self) -> None:
         """Wait for the end of all that was to be for a while; see that what ended has ended."""
-        while wait_s := max((one.when() - self.now for one in self._pending), default=0) > 0:
+        while (wait_s := max((one.when() - self.now for one in self._pending), default=0)) > 0:
             await asyncio.sleep(wait_s)
             self._pending = [one for one in self._pending if one.when() > self.now]
         for life in self._ended:
             await asyncio.wait([life.task], timeout=5.5)
             if not life.task.done():
                 self.faults.append("the bridge does not end")
-            elif not life.task.cancelled() and not life.is_dead:
-                if error := life.task.exception():
-                    self.faults.append(f"it stopped with {error!r}")
+            elif not (life.is_dead or life.task.cancelled()) and (error := life.task.exception()):
+                self.faults.append(f"it stopped with {error!r}")
 
     async def _look_closely(self) -> list[str]:
         """Look again where something may just be under way."""
@@ -310,6 +271,12 @@ class World:
         error = None if life.task.cancelled() else life.task.exception()
         self.faults.append(f"the bridge ended: {error!r}")
         return True
+
+    def _forgotten(self, udn: str) -> None:
+        """Note that the bridge may hold nothing of a device that is away, until it is back."""
+        claimants = [one for one in self.network.devices if one.udn == udn]
+        if not any(one.is_up for one in claimants):
+            claimants[0].forgotten = claimants[0].life
 
     def _passed(self, message: Passed) -> None:
         if message.sender is not None:
