@@ -18,7 +18,7 @@ import ifaddr
 import structlog
 
 _SIOCGIFFLAGS = 0x8913
-_IFF_UP, _IFF_LOOPBACK, _IFF_MULTICAST = 0x1, 0x8, 0x1000
+_IFF_UP, _IFF_LOOPBACK, _IFF_RUNNING, _IFF_MULTICAST = 0x1, 0x8, 0x40, 0x1000
 _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 _RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
 _DEBOUNCE_S = 0.3
@@ -31,7 +31,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Interface:
     """A network interface that is up, with its addresses; those of IPv6 bear no zone.
 
-    `index` is its identity: an interface that is deleted and made again has another.
+    `index` is its identity: an interface that is deleted and made again has another. A cable that
+    is pulled, however briefly, makes it differ by `carrier_changes`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Interface:
     ipv4: tuple[IPv4Interface, ...]
     ipv6: tuple[IPv6Interface, ...]
     is_loopback: bool
+    carrier_changes: int = 0
 
     def holds(self, address: IPv4Address | IPv6Address) -> bool:
         """Return whether an address lies in one of this interface's subnets, zones aside."""
@@ -47,7 +49,7 @@ class Interface:
 
 
 def interfaces(wanted: Sequence[str] = ()) -> tuple[Interface, ...]:
-    """Return the interfaces that are up, have an address and can multicast, by index.
+    """Return the interfaces that are up, have a carrier and an address and can multicast, by index.
 
     `wanted`, where it is not empty, has the names or addresses of those to take; an address named
     there stands before its interface's others. Loopback is taken only where it is named. What
@@ -74,7 +76,8 @@ def interfaces(wanted: Sequence[str] = ()) -> tuple[Interface, ...]:
             is_named = name in named or any(str(a.ip) in named for a in addresses)
             can_multicast = flags & _IFF_MULTICAST or flags & _IFF_LOOPBACK
             is_taken = is_named if wanted else not flags & _IFF_LOOPBACK
-            if not (addresses and flags & _IFF_UP and can_multicast and is_taken):
+            is_up = flags & _IFF_UP and flags & _IFF_RUNNING
+            if not (addresses and is_up and can_multicast and is_taken):
                 continue
             addresses.sort(key=lambda a: str(a.ip) not in named)
             found.append(
@@ -84,6 +87,7 @@ def interfaces(wanted: Sequence[str] = ()) -> tuple[Interface, ...]:
                     tuple(a for a in addresses if isinstance(a, IPv4Interface)),
                     tuple(a for a in addresses if isinstance(a, IPv6Interface)),
                     bool(flags & _IFF_LOOPBACK),
+                    _carrier_changes(name),
                 )
             )
     return tuple(sorted(found, key=lambda interface: interface.index))
@@ -115,6 +119,14 @@ def _flags(control: socket.socket, name: str) -> int:
     answer = fcntl.ioctl(control, _SIOCGIFFLAGS, request)
     flags: int = struct.unpack_from("=H", answer, 16)[0]
     return flags
+
+
+def _carrier_changes(name: str) -> int:
+    """Return how often the carrier of an interface came or went, 0 where the kernel is mute."""
+    try:
+        return int(Path("/sys/class/net", name, "carrier_changes").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 async def changes(
