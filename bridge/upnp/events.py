@@ -243,6 +243,8 @@ class Subscriptions:
             subscription.refuse(now(), self._rng.random())
             self._note_failure(item, "subscription_refused", error)
         except DeviceError as error:
+            if subscription.sid:
+                self._doubt(item)
             subscription.lose(now(), self._rng.random())
             self._note_failure(item, "subscription_lost", error)
             self._on_suspect(item.root_udn)
@@ -250,6 +252,13 @@ class Subscriptions:
             timeout = answer.headers.get("timeout")
             subscription.grant(now(), sid, timeout, self._rng.random())
             _log.debug("subscription_granted", service=item.key, sid=sid, timeout=timeout)
+
+    def _doubt(self, lost: _Subscribed) -> None:
+        """Subscribe anew to all other services of a device that did not answer a renewal."""
+        for item in self._roots.get(lost.root_udn, ()):
+            if item is not lost:
+                item.subscription.doubt(asyncio.get_running_loop().time())
+                item.woken.set()
 
     def _note_failure(self, item: _Subscribed, event: str, error: DeviceError) -> None:
         first = item.subscription.failures == 1 and not item.subscription.sid

@@ -17,6 +17,12 @@ A Denon HEOS answers renewals with 412 when more than 9 minutes were asked for, 
 subscriptions silently: what is renewed every two minutes is missed for two minutes at most.
 """
 
+RENEWED_FOR_S = 450.0
+"""How long a subscription is renewed before another takes its place, as the next step then.
+
+Its first event has all values: one that was lost unnoticed is missed for ten minutes at most.
+"""
+
 SILENCE_S = 30.0
 """How long after a granted SUBSCRIBE the initial event may take."""
 
@@ -95,6 +101,7 @@ class Subscription:
     _silence_noted: bool = False
     _heard: bool = False
     _seq: int | None = None
+    _since: float = -inf
     _heal_at: float = inf
     _next_heal_at: float = -inf
     _heal_pause_s: float = _GAP_PAUSE_S
@@ -124,18 +131,22 @@ class Subscription:
     def grant(self, now: float, sid: str, timeout: str | None, chance: float) -> None:
         """Note that SUBSCRIBE or a renewal was granted, with these headers of the answer.
 
-        The renewal is due after 40 to 50 % of the time granted, not before 10 s.
+        The renewal, or a SUBSCRIBE in its place, is due after 40 to 50 % of the time granted, not
+        before 10 s.
         """
         if self._step is Step.RENEW:
             self.health.renewals += 1
-        elif not self._heard:
-            self._silent_at = now + self.silence_s
+        else:
+            self._since = now
+            if not self._heard:
+                self._silent_at = now + self.silence_s
         self.sid = sid or self.sid
         self.failures = 0
         self.health.state = "silent" if self._silence_noted else "subscribed"
-        self._step = Step.RENEW
         wait_s = granted_s(timeout, self.requested_s) * (0.4 + 0.1 * chance)
         self._at = now + max(wait_s, _SOONEST_RENEWAL_S)
+        is_fresh = self._at <= self._since + RENEWED_FOR_S
+        self._step = Step.RENEW if is_fresh else Step.SUBSCRIBE
 
     def refuse(self, now: float, chance: float) -> None:
         """Note that the device said no: to a renewal, subscribe anew; to SUBSCRIBE, wait."""
@@ -143,12 +154,18 @@ class Subscription:
         self._fail(now, "refused", chance)
 
     def lose(self, now: float, chance: float) -> None:
-        """Note that no answer came: a renewal is tried twice before subscribing anew."""
-        if self._step is Step.RENEW and not self.failures:
-            self.failures = 1
+        """Note that no answer came: after a renewal, events may have been lost as well."""
+        if self._step is Step.RENEW:
+            self._step = Step.SUBSCRIBE
             self._at = now + _SECOND_TRY_S
+            self.health.resubscriptions += 1
         else:
             self._fail(now, "lost", chance)
+
+    def doubt(self, now: float) -> None:
+        """Note that events may have been lost: subscribe anew, as after a gap."""
+        if self.sid:
+            self._heal(now)
 
     def note_silence(self) -> bool:
         """Note that no event came within `silence_s`; return whether that is news."""

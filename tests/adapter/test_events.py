@@ -482,18 +482,22 @@ async def test_a_refused_renewal_is_followed_by_a_new_subscription_at_once():
 
 
 @pytest.mark.usefixtures("soon")
-async def test_a_renewal_without_an_answer_is_tried_again_before_subscribing_anew():
+async def test_after_a_renewal_without_an_answer_all_services_are_subscribed_to_anew():
     async with (
         publishing(timeout="Second-0", refusals={"renewal": "mute"}) as device,
+        publishing() as other,
         bridging() as bridge,
     ):
-        bridge.subscriptions.subscribe(described(service(device.url())))
+        both = (service(device.url()), service(other.url(), level="Other"))
+        bridge.subscriptions.subscribe(described(*both))
         await device.until("renewal", 1)
         assert await notify(device.asked[0].callback, "uuid:1", 1) == 200
+        await other.until("SUBSCRIBE", 2)
         await device.until("SUBSCRIBE", 2)
         kinds = [kind_of(request) for request in device.asked]
-        assert kinds[:4] == ["SUBSCRIBE", "renewal", "renewal", "SUBSCRIBE"]
-        assert bridge.suspects == ["root", "root"]
+        assert kinds[:4] == ["SUBSCRIBE", "renewal", "UNSUBSCRIBE", "SUBSCRIBE"]
+        assert [kind_of(one) for one in other.asked] == ["SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE"]
+        assert bridge.suspects == ["root"]
 
 
 async def test_subscribing_anew_replaces_what_there_was_as_a_rebooted_sonos_needs():
