@@ -317,6 +317,18 @@ def test_a_device_that_says_nothing_is_probed_at_max_age_and_offline_within_thir
     assert net.whens() == [100.0, 106.0]
 
 
+def test_160_devices_that_fall_silent_together_are_offline_within_thirty_seconds():
+    locations = [f"http://10.0.0.{number}:80/" for number in range(160)]
+    net = Net({location: Site((f"d{n}",)) for n, location in enumerate(locations)})
+    for number, location in enumerate(locations):
+        net.heard(f"d{number}", location, source=f"10.0.0.{number}", max_age_s=200)
+    net.run(100)
+    net.mark()
+    net.sites.clear()
+    net.run(130)
+    assert len(net.log) == 160
+
+
 def test_a_description_being_read_at_max_age_does_not_make_it_later():
     net = home(max_age_s=200)
     net.run(99)
@@ -361,12 +373,14 @@ def test_a_device_that_answers_without_announcing_stays_online_and_goes_on_being
     assert net.whens() == [1700.0, 2000.0, 2300.0, 2600.0]
 
 
-def test_one_lost_probe_does_not_take_a_device_offline():
+def test_one_lost_probe_does_not_take_a_device_offline_and_has_it_join_afresh():
     net = home(max_age_s=110)
     site = net.sites.pop(HOME)
-    net.run(10.1)
+    net.run(15.1)
     net.sites[HOME] = site
-    net.run(100)
+    net.run(10)
+    assert net.take() == [joined(Reason.REFRESHED)]
+    net.run(90)
     assert net.take() == []
 
 

@@ -117,6 +117,9 @@ def _confirm(device: Device, fingerprint: bytes, now: float) -> None:
     """Take that a device is where it was."""
     if fingerprint != device.fingerprint:
         device.place.want(now, Reason.CHANGED)
+    elif device.place.failures:
+        # What kept a probe from it may have kept events from us.
+        device.place.want(now, Reason.REFRESHED)
     elif device.farewell == "first":
         # A server often dies a moment after its byebye.
         device.farewell = "last"
