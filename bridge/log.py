@@ -1,9 +1,15 @@
-"""The log: one line per fact on standard error, for people on a terminal, as JSON elsewhere."""
+"""The log: one line per fact on standard error, for people on a terminal, as JSON elsewhere.
 
+A line that standard error does not take is lost: a full disk must not end the bridge.
+"""
+
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, BinaryIO, Literal, cast
 
 import structlog
 
@@ -14,9 +20,23 @@ LEVELS = {
     "error": logging.ERROR,
 }
 
+_STDERR = 2
+
 Event = MutableMapping[str, Any]
 Listener = Callable[[Event], None]
 _listeners: list[Listener] = []
+
+
+class _StandardError(io.RawIOBase):
+    """Standard error, for which everything can be written."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - bytes of any kind
+        with suppress(OSError):
+            os.write(_STDERR, data)
+        return len(data)
 
 
 def configure(level: str, form: Literal["console", "json"] | None) -> None:
@@ -36,13 +56,15 @@ def configure(level: str, form: Literal["console", "json"] | None) -> None:
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
+    # The buffer of `sys.stderr` would keep a line that was not taken and fail with the next.
+    stream = io.TextIOWrapper(cast("BinaryIO", _StandardError()), "utf-8", "backslashreplace")
     structlog.configure(
         processors=[_filtered, *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared)
     )

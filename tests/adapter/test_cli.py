@@ -190,6 +190,22 @@ async def test_an_unknown_variable_is_warned_of() -> None:
         assert (await bridge.stop())[0] == 0
 
 
+_LOGS = """
+import logging, structlog
+from bridge import log
+log.configure("info", "json")
+structlog.get_logger().warning("lost")
+logging.getLogger("other").warning("lost")
+print("went on")
+"""
+
+
+async def test_a_log_on_a_full_disk_ends_nothing() -> None:
+    on_a_full_disk = ("sh", "-c", 'exec "$0" -c "$1" 2>/dev/full', sys.executable)
+    ended = await run(_LOGS, program=on_a_full_disk)
+    assert (ended.status, ended.out) == (0, "went on\n")
+
+
 async def test_secrets_are_nowhere_to_be_seen(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
