@@ -468,6 +468,15 @@ def test_a_device_that_moved_with_another_description_is_no_conflict():
     assert net.take() == [joined(Reason.MOVED, OTHER)]
 
 
+def test_a_device_that_moved_twice_with_other_descriptions_is_no_conflict_either():
+    net = home()
+    for location, description in ((OTHER, b"2"), (THIRD, b"3")):
+        net.sites = {location: Site(("d1",), description)}
+        net.heard(location=location)
+        net.run(30)
+        assert net.take() == [joined(Reason.MOVED, location)]
+
+
 def test_a_device_that_moved_and_announces_an_alias_is_taken_over():
     net = home()
     net.sites[OTHER] = net.sites.pop(HOME)

@@ -76,6 +76,7 @@ class Tables:
     def move(self, device: Device, place: Place) -> None:
         """Make a LOCATION a device's current one, the old one an alternative if still its own."""
         old, device.place = device.place, place
+        place.rival = False
         self.assign(place, device)
         if old is not place and old.owner is device:
             self.remember(device, old)
