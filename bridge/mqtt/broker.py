@@ -17,7 +17,7 @@ from bridge.mqtt.session import Session, Source
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _GOOD_S = 60.0
-_UNREACHABLE_S = (1.0, 60.0)
+_UNREACHABLE_S = (1.0, 20.0)
 _REFUSED_S = (60.0, 300.0)
 
 
@@ -25,7 +25,7 @@ def pause_s(error: BrokerError, failures: int, rng: Random) -> float:
     """Return how long to leave an endpoint alone after so many failures in a row (1 or more).
 
     At random between the class's least pause and that doubled with every failure, up to its most:
-    1 to 60 s, and 60 to 300 s where the broker does not want us.
+    1 to 20 s, and 60 to 300 s where the broker does not want us.
     """
     least, most = _REFUSED_S if isinstance(error, BrokerRefused) else _UNREACHABLE_S
     return rng.uniform(least, min(most, least * 2.0 ** min(failures, 16)))

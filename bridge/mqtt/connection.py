@@ -22,6 +22,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _TICK_S = 1.0
 _READS_PER_TICK = 64
 _NO_REASON = frozenset({0x00, 0x80})
+_KEEP_ALIVE_TIMEOUT = 0x8D
 
 
 class Connection(ABC):
@@ -209,7 +210,7 @@ class Connection(ABC):
             self.end(refusal(reason))
         elif self._answered.is_set():
             self.end(BrokerUnreachable(words or str(reason)))
-        elif self.protocol == "5":
+        elif self.protocol == "5" and reason.value != _KEEP_ALIVE_TIMEOUT:
             self.end(ProtocolUnknown(f"no CONNACK: {words or reason}"))
         else:
             self.end(BrokerUnreachable(f"no CONNACK: {words or reason}"))

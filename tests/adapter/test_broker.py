@@ -84,9 +84,9 @@ async def one_session(broker):
 
 
 @pytest.mark.parametrize(
-    ("failures", "least", "most"), [(1, 1, 2), (3, 1, 8), (20, 1, 60), (10_000, 1, 60)]
+    ("failures", "least", "most"), [(1, 1, 2), (3, 1, 8), (20, 1, 20), (10_000, 1, 20)]
 )
-def test_an_unreachable_broker_is_tried_again_within_a_minute(failures, least, most):
+def test_an_unreachable_broker_is_tried_again_within_20_seconds(failures, least, most):
     pauses = [pause_s(BrokerUnreachable("gone"), failures, Random()) for _ in range(200)]
     assert least <= min(pauses) <= max(pauses) <= most
     assert max(pauses) > most / 2

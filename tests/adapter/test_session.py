@@ -623,6 +623,13 @@ async def test_a_broker_without_connack_is_unreachable_in_time(monkeypatch):
                 pass
 
 
+async def test_a_broker_that_hangs_for_longer_than_the_keepalive_is_not_taken_for_an_old_one():
+    async with fake(saying()) as endpoint:
+        with pytest.raises(BrokerUnreachable, match="no CONNACK: Keep alive timeout"):
+            async with connected(endpoint, keepalive_s=1):
+                pass
+
+
 @pytest.mark.parametrize("scheme", ["mqtts", "ws", "wss"])
 async def test_a_handshake_that_hangs_is_given_up_in_time(monkeypatch, scheme):
     monkeypatch.setattr(module, "CONNECT_S", 0.3)
