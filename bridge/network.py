@@ -1,6 +1,6 @@
 """The UPnP side, assembled: who is found is mirrored and subscribed to."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 
 from bridge.adapters import Adapters
 from bridge.core import topics
@@ -22,13 +22,14 @@ from bridge.upnp.notify import NotifyServer
 from bridge.upnp.trust import address_of
 
 
-def look_around(
+def look_around(  # noqa: PLR0913 - all but two by name
     settings: Settings,
     adapters: Adapters,
     *,
     on_joined: Callable[[Description, str], None],
     on_left: Callable[[str, str], None],
     on_interfaces: Callable[[tuple[Interface, ...]], None] = lambda _: None,
+    on_heard_again: Callable[[Interface], None] = lambda _: None,
 ) -> tuple[Directory, Discovery]:
     """Return what finds devices, as the settings want them found."""
     upnp = settings.upnp
@@ -46,6 +47,7 @@ def look_around(
         wanted_interfaces=upnp.interfaces,
         search_interval_s=upnp.search_interval,
         on_interfaces=on_interfaces,
+        on_heard_again=on_heard_again,
     )
     return directory, discovery
 
@@ -66,6 +68,7 @@ class Network:
             on_joined=self._joined,
             on_left=self._left,
             on_interfaces=self._interfaces_changed,
+            on_heard_again=lambda interface: self._subscribe_behind((interface,)),
         )
         self.subscriptions = Subscriptions(
             self._client,
@@ -143,10 +146,14 @@ class Network:
         self.multicast.update(one.index for one in present if one.ipv4)
         new = frozenset(present) - self._interfaces
         self._interfaces = frozenset(present)
+        self._subscribe_behind(new)
+
+    def _subscribe_behind(self, interfaces: Collection[Interface]) -> None:
+        """Subscribe anew to the devices behind these: events of theirs may have been lost."""
         for branch in self._router.mirror.branches.values():
             if branch.online and branch.description is not None:
                 host = address_of(branch.description.location)
-                if host is not None and any(one.holds(host) for one in new):
+                if host is not None and any(one.holds(host) for one in interfaces):
                     self.subscriptions.subscribe(branch.description)
 
     def _told_all(self, event: MulticastEvent, source: str) -> None:

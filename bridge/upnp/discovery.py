@@ -26,6 +26,8 @@ _TTL = 2
 _DATAGRAMS_AT_ONCE = 64
 _CONTROL_BYTES = 128
 _WARN_EVERY_S = 60.0
+_UNANSWERED_S = 20.0
+"""How soon to search again where nobody has been heard since the last search."""
 
 # Linux's numbers, which the socket module does not have.
 _IP_PKTINFO, _IPV6_MULTICAST_ALL = 8, 29
@@ -85,11 +87,12 @@ class Discovery:
     """Hears announcements and search answers on every interface, and searches.
 
     `wanted_interfaces` is as for `interfaces.interfaces`. Interfaces that come, go or change are
-    followed, and `on_interfaces` is told of them. What cannot be had (port 1900, IPv6, one
+    followed, and `on_interfaces` is told of them; `on_heard_again` is told of an interface on which
+    somebody speaks after nobody had answered a search. What cannot be had (port 1900, IPv6, one
     interface) is warned of, done without, and tried again with every search.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but one by name
         self,
         heard: Heard,
         *,
@@ -97,10 +100,12 @@ class Discovery:
         search_interval_s: float = 300.0,
         ipv6: bool = True,
         on_interfaces: Callable[[tuple[Interface, ...]], None] = lambda _: None,
+        on_heard_again: Callable[[Interface], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
         self._heard = heard
         self._on_interfaces = on_interfaces
+        self._on_heard_again = on_heard_again
         self._wanted = tuple(wanted_interfaces)
         self._search_interval_s = search_interval_s
         self._ipv6 = ipv6
@@ -110,6 +115,8 @@ class Discovery:
         self._legs: dict[Interface, tuple[_Leg, asyncio.Task[None]]] = {}
         self._listening: dict[socket.AddressFamily, socket.socket] = {}
         self._deaf: set[socket.AddressFamily] = set()
+        self._spoken: set[int] = set()
+        self._unanswered: set[int] = set()
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
@@ -165,6 +172,7 @@ class Discovery:
         try:
             while True:
                 leg.due.clear()
+                self._spoken.discard(leg.interface.index)
                 failed: dict[tuple[str, str], OSError] = {}
                 for pause_s in burst.pauses_s:
                     await asyncio.sleep(pause_s)
@@ -173,17 +181,28 @@ class Discovery:
                     log = _log.debug if (event, group) in leg.failing else _log.warning
                     log(event, interface=leg.interface.name, group=group, reason=str(error))
                 leg.failing = frozenset(failed)
-                burst = _REGULAR
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._search_interval_s):
-                        await leg.due.wait()
-                        burst = _AT_ONCE
+                burst = _AT_ONCE if await self._rest(leg) else _REGULAR
         finally:
             for sock in leg.searching.values():
                 _close(sock)
             for family, group in leg.groups:
                 if listening := self._listening.get(family):
                     multicast.leave(listening, group, leg.interface.index)
+            self._unanswered.discard(leg.interface.index)
+
+    async def _rest(self, leg: _Leg) -> bool:
+        """Wait until it is time to search again; return whether that is since somebody asks."""
+        index, interval_s = leg.interface.index, self._search_interval_s
+        soon_s = min(_UNANSWERED_S, interval_s)
+        for pause_s in (soon_s, interval_s - soon_s):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await leg.due.wait()
+                    return True
+            if index not in self._spoken:
+                self._unanswered.add(index)
+                break
+        return False
 
     def _search_once(self, leg: _Leg, mx_s: int) -> dict[tuple[str, str], OSError]:
         """Join and search each group of an interface; return what failed, by event and group."""
@@ -243,7 +262,14 @@ class Discovery:
             if announcement is not None and came_in_on is not None:
                 zone = came_in_on.name
                 arrival = Arrival(_source(address[0], zone), came_in_on)
+                self._note_speech(came_in_on)
                 self._heard(ssdp.with_zone(announcement, zone), arrival)
+
+    def _note_speech(self, interface: Interface) -> None:
+        self._spoken.add(interface.index)
+        if interface.index in self._unanswered:
+            self._unanswered.discard(interface.index)
+            self._on_heard_again(interface)
 
     def _drop(self, source: str, now_s: float) -> None:
         self.counters.dropped += 1

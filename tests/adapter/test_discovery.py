@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from bridge.upnp import discovery as discovery_module
 from bridge.upnp.discovery import Arrival, Discovery
 from bridge.upnp.interfaces import Interface, changes, interfaces
 from bridge.upnp.ssdp import Announcement, Kind
@@ -390,6 +391,24 @@ async def link_down_and_up_is_followed_by_a_search() -> None:
         await until(lambda: ears.of("back"))
 
 
+async def where_nobody_answers_it_searches_on_and_tells_when_somebody_does() -> None:
+    link(0)
+    ears, again = Ears(), list[Interface]()
+    discovery = Discovery(ears, wanted_interfaces=("ours0",), on_heard_again=again.append)
+    discovery_module._UNANSWERED_S = 0.2
+    async with running(discovery):
+        await until(lambda: discovery.counters.searches > 8)
+        assert not again
+        announce("10.9.0.2", "theirs0", alive("back"))
+        await until(lambda: again)
+        for _ in range(20):
+            searches = discovery.counters.searches
+            announce("10.9.0.2", "theirs0", alive("back"))
+            await asyncio.sleep(0.1)
+        assert discovery.counters.searches == searches
+    assert [one.name for one in again] == ["ours0"]
+
+
 async def ipv6_devices_are_found_and_their_zone_is_replaced() -> None:
     link(0)
     ip("addr add fd09::1/64 dev ours0 nodad")
@@ -551,6 +570,7 @@ SCENARIOS: dict[str, Callable[[], Coroutine[None, None, None]]] = {
         an_interface_made_again_at_once_is_joined_again,
         a_change_of_address_is_followed_by_a_search_from_the_new_one,
         link_down_and_up_is_followed_by_a_search,
+        where_nobody_answers_it_searches_on_and_tells_when_somebody_does,
         ipv6_devices_are_found_and_their_zone_is_replaced,
         without_ipv6_all_goes_by_ipv4,
         an_address_whose_duplicate_detection_runs_is_not_yet_one,

@@ -415,7 +415,8 @@ def test_an_offline_device_is_back_without_an_alive_by_pauses_of_up_to_ten_minut
     site = net.sites.pop(HOME)
     net.byebye()
     net.run(5000)
-    assert net.whens()[:6] == [0.5, 30.5, 90.5, 210.5, 510.5, 1110.5]
+    assert net.whens()[:3] == [0.5, 20.5, 40.5]
+    assert net.whens()[14:20] == [280.5, 300.5, 360.5, 480.5, 780.5, 1380.5]
     net.mark()
     net.sites[HOME] = site
     net.run(601)
@@ -433,10 +434,10 @@ def test_an_offline_device_that_announces_and_does_not_answer_is_checked_ever_le
     for _ in range(600):
         net.heard()
         net.run(0.5)
-    assert len(net.checks) <= 6
+    assert len(net.checks) <= 18
     waits = [after - before for before, after in zip(net.whens(), net.whens()[1:], strict=False)]
     assert waits == sorted(waits)
-    assert refused or waits[0] > 60
+    assert refused or waits[0] > 20
 
 
 def test_a_device_that_moved_is_taken_over_once_its_old_location_is_silent():

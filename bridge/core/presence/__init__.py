@@ -118,7 +118,7 @@ class Presence:
             self._tables.forget(device, now)
 
     def due(self, now: float) -> tuple[Check, ...]:
-        """Return the checks to start now, known devices' first; each must be answered for."""
+        """Return the checks to start now, what matters most first; each must be answered for."""
         return checks.begin(self._tables, now)
 
     def next_deadline(self, now: float) -> float | None:

@@ -16,11 +16,11 @@ _VERDICT_S = 24.0
 
 
 def begin(tables: Tables, now: float) -> tuple[Check, ...]:
-    """Return the checks to start now, known devices' first."""
+    """Return the checks to start now: of devices that are not offline, of others, of strangers."""
     for place in [p for p in tables.places.values() if _is_over(tables, p, now)]:
         tables.drop(place)
     ready = [p for p in tables.places.values() if _when(p) <= now]
-    ready.sort(key=lambda p: (p.owner is None, _when(p)))
+    ready.sort(key=lambda p: (p.owner is None, p.owner and p.owner.state == "offline", _when(p)))
     # A host is read from once at a time, but devices of one host may be probed together.
     busy = {running.place.host: running.describe for running in tables.running.values()}
     strangers = sum(running.place.owner is None for running in tables.running.values())

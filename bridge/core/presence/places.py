@@ -18,7 +18,7 @@ TRIGGER_S = 10.0
 """How long what outsiders say can cause no second check of a device."""
 
 _PAUSES_S = (0.0, 2.0, 5.0, 15.0, 60.0, 300.0, 600.0)
-_IDLE_PAUSES_S = (30.0, 60.0, 120.0, 300.0, 600.0)
+_IDLE_PAUSES_S = (*(20.0,) * 15, 60.0, 120.0, 300.0, 600.0)
 _PARTIAL_PAUSES_S = (15.0, 60.0, 300.0, 900.0, 3600.0)
 _RANK = {reason: rank for rank, reason in enumerate((None, *Reason))}
 
