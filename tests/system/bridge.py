@@ -20,8 +20,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from tests.system.lab import CONTROL_POINT, Lab
 from tests.system.raw import tcp_answers
+from tests.system.space import Space
 
 ROOT = Path(__file__).parents[2]
 BROKER_PORT = 1883
@@ -41,10 +41,10 @@ def wait_for(predicate: Callable[[], object], seconds: float, what: str = "") ->
 
 
 class Program:
-    """A program in the lab that can be started again; its standard error goes to a file."""
+    """A program in a namespace that can be started again; its standard error goes to a file."""
 
-    def __init__(self, lab: Lab, folder: Path, name: str, command: tuple[str, ...]) -> None:
-        self._lab = lab
+    def __init__(self, space: Space, folder: Path, name: str, command: tuple[str, ...]) -> None:
+        self._space = space
         self._folder = folder
         self._command = command
         self._env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
@@ -56,12 +56,16 @@ class Program:
         """Whether it runs now."""
         return self.process is not None and self.process.poll() is None
 
+    def set(self, **env: str) -> None:
+        """Add this to its environment at every start from now on."""
+        self._env |= env
+
     def start(self, **env: str) -> None:
         """Start it, with this added to its environment."""
         assert not self.runs
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._lab.exec_prefix, *self._command],
+                [*self._space.exec_prefix, *self._command],
                 cwd=self._folder,
                 env=self._env | env,
                 stdin=subprocess.DEVNULL,
@@ -82,42 +86,51 @@ class Program:
 
 
 class Broker(Program):
-    """A mosquitto at 127.0.0.1 and the control point's address, in the lab."""
+    """A mosquitto at 127.0.0.1 and the addresses of its space."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        super().__init__(lab, folder, "broker", ("mosquitto", "-c", "broker.conf"))
+    def __init__(self, space: Space, folder: Path) -> None:
+        command = 'eval "$BEFORE"; exec mosquitto -c broker.conf'
+        super().__init__(space, folder, "broker", ("sh", "-c", command))
         self._env["PATH"] += ":/usr/sbin"
+        self._disk = folder / "disk"
         self._text = (
-            f"listener {BROKER_PORT} 127.0.0.1\nlistener {BROKER_PORT} {CONTROL_POINT}\n"
-            "allow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\nuser root\n"
-            f"persistence true\npersistence_location {folder}/\nautosave_interval 1\n"
+            "".join(f"listener {BROKER_PORT} {one}\n" for one in ("127.0.0.1", *space.fixed))
+            + "allow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\nuser root\n"
+            f"persistence true\npersistence_location {self._disk}/\nautosave_interval 1\n"
             "autosave_on_changes true\n"
         )
 
     def start(self, **env: str) -> None:
         """Start it with what it held when it ended, and wait until it answers."""
         (self._folder / "broker.conf").write_text(self._text)
+        self._disk.mkdir(exist_ok=True)
         super().start(**env)
-        wait_for(lambda: self._lab.call(tcp_answers, "127.0.0.1", BROKER_PORT), 5, "no broker")
+        wait_for(lambda: self._space.call(tcp_answers, "127.0.0.1", BROKER_PORT), 5, "no broker")
+
+    def start_on_full_disk(self) -> None:
+        """Start it with what it held when it ended, on a disk of its own without room for more."""
+        # Mounts of `ip netns exec` are its own, and end with it.
+        mount = "mount -t tmpfs -o size=$(($(stat -c %s held) / 1024 + 8))k none disk"
+        self.start(BEFORE=f"cp disk/mosquitto.db held; {mount}; mv held disk/mosquitto.db")
 
     def empty(self) -> None:
         """Restart it without what it held."""
         self.stop(signal.SIGKILL)
-        (self._folder / "mosquitto.db").unlink(missing_ok=True)
+        (self._disk / "mosquitto.db").unlink(missing_ok=True)
         self.start()
 
 
 class Bridge(Program):
-    """The bridge in the lab, with the settings that it has there by itself."""
+    """The bridge, with the settings that it has in tests by itself."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        super().__init__(lab, folder, "bridge", (sys.executable, "-m", "bridge", "run"))
+    def __init__(self, space: Space, folder: Path) -> None:
+        super().__init__(space, folder, "bridge", (sys.executable, "-m", "bridge", "run"))
         self._env["BRIDGE_MQTT__URL"] = URL
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of the program in the lab."""
+        """Run another command of the program there."""
         return subprocess.run(
-            [*self._lab.exec_prefix, sys.executable, "-m", "bridge", *words],
+            [*self._space.exec_prefix, sys.executable, "-m", "bridge", *words],
             cwd=self._folder,
             env=self._env,
             capture_output=True,
@@ -144,8 +157,8 @@ class Seen(NamedTuple):
 class Observer:
     """A subscriber to everything: `tree` is what the broker holds, `live` what came since then."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
+    def __init__(self, space: Space) -> None:
+        self._space = space
         self._lock = Lock()
         self._ids = count(1)
         self._name = f"observer-{os.getpid()}-{time.monotonic_ns()}"
@@ -158,7 +171,7 @@ class Observer:
         self._is_live = False
 
     def __enter__(self) -> Self:
-        self._lab.call(self._client.connect, "127.0.0.1", BROKER_PORT)
+        self._space.call(self._client.connect, "127.0.0.1", BROKER_PORT)
         connection = self._client.socket()
         assert isinstance(connection, socket.socket)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

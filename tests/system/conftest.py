@@ -1,6 +1,7 @@
 """The site that the tests of the whole program share: one lab with all devices for each module."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,13 @@ def lab_can_be() -> None:
     """Skip where no lab can be made; scripts/test installs all that it needs, as root."""
     if reason := lab.missing():
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def wire_can_be() -> None:
+    """Skip where no failing wire can be made."""
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("the failing wire needs /dev/net/tun")
 
 
 @pytest.fixture(scope="session")

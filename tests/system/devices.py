@@ -101,3 +101,30 @@ DEVICES: Mapping[str, Device] = {
         ),
     )
 }
+
+SILENT = "minidlna"
+"""It grants subscriptions, connects to the callback, and sends nothing."""
+ASKED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "WANCommonInterfaceConfig": {
+        "GetTotalBytesSent": {"NewTotalBytesSent": "TotalBytesSent"},
+        "GetTotalBytesReceived": {"NewTotalBytesReceived": "TotalBytesReceived"},
+        "GetTotalPacketsSent": {"NewTotalPacketsSent": "TotalPacketsSent"},
+        "GetTotalPacketsReceived": {"NewTotalPacketsReceived": "TotalPacketsReceived"},
+        "GetCommonLinkProperties": {
+            "NewLayer1UpstreamMaxBitRate": "Layer1UpstreamMaxBitRate",
+            "NewLayer1DownstreamMaxBitRate": "Layer1DownstreamMaxBitRate",
+        },
+    },
+    "WANIPConnection": {
+        "GetStatusInfo": {"NewUptime": "Uptime", "NewLastConnectionError": "LastConnectionError"}
+    },
+}
+"""What these devices are asked for since no event tells it: variables, by service and action."""
+ASKED_IN_SILENCE: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "ContentDirectory": {"GetSystemUpdateID": {"Id": "SystemUpdateID"}},
+    "ConnectionManager": {
+        "GetProtocolInfo": {"Source": "SourceProtocolInfo", "Sink": "SinkProtocolInfo"},
+        "GetCurrentConnectionIDs": {"ConnectionIDs": "CurrentConnectionIDs"},
+    },
+}
+"""What the silent one is asked for besides, once its silence is noted."""

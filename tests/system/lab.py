@@ -5,7 +5,6 @@ them has a way to the machine's own interfaces. Needs root and the packages of `
 `python -m tests.system.lab` prints.
 """
 
-import ctypes
 import os
 import re
 import shutil
@@ -13,22 +12,18 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import wave
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from tests.system.devices import DEVICES, NET, Device
 from tests.system.search import await_answers
+from tests.system.space import Space, add, ip, remove, set_up
 
 CONTROL_POINT = f"{NET}.1"
-STOP_PATIENCE_S = 3.0
-_CLONE_NEWNET = 0x40000000
 _TMP = Path(tempfile.gettempdir())
-_R = TypeVar("_R")
 
 
 def packages() -> tuple[str, ...]:
@@ -46,37 +41,36 @@ def missing() -> str | None:
         return f"the lab needs {', '.join(absent)}"
     probe = f"lab-p{os.getpid()}-probe"
     try:
-        _ip("netns", "add", probe)
         try:
-            _ip("-n", probe, "link", "set", "lo", "up")
+            add(probe)
         finally:
-            _ip("netns", "del", probe)
+            remove([probe])
     except subprocess.CalledProcessError as error:
         return f"no network namespaces here: {error.stderr.strip()}"
     return None
 
 
-class Lab:
+class Lab(Space):
     """The network: `start` devices, and run programs and functions where the control point stands.
 
     Namespaces are named after this process, so that two runs do not meet; what a run that crashed
     has left is removed at the next.
     """
 
+    fixed = (CONTROL_POINT,)
+
     def __init__(self) -> None:
-        self.space = f"lab-p{os.getpid()}"
-        self.exec_prefix = ("ip", "netns", "exec", self.space)
+        super().__init__(f"lab-p{os.getpid()}")
+        self.devices = dict(DEVICES)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._inside = ThreadPoolExecutor(1, initializer=_enter, initargs=(self.space,))
 
     def __enter__(self) -> Self:
         for space in (left := _left_behind()):
             for folder in _TMP.glob(f"upnp-{space}-*"):
                 shutil.rmtree(folder, ignore_errors=True)
-        _remove(left)
+        remove(left)
         try:
-            _ip("netns", "add", self.space)
-            _ip("-n", self.space, "link", "set", "lo", "up")
+            add(self.space)
             # A fixed address: a bridge otherwise takes a new one from a port that joins.
             bridge = (
                 "br0",
@@ -87,11 +81,11 @@ class Lab:
                 "mcast_snooping",
                 "0",
             )
-            _ip("-n", self.space, "link", "add", *bridge)
-            self._address(self.space, "br0", CONTROL_POINT)
+            ip("-n", self.space, "link", "add", *bridge)
+            set_up(self.space, "br0", CONTROL_POINT)
             self._folder = Path(tempfile.mkdtemp(prefix=f"upnp-{self.space}-"))
         except BaseException:
-            _remove([self.space])
+            remove([self.space])
             raise
         return self
 
@@ -101,7 +95,7 @@ class Lab:
     @property
     def addresses(self) -> Mapping[str, str]:
         """The address of every device, running or not."""
-        return {name: device.address for name, device in DEVICES.items()}
+        return {name: device.address for name, device in self.devices.items()}
 
     def start(self, *names: str) -> None:
         """Start these devices and wait until they answer with all their types.
@@ -110,8 +104,8 @@ class Lab:
         """
         try:
             for name in names:
-                self._start(DEVICES[name])
-            silent = self.call(await_answers, [DEVICES[name] for name in names])
+                self._start(self.devices[name])
+            silent = self.call(await_answers, [self.devices[name] for name in names])
         except BaseException:
             self.stop(*names, number=signal.SIGKILL)
             raise
@@ -121,25 +115,25 @@ class Lab:
 
     def stop(self, *names: str, number: signal.Signals = signal.SIGTERM) -> None:
         """End these devices: by SIGTERM in their own way, by SIGKILL without a word."""
-        _remove([self._space(name) for name in names], number)
+        remove([self._space(name) for name in names], number)
         for name in names:
             if process := self._running.pop(name, None):
                 process.wait()
                 # Interfaces outlive their namespace for a moment; the next start needs the name.
-                link = ("ip", "-n", self.space, "link", "del", f"port{DEVICES[name].host}")
+                link = ("ip", "-n", self.space, "link", "del", f"port{self.devices[name].host}")
                 subprocess.run(link, check=False, capture_output=True)
+
+    def move(self, name: str, host: int) -> None:
+        """Have a device that does not run start at another address the next time."""
+        self.devices[name] = replace(self.devices[name], host=host)
 
     def unplug(self, name: str) -> None:
         """Take a device off the network while it runs."""
-        _ip("-n", self.space, "link", "set", f"port{DEVICES[name].host}", "down")
+        ip("-n", self.space, "link", "set", f"port{self.devices[name].host}", "down")
 
     def plug(self, name: str) -> None:
         """Put it back."""
-        _ip("-n", self.space, "link", "set", f"port{DEVICES[name].host}", "up")
-
-    def call(self, function: Callable[..., _R], *arguments: object) -> _R:
-        """Call a function in a thread whose new sockets are in the lab."""
-        return self._inside.submit(function, *arguments).result()
+        ip("-n", self.space, "link", "set", f"port{self.devices[name].host}", "up")
 
     def log(self, name: str) -> str:
         """Read what a device has written since its start."""
@@ -147,30 +141,22 @@ class Lab:
 
     def close(self) -> None:
         """End all that runs in the lab, and remove it."""
-        self._inside.shutdown()
         self.stop(*self._running)
-        _remove([self.space])
+        self.end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _space(self, name: str) -> str:
         return f"{self.space}-{name}"
 
-    def _address(self, space: str, interface: str, address: str) -> None:
-        # Without link-local addresses: the lab speaks IPv4 only.
-        _ip("-n", space, "link", "set", interface, "addrgenmode", "none", "up")
-        _ip("-n", space, "addr", "add", f"{address}/24", "dev", interface)
-        _ip("-n", space, "route", "add", "239.0.0.0/8", "dev", interface)
-
     def _start(self, device: Device) -> None:
         space, port = self._space(device.name), f"port{device.host}"
-        _ip("netns", "add", space)
-        _ip("-n", space, "link", "set", "lo", "up")
+        add(space)
         pair = ("eth0", "type", "veth", "peer", port, "netns", self.space)
-        _ip("-n", space, "link", "add", *pair)
-        _ip("-n", self.space, "link", "set", port, "master", "br0", "up")
-        self._address(space, "eth0", device.address)
+        ip("-n", space, "link", "add", *pair)
+        ip("-n", self.space, "link", "set", port, "master", "br0", "up")
+        set_up(space, "eth0", device.address)
         # Some programs find their address by the default route; it leads no further than the lab.
-        _ip("-n", space, "route", "add", "default", "via", CONTROL_POINT)
+        ip("-n", space, "route", "add", "default", "via", CONTROL_POINT)
 
         folder = self._folder / device.name
         shutil.rmtree(folder, ignore_errors=True)
@@ -197,18 +183,6 @@ class Lab:
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def _ip(*words: str) -> str:
-    command = ["ip", *words]
-    return subprocess.run(command, check=True, text=True, capture_output=True).stdout
-
-
-def _enter(space: str) -> None:
-    """Let the sockets that this thread opens from now on be in a namespace."""
-    with Path("/run/netns", space).open() as file:
-        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), f"cannot enter {space}")
-
-
 def _left_behind() -> list[str]:
     """Find the namespaces of runs that are no more, or whose process id this one has now."""
     folder = Path("/run/netns")
@@ -219,38 +193,6 @@ def _left_behind() -> list[str]:
         if (match := re.match(r"lab-p(\d+)\b", name))
         and (int(match[1]) == os.getpid() or not Path("/proc", match[1]).exists())
     ]
-
-
-def _processes(spaces: Iterable[str]) -> dict[int, str]:
-    """Name the processes in these namespaces, by id."""
-    found = {}
-    for space in spaces:
-        for pid in map(int, _ip("netns", "pids", space).split()):
-            with suppress(OSError):  # it has just ended
-                found[pid] = Path(f"/proc/{pid}/comm").read_text().strip()
-    return found
-
-
-def _remove(spaces: Iterable[str], number: signal.Signals = signal.SIGTERM) -> None:
-    """End what runs in these namespaces, at last by SIGKILL, and delete them."""
-    spaces = [space for space in spaces if Path("/run/netns", space).exists()]
-
-    def programs() -> list[int]:  # an X server must outlive the programs that it serves
-        return [pid for pid, name in _processes(spaces).items() if name != "Xvfb"]
-
-    _end(programs, number)
-    _end(lambda: list(_processes(spaces)), signal.SIGKILL)
-    for space in spaces:
-        _ip("netns", "del", space)
-
-
-def _end(processes: Callable[[], list[int]], number: signal.Signals) -> None:
-    for pid in processes():
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-    deadline = time.monotonic() + STOP_PATIENCE_S
-    while processes() and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def _record(folder: Path) -> None:

@@ -11,42 +11,17 @@ from typing import Any
 
 from tests.system import raw
 from tests.system.bridge import Bridge, Broker, Observer
-from tests.system.devices import DEVICES
+from tests.system.devices import ASKED, ASKED_IN_SILENCE, DEVICES, SILENT
 from tests.system.lab import CONTROL_POINT, Lab
 from tests.system.raw import Component, RawDevice, RawService
 from tests.system.search import search
+from tests.system.space import Space
 
-SILENT = "minidlna"
-"""It grants subscriptions, connects to the callback, and sends nothing."""
 _BRIDGE_DOCUMENTS = frozenset(
     f"bridge/main/{name}" for name in ("devices", "health", "info", "state")
 )
 HUB_TOPIC = re.compile(r"homeassistant/device/[\w-]+/config")
 """What may stand outside the base; what it says is not looked at here."""
-ASKED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
-    "WANCommonInterfaceConfig": {
-        "GetTotalBytesSent": {"NewTotalBytesSent": "TotalBytesSent"},
-        "GetTotalBytesReceived": {"NewTotalBytesReceived": "TotalBytesReceived"},
-        "GetTotalPacketsSent": {"NewTotalPacketsSent": "TotalPacketsSent"},
-        "GetTotalPacketsReceived": {"NewTotalPacketsReceived": "TotalPacketsReceived"},
-        "GetCommonLinkProperties": {
-            "NewLayer1UpstreamMaxBitRate": "Layer1UpstreamMaxBitRate",
-            "NewLayer1DownstreamMaxBitRate": "Layer1DownstreamMaxBitRate",
-        },
-    },
-    "WANIPConnection": {
-        "GetStatusInfo": {"NewUptime": "Uptime", "NewLastConnectionError": "LastConnectionError"}
-    },
-}
-"""What these devices are asked for since no event tells it: variables, by service and action."""
-ASKED_IN_SILENCE: Mapping[str, Mapping[str, Mapping[str, str]]] = {
-    "ContentDirectory": {"GetSystemUpdateID": {"Id": "SystemUpdateID"}},
-    "ConnectionManager": {
-        "GetProtocolInfo": {"Source": "SourceProtocolInfo", "Sink": "SinkProtocolInfo"},
-        "GetCurrentConnectionIDs": {"ConnectionIDs": "CurrentConnectionIDs"},
-    },
-}
-"""What the silent one is asked for besides, once its silence is noted."""
 _MOVING = re.compile(
     r"(upnp/)?[^/]+/(WANCommonIFC1|WANIPConn1)/(value/(Uptime|Total(Bytes|Packets)\w+)|state)"
 )
@@ -55,13 +30,19 @@ _NAMES = {"device": "friendly_name", "subdevice": "friendly_name", "service": "s
 
 
 class Site:
-    """All that a test of the whole program needs."""
+    """All that a test of the whole program needs.
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    Broker and bridge stand in the lab itself, or in a `home`. `foreign` is retained at the broker
+    by somebody else.
+    """
+
+    def __init__(self, lab: Lab, folder: Path, home: Space | None = None) -> None:
         self.lab = lab
-        self.broker = Broker(lab, folder)
-        self.bridge = Bridge(lab, folder)
+        self.home = home or lab
+        self.broker = Broker(self.home, folder)
+        self.bridge = Bridge(self.home, folder)
         self.running: list[str] = []
+        self.foreign: dict[str, bytes] = {}
         self._read: dict[str, list[RawDevice]] = {}
 
     def close(self) -> None:
@@ -75,7 +56,7 @@ class Site:
         """Start broker and bridge where they do not run, and observe a whole tree."""
         if not self.broker.runs:
             self.broker.start()
-        with Observer(self.lab) as observer:
+        with Observer(self.home) as observer:
             if not self.bridge.runs:
                 self.bridge.start()
             observer.wait_online()
@@ -84,7 +65,9 @@ class Site:
     def devices(self, *names: str) -> list[RawDevice]:
         """Read the root devices of these programs, of all that run where none is named."""
         unread = {
-            DEVICES[name].address: name for name in names or self.running if name not in self._read
+            self.lab.addresses[name]: name
+            for name in names or self.running
+            if name not in self._read
         }
         for _ in range(5):
             roots = {name: len(DEVICES[name].types) for name in unread.values()}
@@ -94,7 +77,7 @@ class Site:
                     found[unread[address]].add(location)
             for name, locations in found.items():
                 if len(locations) == roots[name]:
-                    del unread[DEVICES[name].address]
+                    del unread[self.lab.addresses[name]]
                     self._read[name] = [
                         self.lab.call(raw.read_device, one) for one in sorted(locations)
                     ]
@@ -171,7 +154,11 @@ class Site:
         devices = self.devices(*names)
         values = {device.id: self.values(device) for device in devices}
         asked = {device.id: self.asked(device) for device in devices}
-        tree = {topic.removeprefix("upnp/"): text for topic, text in observer.tree.items()}
+        tree = {
+            topic.removeprefix("upnp/"): text
+            for topic, text in observer.tree.items()
+            if topic not in self.foreign
+        }
         wrong: list[str] = []
         for device in devices:
             wrong += _wrong_topics(device, values[device.id], asked[device.id], tree)

@@ -10,8 +10,7 @@ import pytest
 
 from bridge.core.bodies import octets
 from tests.system.bridge import ROOT
-from tests.system.devices import DEVICES, NET
-from tests.system.site import SILENT
+from tests.system.devices import DEVICES, NET, SILENT
 from tests.unit.captured import captured, described
 
 SECONDS = "5"

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from tests.system.bridge import wait_for
-from tests.system.devices import DEVICES
-from tests.system.site import HUB_TOPIC, SILENT, told_in_state
+from tests.system.devices import DEVICES, SILENT
+from tests.system.site import HUB_TOPIC, told_in_state
 
 CHANGE_S = 1.0
 ASK_S = 15.0

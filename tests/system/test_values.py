@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.system.bridge import Observer, wait_for
-from tests.system.site import SILENT
+from tests.system.devices import SILENT
 
 RENDERER = "GMediaRender-1_0-000-000-002"
 CONNECTION = "72eba980-20d3-4fa2-8a76-6c855535d499/WANIPConn1"
