@@ -31,9 +31,11 @@ SEARCH_LOST_S = 24.0
 RIGHT_S = 30.0
 EXPECTED_WARNINGS = {
     "broker_unavailable",
-    "subscription_lost",
     "no_description",
+    "no_initial_event",
     "ssdp_join_failed",
+    "ssdp_search_failed",
+    "subscription_lost",
 }
 """What is told of a fault while it lasts."""
 MORE_FILES = 8
