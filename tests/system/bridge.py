@@ -185,7 +185,8 @@ class Observer:
 
     def __exit__(self, *_exc: object) -> None:
         self._client.disconnect()
-        self._client.loop_stop()
+        with suppress(AttributeError):  # paho's thread may just have ended, and forgotten itself
+            self._client.loop_stop()
 
     def _receive(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         now_s, payload = time.monotonic(), bytes(message.payload)
