@@ -23,6 +23,7 @@ _LENIENT = etree.XMLParser(recover=True, **_SAFE)  # type: ignore[arg-type]
 _BARE_AMPERSAND = re.compile(rb"&(?!#\d+;|#x[0-9a-fA-F]+;|(?:amp|lt|gt|quot|apos);)")
 _DECLARATION = re.compile(r"^\s*<\?xml.*?\?>", re.DOTALL)
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)""")
+_MAX_NAMESPACES = 32
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -55,7 +56,7 @@ def parse_text(content: str) -> tuple[Element, bool]:
 
 def _recovered(data: bytes) -> Element | None:
     if not data.startswith(_UTF16):
-        data = _DECLARATION.sub("", _decoded(data), count=1).encode()
+        data = _DECLARATION.sub("", _decoded(data), count=1).encode("utf-8", "replace")
         data = _BARE_AMPERSAND.sub(b"&amp;", data.replace(b"\0", b""))
     try:
         return etree.fromstring(data, _LENIENT)
@@ -68,7 +69,7 @@ def _decoded(data: bytes) -> str:
     for encoding in ("utf-8", declared[1].decode() if declared else ""):
         try:
             return data.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
+        except (UnicodeError, LookupError):  # of names that a device may say, some are odd codecs
             pass
     return data.decode("latin-1")
 
@@ -98,8 +99,26 @@ def child(element: Element, name: str) -> Element | None:
 
 
 def text(element: Element | None) -> str:
-    """Return all text within an element as it stands; empty where there is no element."""
-    return "" if element is None else "".join(str(part) for part in element.itertext())
+    """Return an element's own text as it stands, up to its first child; empty for no element.
+
+    What stands in children is theirs: were it their parents' too, elements within elements would
+    make much of little.
+    """
+    return "" if element is None else element.text or ""
+
+
+def inner(element: Element) -> str:
+    """Return what stands within an element: its text, or XML where it holds elements.
+
+    Namespaces that are declared outside of it are not declared again: for each element within, that
+    could be a thousand times what was sent. Raises XmlError where these are more than 32.
+    """
+    if not len(element):
+        return text(element)
+    if len(element.nsmap) > _MAX_NAMESPACES:  # all are looked through for each element
+        raise XmlError(f"more than {_MAX_NAMESPACES} namespaces around XML")
+    whole = etree.tostring(element, encoding="unicode", with_tail=False)
+    return whole[whole.index(">") + 1 : whole.rindex("</")]
 
 
 def child_text(element: Element, name: str) -> str:

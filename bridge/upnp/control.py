@@ -6,13 +6,10 @@ action a command means `core.commands`'.
 
 import re
 from collections.abc import Sequence
-from copy import deepcopy
 from xml.sax.saxutils import escape, quoteattr
 
-from lxml import etree
-
 from bridge.core.model import Service
-from bridge.core.xml import Element, XmlError, child, descendant, local, parse, text
+from bridge.core.xml import Element, XmlError, child, descendant, inner, local, parse, text
 from bridge.errors import (
     BadResponse,
     Code,
@@ -127,18 +124,13 @@ def read_answer(status: int, body: bytes, action_name: str) -> dict[str, str]:
     if answer is None:
         answer = next(iter(soap), None)
     out: dict[str, str] = {}
-    for argument in () if answer is None else answer:
-        if name := local(argument):
-            out.setdefault(name, _inner(argument))
+    try:
+        for argument in () if answer is None else answer:
+            if name := local(argument):
+                out.setdefault(name, inner(argument))
+    except XmlError as error:
+        raise _no_soap(status) from error
     return out
-
-
-def _inner(argument: Element) -> str:
-    if not len(argument):
-        return text(argument)
-    # A copy has only the namespaces that it uses, not those of the envelope.
-    parts = (etree.tostring(deepcopy(part), encoding="unicode") for part in argument)
-    return escape(argument.text or "") + "".join(parts)
 
 
 def _no_soap(status: int) -> CommandError:

@@ -3,11 +3,7 @@
 Reading a text by its data type, and splitting LastChange, are the core's work.
 """
 
-from xml.sax.saxutils import escape
-
-from lxml import etree
-
-from bridge.core.xml import Element, XmlError, descendant, local, parse
+from bridge.core.xml import XmlError, descendant, inner, local, parse
 
 
 def read_properties(body: bytes) -> list[tuple[str, str]]:
@@ -23,13 +19,8 @@ def read_properties(body: bytes) -> list[tuple[str, str]]:
             raise XmlError("no propertyset")
         root = found
     return [
-        (local(variable), _text(variable) if len(variable) else variable.text or "")
+        (local(variable), inner(variable))
         for held in root
         if local(held) == "property"
         for variable in held
     ]
-
-
-def _text(variable: Element) -> str:
-    inner = (etree.tostring(child, encoding="unicode") for child in variable)
-    return escape(variable.text or "") + "".join(inner)

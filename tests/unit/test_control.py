@@ -291,3 +291,9 @@ def test_no_bytes_break_the_reading_of_an_answer(status, body):
         assert error.outcome is not Outcome.NOT_SENT  # noqa: PT017 - either end is right
     else:
         assert all(isinstance(value, str) for value in out.values())
+
+
+def test_xml_under_more_namespaces_than_a_device_has_is_no_answer():
+    declared = " ".join(f"xmlns:n{number}='u'" for number in range(33))
+    error = refusal(200, soap(f"<R {declared}><A><b/></A></R>"))
+    assert error.code is Code.BAD_RESPONSE

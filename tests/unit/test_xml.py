@@ -44,7 +44,7 @@ def test_nothing_like_xml_breaks_it(text):
 )
 def test_what_devices_write_is_read(data, content):
     root, _ = xml.parse(data)
-    assert xml.text(root) == content
+    assert "".join(str(part) for part in root.itertext()) == content
 
 
 @pytest.mark.parametrize("data", [b"", b"   ", b"text", b"<", b"<>", b"\0", b"<!-- only -->"])
@@ -93,3 +93,30 @@ def test_names_are_looked_for_without_their_namespace():
 def test_the_declared_encoding_of_text_that_is_decoded_does_not_count():
     root, _ = xml.parse_text('<?xml version="1.0" encoding="latin-1"?><a>ä</a>')
     assert xml.text(root) == "ä"
+
+
+@pytest.mark.parametrize("encoding", ["unicode_escape", "raw_unicode_escape", "undefined", "idna"])
+def test_an_encoding_that_is_none_of_xml_breaks_nothing(encoding):
+    data = f"<?xml version='1.0' encoding='{encoding}'?><a>\\ud800 \xff&</a>".encode("latin-1")
+    root, mended = xml.parse(data)
+    assert xml.local(root) == "a"
+    assert mended
+
+
+def test_the_text_of_an_element_is_not_that_of_its_children():
+    root, _ = xml.parse(b"<a>x<b>y</b>z</a>")
+    assert xml.text(root) == "x"
+
+
+def test_what_stands_within_an_element_is_xml_where_it_holds_elements():
+    root, _ = xml.parse(b"<a xmlns:p='q'>1 &lt; <b xmlns='n' c='&gt;'><p:d/></b> 3</a>")
+    assert xml.inner(root) == '1 &lt; <b xmlns="n" c="&gt;"><p:d/></b> 3'
+    root, _ = xml.parse(b"<a>1 &lt; 2</a>")
+    assert xml.inner(root) == "1 < 2"
+
+
+def test_xml_under_more_namespaces_than_a_device_has_is_refused():
+    declared = " ".join(f"xmlns:n{number}='u'" for number in range(33))
+    root, _ = xml.parse(f"<a {declared}><b><c/></b></a>".encode())
+    with pytest.raises(xml.XmlError):
+        xml.inner(root[0])
