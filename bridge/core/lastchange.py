@@ -48,13 +48,8 @@ def _changes(root: xml.Element) -> Iterator[Change]:
 
 
 def _change(instance: str, variable: xml.Element) -> Change:
-    channel = text = None
-    for name, value in variable.items():
-        match str(name).rpartition("}")[2].lower():
-            case "val":
-                text = str(value)
-            case "channel":  # `Channel` at some renderers
-                channel = str(value) or None
-    return Change(
-        instance, xml.local(variable), channel, xml.text(variable) if text is None else text
-    )
+    # Of names alone: to find one value, lxml looks through all attributes.
+    names = {str(name).rpartition("}")[2].lower(): name for name in variable.keys()}  # noqa: SIM118
+    text = variable.get(names["val"]) if "val" in names else xml.text(variable)
+    channel = variable.get(names["channel"]) if "channel" in names else None  # `Channel` at some
+    return Change(instance, xml.local(variable), channel or None, text or "")
