@@ -62,6 +62,8 @@ _UNKNOWN = frozenset({"", "NOT_IMPLEMENTED"})
 _DURATION = re.compile(r"\+?(\d{1,6}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)(?:/\d+)?")
 _MAX_METADATA = 262_144
 _MAX_CLASS = 256
+_MAX_ATTRIBUTES = 64
+"""Of an element: more are no DIDL-Lite, and the library reads them slower and slower."""
 
 
 def summary(
@@ -148,9 +150,9 @@ def _item(metadata: str | None, base_url: str) -> dict[str, object]:
 
 @lru_cache(maxsize=64)
 def _read_item(metadata: str, base_url: str) -> Mapping[str, object]:
-    if "<" not in metadata:
-        metadata = unescape(metadata)  # of devices that escape it once too often
     try:
+        if "<" not in metadata:
+            metadata = unescape(metadata)  # of devices that escape it once too often
         root, _ = xml.parse_text(metadata)
         upnp_class = _mend(root)
         found = didl_lite.from_xml_el(root, strict=False)  # type: ignore[arg-type]
@@ -197,7 +199,8 @@ def _mend(root: xml.Element) -> str | None:
     the nearest one above it that it knows (`object.item.audioItem.musicTrack.live`).
     """
     thing = next((one for one in root if xml.local(one) in ("item", "container")), None)
-    if thing is None:
+    if thing is None or len(thing.attrib) > _MAX_ATTRIBUTES:
+        root.clear()
         return None
     named = xml.child_text(thing, "class") or xml.child_text(root, "class")  # WiiM has it above
     for other in tuple(root):
@@ -206,7 +209,7 @@ def _mend(root: xml.Element) -> str | None:
     thing.tag = f"{{{NAMESPACES['didl_lite']}}}{xml.local(thing)}"
     for element in tuple(thing):
         name = xml.local(element)
-        if name in ("class", "desc", ""):
+        if name in ("class", "desc", "") or len(element.attrib) > _MAX_ATTRIBUTES:
             thing.remove(element)
         else:
             element.tag = f"{{{NAMESPACES['didl_lite']}}}{name}" if name == "res" else name

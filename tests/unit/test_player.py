@@ -651,3 +651,8 @@ def test_what_is_no_player_has_no_media(name):
     mirror = Mirror(Shape("upnp", "main"))
     branch = mirror.join(captured(name))
     assert branch.players == {}
+
+
+def test_a_number_that_is_too_long_for_python_is_no_metadata():
+    metadata = f"&#{'9' * 5000};"
+    assert "title" not in player.summary({Key("CurrentTrackMetaData", "0"): metadata}, {}, None, "")
