@@ -4,6 +4,8 @@ An *id* is a topic without the base. It names a component for ever: it holds the
 service's topic level and names from the SCPD, and nothing that a restart could change.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import quote, unquote
@@ -15,17 +17,30 @@ _AT_ROOT = frozenset({"bridge", "reply"})
 _AT_DEVICE = frozenset({"availability", "media", "call", "response", "chunk"})
 _AT_VALUE = frozenset({"set", "get", "chunk"})
 _SERVICE_ID = ":serviceId:"
+_LEVEL = re.compile(rf"[A-Za-z0-9_.:~%-]{{1,{MAX_LEVEL}}}")
 
 
-@lru_cache(maxsize=8192)
 def encode_level(name: str, reserved: frozenset[str] = frozenset()) -> str:
     """Return a name as one topic level.
 
     Bytes of UTF-8 other than letters, digits and `-_.:~` become `%XX`; a name that is reserved
     has its first letter written so.
     """
+    encode = _remembered if len(name) <= MAX_LEVEL else _encode  # as long as a body may be
+    return encode(name, reserved)
+
+
+def _encode(name: str, reserved: frozenset[str]) -> str:
     level = quote(name, safe=":", errors="replace")
     return f"%{ord(level[0]):02X}{level[1:]}" if level in reserved else level
+
+
+_remembered = lru_cache(maxsize=8192)(_encode)
+
+
+def is_level(text: str) -> bool:
+    """Return whether a text may be a level as `encode_level` writes it, not too long."""
+    return _LEVEL.fullmatch(text) is not None
 
 
 def decode_level(level: str) -> str:
@@ -50,15 +65,16 @@ def service_levels(service_ids: Iterable[str]) -> Iterator[str]:
     where even that is taken, the whole with `~2`, `~3` and so on behind it.
     """
     taken: set[str] = set()
+    counts: Counter[str] = Counter()
     for service_id in service_ids:
         _, found, tail = service_id.partition(_SERVICE_ID)
         level = encode_level(tail if found and tail else service_id.split(":")[-1], _AT_DEVICE)
         if level in taken or not level:
             level = encode_level(service_id, _AT_DEVICE)
-        whole, count = level, 1
+        whole = level
         while level in taken or not level:
-            count += 1
-            level = f"{whole}~{count}"
+            counts[whole] += 1
+            level = f"{whole}~{counts[whole] + 1}"
         taken.add(level)
         yield level
 

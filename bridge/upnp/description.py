@@ -248,7 +248,7 @@ class _Reader:
         self._services += 1
         if service_id := one_line(child_text(element, "serviceId"))[:MAX_TEXT]:
             return service_id
-        service_type = one_line(child_text(element, "serviceType"))
+        service_type = one_line(child_text(element, "serviceType"))[:MAX_TEXT]
         name = service_type.split(":")[-2:][0]
         if not name:
             problems.add("service with neither serviceId nor serviceType: left out")

@@ -161,3 +161,18 @@ def test_what_a_branch_may_hold_is_known(own):
 )
 def test_commands_and_notes_are_no_part_of_a_branch(own):
     assert not topics.is_mirrored(own)
+
+
+def test_services_with_one_id_are_counted():
+    assert list(topics.service_levels(["a"] * 3)) == ["a", "a~2", "a~3"]
+
+
+def test_a_name_longer_than_a_level_is_not_remembered():
+    before = topics._remembered.cache_info().currsize
+    assert topics.encode_level("x" * 100_000) == "x" * 100_000
+    assert topics._remembered.cache_info().currsize == before
+
+
+def test_what_is_encoded_is_a_level_of_ours():
+    assert topics.is_level(topics.encode_level("Küche/0"))
+    assert not any(map(topics.is_level, ("", "a/b", "a b", "+", "#", "\0", "a" * 513)))
