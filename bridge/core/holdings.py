@@ -3,6 +3,7 @@
 Retained payloads may come from anyone: nothing here trusts their form.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any
@@ -74,7 +75,7 @@ class Holdings:
         return frozenset(
             device
             for device in (*self.owners, *heads, *self.rows, *listed)
-            if device and not set(device) & set("+#/")
+            if topics.is_level(device)
         )
 
     def group(self, device: str) -> Mapping[str, bytes]:
@@ -114,6 +115,7 @@ class Holdings:
 
 _HEAD = b'{"chunks":'
 _NOT_OURS = frozenset({"state", "request", "response"})
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def _is_ours(whole: str, payload: bytes) -> bool:
@@ -135,7 +137,7 @@ def is_stray(held: Mapping[str, bytes], topic: str) -> bool:
     payload = held.get(whole, b"")
     head = jsontext.read(payload) if payload.startswith(_HEAD) else None
     count = head.get("chunks") if isinstance(head, dict) else None
-    return not (isinstance(count, int) and number.isdecimal() and int(number) <= count)
+    return not (isinstance(count, int) and _NUMBER.fullmatch(number) and int(number) <= count)
 
 
 def join_parts(held: Mapping[str, bytes], topic: str) -> bytes | None:

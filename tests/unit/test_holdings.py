@@ -3,10 +3,11 @@
 import json
 from hashlib import sha256
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.holdings import Holdings, join_parts
+from bridge.core.holdings import Holdings, is_stray, join_parts
 
 
 def encoded(document):
@@ -166,3 +167,13 @@ def test_nothing_that_a_broker_may_hold_breaks_it(held):
         found.document(device)
         found.group(device)
     assert all(root in mine for root, mine in found.roots.items())
+
+
+def test_a_part_with_a_number_beyond_all_numbers_is_a_stray():
+    assert is_stray({"t": b'{"chunks":3}'}, f"t/chunk/{'1' * 5000}")
+
+
+@pytest.mark.parametrize("name", ["\0", "\ud800", "a b", "+", "", "x" * 600])
+def test_no_device_is_asked_for_whose_name_is_none_of_ours(name):
+    rows = json.dumps([{"id": name, "subdevices": [name]}]).encode()
+    assert not holdings({"bridge/main/devices": rows}).named
