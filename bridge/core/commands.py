@@ -4,13 +4,12 @@ Pure: what comes in is bytes and a device of the model, what goes out is data. W
 command's, and the sending of anything, is not decided here.
 """
 
-import json
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from bridge.core import topics, values
+from bridge.core import jsontext, topics, values
 from bridge.core.model import Action, Device, Service
 from bridge.core.values import Value
 from bridge.errors import Code, CommandError
@@ -26,18 +25,6 @@ _ENVELOPE_FIELDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
 )
 _MAX_NAME = 256
 _Kind = TypeVar("_Kind")
-
-
-def _not_finite(text: str) -> NoReturn:
-    raise ValueError(f"{text[:20]} is not a finite number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _not_finite(text)
-
-
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_not_finite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +125,7 @@ def _object(payload: bytes, max_bytes: int) -> Mapping[str, object]:
     if not payload.strip():
         return {}
     try:
-        body = _DECODER.decode(payload.decode())
+        body = jsontext.DECODER.decode(payload.decode())
     except UnicodeDecodeError as error:
         raise BadEnvelope("not UTF-8", Envelope({})) from error
     except ValueError as error:

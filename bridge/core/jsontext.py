@@ -1,6 +1,21 @@
 """JSON as the bridge writes it, and as anyone may have written it."""
 
 import json
+import math
+from typing import NoReturn
+
+
+def _not_finite(text: str) -> NoReturn:
+    raise ValueError(f"{text[:20]} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _not_finite(text)
+
+
+DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_not_finite)
+"""JSON to the letter (RFC 8259): a ValueError for what is none, finite numbers only."""
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
@@ -20,6 +35,6 @@ def encode(document: object) -> bytes:
 def read(payload: bytes | None) -> object:
     """Return what a JSON payload says; None for no payload and for what is no JSON."""
     try:
-        return None if payload is None else json.loads(payload)
+        return None if payload is None else DECODER.decode(payload.decode())
     except (ValueError, RecursionError):
         return None

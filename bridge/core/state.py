@@ -1,11 +1,10 @@
 """The values of one service: what it has told of its state variables, and since when."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from bridge.core import values
+from bridge.core import jsontext, values
 from bridge.core.values import Value
 
 
@@ -148,7 +147,7 @@ class ServiceState:
 def read_document(payload: bytes) -> ServiceState | None:
     """Return the state that a `state` document tells of; None for anything else."""
     try:
-        document = json.loads(payload)
+        document: Any = jsontext.read(payload)
         state = ServiceState()
         state.updated = str(document["updated"])
         for name, value in document["values"].items():
@@ -160,7 +159,7 @@ def read_document(payload: bytes) -> ServiceState | None:
                         _put(state, Key(name, instance, channel or None), one)
                 else:
                     _put(state, Key(name, instance), value)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (TypeError, KeyError, AttributeError):
         return None
     return state
 

@@ -1,5 +1,6 @@
 """The values of a service, and what an event changes in them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +87,14 @@ def test_a_document_is_read_back(values):
 @given(st.binary() | st.text().map(str.encode))
 def test_no_bytes_break_the_reading_of_a_document(payload):
     read_document(payload)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000])
+def test_a_number_that_json_does_not_have_makes_a_document_unreadable(number):
+    assert (
+        read_document(f'{{"values":{{"A":{number}}},"instances":{{}},"updated":""}}'.encode())
+        is None
+    )
 
 
 json_values = st.recursive(
