@@ -6,6 +6,7 @@ under `scpds` says nothing of one device, so that only identifiers are replaced 
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from bridge.core.bodies import CODECS, octets
@@ -60,6 +61,7 @@ _EXTENSION = re.compile(r"\.[A-Za-z]\w{1,4}(?=$|[?#])")
 _IS_ADDRESS = re.compile(r"//(?:[^@/]*@)?(?:\d+(?:\.\d+){3}|\[[^\]]*\])(?::\d+)?")
 _RUN = re.compile(r"[^\W_]+")
 _LEAST, _LEAST_WORD = 6, 5
+_LONGEST, _MOST_PLACES = 256, 64
 _NEAR = 80
 _TAG_NAME = re.compile(r"</?(?:[\w.-]+:)?([\w.-]+)|\b([\w.-]{1,64})=[\"']")
 _CONTENT_LENGTH = re.compile(r"(?im)^(content-length[ \t]*:[ \t]*)(\d{1,9})")
@@ -86,7 +88,7 @@ class _Redactor:
         self.knows = False
         self._standins = Standins()
         self._spoken: set[str] = set(_COMMON)
-        self._literals: dict[str, dict[str, Standin]] = {}
+        self._literals: dict[str, dict[tuple[int, int], dict[str, Standin]]] = {}
         deal = self._standins
         self._by_kind: Mapping[Kind, Standin] = {
             Kind.NAME: deal.name,
@@ -198,25 +200,25 @@ class _Redactor:
             or (is_word and text.lower() in self._spoken)
         ):
             return
-        self._literals.setdefault(runs[0].lower(), {})[text] = standin
+        places = self._literals.setdefault(runs[0].lower(), {})
+        place = text.index(runs[0]), len(text)
+        if place in places or (len(places) < _MOST_PLACES and len(text) <= _LONGEST):
+            places.setdefault(place, {})[_folded(text)] = standin
 
     def _known(self, meant: str, *, is_model: bool) -> Iterator[Span]:
         """Find again what was a secret elsewhere; in an SCPD only identifiers are."""
         end = 0
         for run in _RUN.finditer(meant):
-            literals = self._literals.get(run[0].lower(), {})
-            for text in sorted(literals, key=len, reverse=True):
-                first = _RUN.search(text)
-                start = run.start() - (first.start() if first else 0)
-                stop = start + len(text)
-                is_identifier = literals[text] == self._standins.identifier
-                if (
-                    start >= end
-                    and (is_identifier or not is_model)
-                    and _folded(meant[start:stop]) == _folded(text)
-                    and not (meant[stop - 1].isalnum() and meant[stop : stop + 1].isalnum())
-                ):
-                    yield start, stop, literals[text], is_identifier
+            places = self._literals.get(run[0].lower(), {})
+            for before, length in sorted(places, key=itemgetter(1), reverse=True):
+                start = run.start() - before
+                stop = start + length
+                if start < end or (meant[stop - 1 : stop + 1].isalnum() and stop < len(meant)):
+                    continue
+                standin = places[before, length].get(_folded(meant[start:stop]))
+                is_identifier = standin == self._standins.identifier
+                if standin is not None and (is_identifier or not is_model):
+                    yield start, stop, standin, is_identifier
                     end = stop
                     break
 
