@@ -103,6 +103,7 @@ class _Exchange(asyncio.Protocol):
         self._max_bytes = max_bytes
         self._head_only = head_only
         self._buffer = bytearray()
+        self._searched = 0
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._body: Body | None = None
@@ -145,9 +146,10 @@ class _Exchange(asyncio.Protocol):
     def _feed(self, data: bytes) -> bool:
         if self._body:
             return self._body.feed(data)
-        self._buffer += data
+        self._buffer += data if self._buffer else data.lstrip(b"\r\n")
         while self._body is None:
-            end = find_head_end(self._buffer)
+            end = find_head_end(self._buffer, self._searched)
+            self._searched = len(self._buffer) if end < 0 else 0
             if end < 0:
                 if len(self._buffer) > MAX_HEAD_BYTES:
                     raise ValueError("a head over its bounds")

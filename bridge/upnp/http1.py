@@ -65,10 +65,13 @@ class Address:
     target: str
 
 
-def find_head_end(buffer: bytes | bytearray) -> int:
-    """Return the index behind the blank line that ends the head, -1 where it has not come yet."""
+def find_head_end(buffer: bytes | bytearray, searched: int = 0) -> int:
+    """Return the index behind the blank line that ends the head, -1 where it has not come yet.
+
+    `searched` is how many bytes had come when it had not.
+    """
     start = _LEADING_LINE_ENDS.match(buffer)
-    found = _BLANK_LINE.search(buffer, start.end() if start else 0)
+    found = _BLANK_LINE.search(buffer, max(start.end() if start else 0, searched - 2))
     return found.end() if found else -1
 
 

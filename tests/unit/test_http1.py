@@ -336,3 +336,15 @@ def test_no_text_breaks_the_splitting_of_a_url(url):
     assert address.target.isascii()
     assert address.target.isprintable()
     assert " " not in address.target
+
+
+@given(st.lists(st.binary(max_size=4) | st.sampled_from([b"\r\n", b"\n", b"\r\n\r\n"])))
+def test_the_end_of_a_head_is_found_wherever_one_looked_before(parts):
+    came, searched = b"", 0
+    for part in parts:
+        came += part
+        end = find_head_end(came, searched)
+        assert end == find_head_end(came)
+        if end >= 0:
+            return
+        searched = len(came)
