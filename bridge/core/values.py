@@ -38,7 +38,7 @@ _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "
 _SWITCHED = {"on": True, "off": False}
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
-_HEX = re.compile(r"(?:[0-9a-fA-F]{2})*")
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})*+")
 _UNDECLARED = StateVariable("", "string")
 _MAX_SHOWN = 60
 _MAX_LISTED = 10
