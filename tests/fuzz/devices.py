@@ -1,0 +1,203 @@
+"""What devices send, as targets."""
+
+import asyncio
+import atexit
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from typing import cast
+
+from bridge.core import commands, jsontext, player, topics, value_commands, values
+from bridge.core.commands import Envelope
+from bridge.core.model import StateVariable
+from bridge.core.state import Key
+from bridge.core.value_commands import ValueRequest
+from bridge.core.xml import XmlError
+from bridge.errors import BadResponse, CommandError, DescriptionError
+from bridge.mqtt.endpoint import parse_url
+from bridge.upnp import control, multicast_events, ssdp
+from bridge.upnp.client import _Exchange
+from bridge.upnp.description import read_description
+from bridge.upnp.http1 import split_url
+from bridge.upnp.notify import Notify, NotifyServer, _Connection
+from bridge.upnp.properties import read_properties
+from bridge.upnp.scpd import read_scpd, with_scpds
+from bridge.upnp.subscription import granted_s
+from tests.fuzz.world import (
+    LOCATION,
+    mirror,
+    strict_json,
+    tell,
+)
+from tests.unit import kinds
+from tests.unit.devices import described, device
+
+
+def ssdp_datagram(data: bytes) -> None:
+    found = ssdp.decode(data)
+    if found is not None:
+        assert 0 < len(found.udn) <= 255
+        assert 10 <= found.max_age_s <= 86400
+        assert found.location or found.kind in (ssdp.Kind.UPDATE, ssdp.Kind.BYEBYE)
+        assert ssdp.with_zone(found, "eth0").kind is found.kind
+        topics.same_udn(found.udn)
+
+
+def multicast_event(data: bytes) -> None:
+    found = multicast_events.decode(data)
+    if found is not None:
+        assert 0 < len(found.udn) <= 255
+        assert found.service_id
+        tell(found.properties)
+
+
+def http_answer(data: bytes) -> None:
+    """Read an answer as the client does, in pieces of a size that the first byte says."""
+    if not data:
+        return
+    ended: Future[None] = Future()
+    exchange = _Exchange(cast("asyncio.Future[None]", ended), 10_000, head_only=bool(data[0] & 128))
+    size = data[0] & 127 or len(data)
+    for at in range(1, len(data), size):
+        exchange.data_received(data[at : at + size])
+    if not ended.done():
+        exchange.connection_lost(None)
+    assert ended.done()
+    with suppress(BadResponse):
+        answer = exchange.response()
+        assert 200 <= answer.status <= 999
+        assert len(answer.body) <= 10_000
+        granted_s(answer.headers.get("timeout"), 300)
+
+
+def url(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    with suppress(ValueError):
+        found = split_url(text)
+        assert found.target.startswith("/")
+        assert found.target.isascii()
+        assert found.target.isprintable()
+        assert 0 < found.port < 65536
+    with suppress(ValueError):
+        str(parse_url(text))
+
+
+class _Transport:
+    """What a connection writes to; nothing leaves."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.is_closed = False
+
+    def get_extra_info(self, _: str) -> tuple[str, int]:
+        return "192.0.2.7", 1
+
+    def write(self, data: bytes) -> None:
+        assert not self.is_closed
+        self.written += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
+
+
+def notify(data: bytes) -> None:
+    """Read NOTIFYs as the server does, in pieces of a size that the first byte says."""
+    if data:
+        _loop().run_until_complete(_notify(data[0], data[1:]))
+
+
+async def _notify(size: int, data: bytes) -> None:
+    server = NotifyServer("127.0.0.1", 0)
+    bodies: list[bytes] = []
+
+    def receive(notify: Notify) -> bool:
+        bodies.append(notify.body)
+        return True
+
+    server.receivers["token"] = receive
+    connection, transport = _Connection(server), _Transport()
+    connection.connection_made(cast("asyncio.Transport", transport))
+    size = size or max(1, len(data))
+    for at in range(0, len(data), size):
+        if not transport.is_closed:
+            connection.data_received(data[at : at + size])
+    if not transport.is_closed:
+        connection.eof_received()
+    connection.connection_lost(None)
+    assert sum(map(len, bodies)) <= len(data)
+    assert transport.written.count(b"HTTP/1.1 200") >= len(bodies)
+    for body in bodies[:2]:
+        properties(body)
+
+
+def description(data: bytes) -> None:
+    try:
+        found = read_description(data, LOCATION, foreign=lambda _: True)
+    except DescriptionError:
+        return
+    mirror(found)
+
+
+def scpd(data: bytes) -> None:
+    try:
+        found = read_scpd(data)
+    except DescriptionError:
+        return
+    whole = with_scpds(device("D", replace(kinds.TRANSPORT, scpd_url="s")), {"s": found})
+    assert len(whole.problems) <= 50
+    mirror(described(whole))
+    for name, variable in found.variables.items():
+        for text in (variable.default or "", variable.minimum or "", *variable.allowed_values[:3]):
+            values.read(variable.data_type, text)
+            with suppress(ValueError):
+                values.soap(variable, values.from_text(variable.data_type, text), check=True)
+        with suppress(CommandError):
+            request, _ = value_commands.as_call(ValueRequest("AVTransport", name, text="1"), whole)
+            commands.resolve(request, whole, default_timeout_s=1, read_only=False)
+
+
+def properties(data: bytes) -> None:
+    with suppress(XmlError):
+        tell(read_properties(data))
+
+
+def last_change(data: bytes) -> None:
+    tell([("LastChange", data.decode("utf-8", "replace"))])
+
+
+def didl(data: bytes) -> None:
+    metadata = Key("CurrentTrackMetaData", "0")
+    fields = player.summary(
+        {metadata: data.decode("utf-8", "replace")}, {}, StateVariable("Volume", "ui2"), LOCATION
+    )
+    strict_json(jsontext.encode(fields))
+
+
+def soap(data: bytes) -> None:
+    status = 500 if data[:1] == b"\xff" else 200
+    service, found = kinds.TRANSPORT, kinds.TRANSPORT.scpd.actions["GetRelativeTimePosition"]
+    for action in ("GetRelativeTimePosition", "Browse"):
+        try:
+            texts = control.read_answer(status, data, action)
+        except CommandError as error:
+            answer = commands.failure(Envelope({}), error)
+        else:
+            out, retval = commands.typed_outputs(found, service, texts)
+            call = commands.ActionCall(service, found, (), 1)
+            answer = commands.success(Envelope({}), call, out, retval, elapsed_ms=1)
+            with suppress(CommandError):
+                control.envelope(service.service_type, action, tuple(texts.items()))
+        strict_json(jsontext.encode(answer))

@@ -1,0 +1,101 @@
+"""Where fuzzing begins: what real devices sent, cut into what each target takes."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from html import unescape
+from pathlib import Path
+
+from bridge.core.branch import Branch, Shape
+from bridge.upnp.http1 import find_head_end
+from tests.unit.captured import CAPTURES, DEVICES, captured
+
+FINDINGS = Path(__file__).parent / "findings"
+_MANY = 10**6
+_SHORT = 4096
+_LAST_CHANGE = re.compile(rb"<LastChange[^>]*>(.*?)</LastChange>", re.DOTALL)
+_DIDL = re.compile(rb"&lt;DIDL-Lite.*?&lt;/DIDL-Lite&gt;", re.DOTALL)
+_COMMANDS = (
+    b'\0{"callid":1,"service":"AVTransport","action":"Play","args":{"Speed":"1"},"timeout":5}',
+    b'\2{"Speed":"2","callid":"x","reply_to":"upnp/reply/x"}',
+    b"\x0425",
+    b"\x0625.0",
+    b"\x08",
+    b'\x0a{"ids":["a","b/c"]}',
+    b'\xff/call\n{"action":"Play"}',
+    b"\xffP/RenderingControl/value/Volume/0/Master/set\n25",
+)
+_TEXTS = (
+    b"http://192.0.2.7:80/a%20b?c#d",
+    b"http://[fe80::1%25eth0]:8080/",
+    b"mqtts://u:p@h:1/x",
+    "Küche/0/Master".encode(),
+    b"urn:upnp-org:serviceId:AVTransport\nurn:x:serviceId:AVTransport",
+)
+_VALUES = (b"\x0125", b"\x02-9223372036854775808", b"\x051e999", b"\x0612.34567", b"\x09true")
+_SETTINGS = (
+    b"upnp/a",
+    b"mqtt://u:p@h:1/x?y",
+    b'["a/+/#","#"]',
+    b"http://[::1]/d.xml",
+    b"10.0.0.0/8",
+)
+_TREES = (
+    b'bridge/main/devices\0[{"id":"D","subdevices":["E"]}]\0bridge/a/state\0online',
+    b'D\0{"id":"D","bridge":"main","udn":"uuid:D","location":"http://192.0.2.1/"}\0',
+)
+
+
+@cache
+def seeds(target: str) -> tuple[bytes, ...]:
+    """All that a target begins with, and what was found with it."""
+    found = sorted(path for path in (FINDINGS / target).glob("*") if path.is_file())
+    return (b"", *_SEEDS[target](), *(path.read_bytes() for path in found))
+
+
+def _files(pattern: str, before: bytes = b"") -> Callable[[], Iterator[bytes]]:
+    return lambda: (before + path.read_bytes() for path in sorted(CAPTURES.glob(pattern)))
+
+
+def _bodies(pattern: str) -> Iterator[bytes]:
+    for data in _files(pattern)():
+        yield data[find_head_end(data) :]
+
+
+def _unescaped(pattern: re.Pattern[bytes]) -> Callable[[], Iterator[bytes]]:
+    return lambda: (
+        unescape(one.decode()).encode()
+        for body in _bodies("*/*.http")
+        for one in pattern.findall(body)
+    )
+
+
+def _trees() -> Iterator[bytes]:
+    yield from _TREES
+    for name in DEVICES:
+        tree = Shape("upnp", "main").wanted(Branch.of(captured(name)), _MANY)
+        yield b"".join(
+            b"%s\0%s\0" % (topic[5:].encode(), payload) for topic, payload in tree.items()
+        )
+
+
+_SEEDS: Mapping[str, Callable[[], Iterator[bytes] | tuple[bytes, ...]]] = {
+    "ssdp": _files("*/*.txt"),
+    "multicast_event": _files("*/*.txt"),
+    "http_answer": _files("*/*subscribe.http", b"\0"),
+    "url": lambda: _TEXTS,
+    "notify": _files("*/*.notify?.http", b"\0"),
+    "description": _files("*/description?.xml"),
+    "scpd": _files("*/*.scpd.xml"),
+    "properties": lambda: _bodies("*/*.notify?.http"),
+    "last_change": _unescaped(_LAST_CHANGE),
+    "didl": _unescaped(_DIDL),
+    "soap": lambda: _bodies("*/*.answer.http"),
+    "command": lambda: _COMMANDS,
+    "level": lambda: _TEXTS,
+    "holdings": _trees,
+    "neighbour": _trees,
+    "redaction": lambda: (one for one in _files("*/*.http")() if len(one) < _SHORT),
+    "value": lambda: _VALUES,
+    "settings": lambda: _SETTINGS,
+}
