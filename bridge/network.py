@@ -1,6 +1,7 @@
 """The UPnP side, assembled: who is found is mirrored and subscribed to."""
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 
 from bridge.adapters import Adapters
 from bridge.core import topics
@@ -83,7 +84,7 @@ class Network:
             router.plan,
             invoke=self.invoke,
             states=self.subscriptions.states,
-            told=router.values_told,
+            told=partial(router.values_told, regularly=True),
             suspect=self.directory.suspect,
             rng=adapters.rng,
         )

@@ -146,9 +146,11 @@ class Router:
             self._delays.begin(came_s)
         self.wake()
 
-    def values_told(self, service: str, told: list[tuple[Key, str]]) -> None:
-        """Take in values that a service, by its id, was asked for."""
-        self.mirror.tell_asked(service, told, now=self._clock.stamp())
+    def values_told(
+        self, service: str, told: list[tuple[Key, str]], *, regularly: bool = False
+    ) -> None:
+        """Take in values that a service, by its id, was asked for, `regularly` or once."""
+        self.mirror.tell_asked(service, told, now=self._clock.stamp(), regularly=regularly)
         self.wake()
 
     # To the broker

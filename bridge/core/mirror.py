@@ -122,12 +122,19 @@ class Mirror:
         self._publish(branch, live, changes)
         return readable
 
-    def tell_asked(self, service_id: str, told: Iterable[tuple[Key, str]], *, now: str) -> None:
-        """Take in values that a service was asked for."""
+    def tell_asked(
+        self, service_id: str, told: Iterable[tuple[Key, str]], *, now: str, regularly: bool = False
+    ) -> None:
+        """Take in values that a service was asked for.
+
+        What it is asked for `regularly` only while its events do not come lasts until they do.
+        """
         branch = self._holder.get(service_id.partition("/")[0])
         live = branch.services.get(service_id) if branch else None
         if branch is not None and live is not None:
-            changes = live.state.take_answers(typed(told, live.types), now=now)
+            answers = typed(told, live.types)
+            passing = {key.name for key in answers} - live.untold if regularly else frozenset()
+            changes = live.state.take_answers(answers, now=now, passing=passing)
             self._publish(branch, live, changes)
 
     # What the broker does

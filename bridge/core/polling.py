@@ -183,6 +183,7 @@ class _Timer:
     at: float
     refused: int = 0
     was_wanted: frozenset[str] = frozenset()
+    """What is to be asked once more, to know where a player has stopped."""
 
 
 _RECHECK_S = 10.0
@@ -237,7 +238,10 @@ class Poll:
             question = self.questions[number]
             heard = hearing.get(question.service_id, Hearing(is_deaf=True))
             wanted = _wanted(question, heard)
-            asked, timer.was_wanted = wanted | timer.was_wanted, wanted
+            asked = wanted | timer.was_wanted
+            timer.was_wanted = frozenset(
+                name for name in wanted if question.wanted[name][2] is When.PLAYING
+            )
             if asked:
                 timer.at = now + self._pause_s(question, wanted) * 2.0**timer.refused
                 timer.at = min(timer.at, now + max(self.interval_s, _LONGEST_PAUSE_S))

@@ -76,13 +76,17 @@ class ServiceState:
             ]
         return self._change(told, gone, now)
 
-    def take_answers(self, told: Mapping[Key, Value], *, now: str) -> list[Change]:
+    def take_answers(
+        self, told: Mapping[Key, Value], *, now: str, passing: AbstractSet[str] = frozenset()
+    ) -> list[Change]:
         """Take in values that the service was asked for, and return what differs now.
 
         One that events tell without the channel or InstanceID of the question is that same value.
+        Those of `passing` variables are as good as told by an event: the next first one that does
+        not tell them clears them.
         """
         placed = {self._place(key): value for key, value in told.items()}
-        self._asked |= placed.keys()
+        self._asked |= {key for key in placed if key.name not in passing}
         return self._change(placed, (), now)
 
     def _place(self, key: Key) -> Key:

@@ -3,10 +3,12 @@
 from bridge.core.branch import Shape
 from bridge.core.holdings import Holdings
 from bridge.core.mirror import Mirror
+from bridge.core.state import Key
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
 
 PART = service("One", scpd("V:string"))
+NOW = "2026-01-02T00:00:00.000Z"
 HUB_TOPIC = "homeassistant/device/upnp2mqtt_A/config"
 
 
@@ -121,6 +123,19 @@ def test_what_a_hub_was_told_stays_while_a_device_is_away():
     again, _ = opened(with_hub(), **held)
     assert again.branches["A"].description is None
     assert HUB_TOPIC not in taken(again)
+
+
+def test_what_a_service_was_asked_for_while_it_was_silent_goes_when_its_events_come():
+    mirror, held = opened()
+    mirror.join(described(device("A", PART)))
+    mirror.tell_asked("A/One", [(Key("Silent"), "1")], now=NOW, regularly=True)
+    mirror.tell_asked("A/One", [(Key("Once"), "2")], now=NOW)
+    drain(mirror, held)
+    assert held["upnp/A/One/value/Silent"] == b"1"
+    mirror.tell("A/One", [("V", "3")], initial=True, now=NOW)
+    drain(mirror, held)
+    values = {topic: payload for topic, payload in held.items() if "/value/" in topic}
+    assert values == {"upnp/A/One/value/Once": b"2", "upnp/A/One/value/V": b"3"}
 
 
 def test_a_player_of_whom_nothing_is_known_is_not_told_of():

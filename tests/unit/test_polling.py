@@ -345,6 +345,17 @@ def test_a_question_is_asked_once_an_interval_however_late_it_is_looked_at():
         assert poll.at == now + 60
 
 
+def test_what_was_asked_since_no_event_came_is_not_asked_once_more_when_they_come():
+    (decibels,) = (
+        one
+        for one in questions("gmediarender/1")["RenderingControl"]
+        if one.action.name == "GetVolumeDB"
+    )
+    poll = begun((decibels,))
+    assert due(poll, 0, DEAF) == [(decibels, frozenset({"VolumeDB"}))]
+    assert due(poll, 60, Hearing(told=frozenset({"Volume"}))) == []
+
+
 def test_what_is_not_wanted_is_looked_at_again_soon():
     (status,) = questions("light/1")["SwitchPower:1"]
     poll = begun((status,))

@@ -175,6 +175,14 @@ def test_an_initial_event_clears_what_it_does_not_name_but_what_was_asked_for():
     assert set(state.values) == {Key("Evented"), Key("Asked")}
 
 
+def test_an_initial_event_clears_what_was_asked_for_until_it_came():
+    state = ServiceState()
+    state.take_answers({Key("A"): 1, Key("B"): 1}, now=THEN, passing=frozenset({"A"}))
+    assert told(state, Key("C"), whole=False) == {Key("C")}
+    assert told(state, Key("C")) == {Key("A")}
+    assert set(state.values) == {Key("B"), Key("C")}
+
+
 def test_an_initial_event_spares_what_is_asked_for_regularly_and_what_it_does_not_speak_of():
     state = ServiceState()
     held = ServiceState()
