@@ -1,5 +1,6 @@
 """What the simulated devices say, as bytes."""
 
+from collections.abc import Iterable, Mapping
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
@@ -31,12 +32,12 @@ GET_VOLUME = _RESPONSE % (
 )
 
 
-def description(udn: str, name: str) -> str:
-    services = "".join(
+def description(udn: str, name: str, services: Iterable[str] = SERVICES) -> str:
+    listed = "".join(
         f"<service><serviceType>{_SCHEMA}:service:{one}:1</serviceType>"
         f"<serviceId>urn:upnp-org:serviceId:{one}</serviceId><SCPDURL>/{one}</SCPDURL>"
         f"<controlURL>/{one}</controlURL><eventSubURL>/{one}</eventSubURL></service>"
-        for one in SERVICES
+        for one in services
     )
     return (
         f'<?xml version="1.0"?><root xmlns="{_SCHEMA}:device-1-0">'
@@ -44,21 +45,54 @@ def description(udn: str, name: str) -> str:
         f"<deviceType>{_SCHEMA}:device:MediaRenderer:1</deviceType>"
         f"<friendlyName>{name}</friendlyName><manufacturer>Fleet</manufacturer>"
         f"<modelName>Simulated renderer</modelName><UDN>uuid:{udn}</UDN>"
-        f"<serviceList>{services}</serviceList></device></root>"
+        f"<serviceList>{listed}</serviceList></device></root>"
     )
 
 
-def search_answer(udn: str, location: str) -> bytes:
+def search_answer(
+    udn: str, location: str, max_age_s: int = 1800, more: Mapping[str, object] | None = None
+) -> bytes:
     lines = (
         "HTTP/1.1 200 OK",
-        "CACHE-CONTROL: max-age=1800",
+        f"CACHE-CONTROL: max-age={max_age_s}",
         "EXT:",
         f"LOCATION: {location}",
         "SERVER: Linux UPnP/1.0 fleet/1.0",
         "ST: upnp:rootdevice",
         f"USN: uuid:{udn}::upnp:rootdevice",
+        *(f"{name}: {text}" for name, text in (more or {}).items()),
     )
     return "\r\n".join((*lines, "", "")).encode()
+
+
+def announcements(  # noqa: PLR0913 - what an announcement says
+    nts: str,
+    udn: str,
+    location: str,
+    *,
+    services: Iterable[str] = SERVICES,
+    max_age_s: int = 1800,
+    more: Mapping[str, object] | None = None,
+) -> list[bytes]:
+    """Return a datagram for each row of UDA 2.0, table 1-1."""
+    kinds = [f"{_SCHEMA}:service:{one}:1" for one in services]
+    targets = ["upnp:rootdevice", f"uuid:{udn}", f"{_SCHEMA}:device:MediaRenderer:1", *kinds]
+    rows = []
+    for target in targets:
+        usn = target if target.startswith("uuid:") else f"uuid:{udn}::{target}"
+        lines = (
+            "NOTIFY * HTTP/1.1",
+            "HOST: 239.255.255.250:1900",
+            f"CACHE-CONTROL: max-age={max_age_s}",
+            f"LOCATION: {location}",
+            "SERVER: Linux UPnP/1.0 fleet/1.0",
+            f"NT: {target}",
+            f"NTS: ssdp:{nts}",
+            f"USN: {usn}",
+            *(f"{name}: {text}" for name, text in (more or {}).items()),
+        )
+        rows.append("\r\n".join((*lines, "", "")).encode())
+    return rows
 
 
 def values(kind: Kind, count: int, stamp_us: int) -> dict[str, str]:
@@ -96,8 +130,23 @@ def initial(service: str, told: dict[str, str]) -> bytes:
             return _propertyset(own | told)
 
 
+def event(service: str, told: dict[str, str]) -> bytes:
+    """Return an event of these variables; `Volume/Master` is a variable with its channel."""
+    match service:
+        case "AVTransport":
+            return body("lastchange", told)
+        case "RenderingControl":
+            return _propertyset({"LastChange": _last_change("RCS", told)})
+        case _:
+            return _propertyset(told)
+
+
 def _last_change(schema: str, told: dict[str, str]) -> str:
-    variables = "".join(f"<{name} val={quoteattr(text)}/>" for name, text in told.items())
+    parts = ((*name.partition("/"), text) for name, text in told.items())
+    variables = "".join(
+        f"<{name}{f' channel={quoteattr(channel)}' if channel else ''} val={quoteattr(text)}/>"
+        for name, _, channel, text in parts
+    )
     return (
         f'<Event xmlns="urn:schemas-upnp-org:metadata-1-0/{schema}/">'
         f'<InstanceID val="0">{variables}</InstanceID></Event>'

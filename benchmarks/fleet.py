@@ -8,10 +8,8 @@ events to who subscribed with that port.
 
 import asyncio
 import json
-import random
 import re
 import resource
-import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -20,19 +18,15 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from benchmarks import bodies
+from benchmarks.responder import Responder
 
 PORT = 8200
 MODELS = 10
-_GROUP = "239.255.255.250"
-_IP_MULTICAST_ALL = 49
-_ANSWERS_WITHIN = 0.8
-"""The part of a search's MX within which the answers come."""
 _SCPDS = Path(__file__).parent.parent / "tests" / "captures" / "gmediarender"
 _LENGTH = re.compile(rb"\ncontent-length:\s*(\d+)", re.IGNORECASE)
-_CALLBACK = re.compile(rb"\ncallback:\s*<([^>]+)>", re.IGNORECASE)
-_MX = re.compile(rb"\nmx:\s*(\d)", re.IGNORECASE)
-_SID = re.compile(rb"\nsid:\s*(\S+)", re.IGNORECASE)
-_DESIRED = re.compile(rb"<DesiredVolume[^>]*>(\d+)<")
+CALLBACK = re.compile(rb"\ncallback:\s*<([^>]+)>", re.IGNORECASE)
+SID = re.compile(rb"\nsid:\s*(\S+)", re.IGNORECASE)
+DESIRED = re.compile(rb"<DesiredVolume[^>]*>(\d+)<")
 
 
 def udn_of(number: int) -> str:
@@ -44,7 +38,7 @@ def _address(number: int) -> str:
 
 
 @dataclass(slots=True)
-class _Subscription:
+class Subscription:
     address: str
     udn: str
     service: str
@@ -72,55 +66,60 @@ class Device:
         self.address = _address(number)
         self.udn = udn_of(number)
         self.volume = 20
+        self.delay_s = 0.0
         self._told: dict[str, dict[str, str]] = {service: {} for service in bodies.SERVICES}
-        self.subscriptions: dict[str, _Subscription] = {}
-        self._documents = {b"/": bodies.description(self.udn, f"Renderer {number}").encode()}
+        self.subscriptions: dict[str, Subscription] = {}
+        self.documents = {b"/": bodies.description(self.udn, f"Renderer {number}").encode()}
         for service in bodies.SERVICES:
             scpd = (_SCPDS / f"1-{service}.scpd.xml").read_bytes()
             mark = b"<!-- model %d -->" % (number % MODELS)
-            self._documents[b"/" + service.encode()] = scpd.rstrip(b"\0\r\n ") + mark
+            self.documents[b"/" + service.encode()] = scpd.rstrip(b"\0\r\n ") + mark
+
+    @property
+    def search_answer(self) -> bytes:
+        return bodies.search_answer(self.udn, f"http://{self.address}:{PORT}/")
 
     def answer(  # noqa: PLR0911 - a table
         self, method: bytes, path: bytes, head: bytes, body: bytes
     ) -> bytes:
         service = path[1:].decode()
         match method:
-            case b"GET" if path in self._documents:
-                return _ok(self._documents[path])
-            case b"POST" if b"#SetVolume" in head and (desired := _DESIRED.search(body)):
+            case b"GET" if path in self.documents:
+                return ok(self.documents[path])
+            case b"POST" if b"#SetVolume" in head and (desired := DESIRED.search(body)):
                 self.volume = int(desired[1])
-                return _ok(bodies.SET_VOLUME)
+                return ok(bodies.SET_VOLUME)
             case b"POST" if b"#GetVolume" in head:
-                return _ok(bodies.GET_VOLUME % self.volume)
-            case b"SUBSCRIBE" if callback := _CALLBACK.search(head):
+                return ok(bodies.GET_VOLUME % self.volume)
+            case b"SUBSCRIBE" if callback := CALLBACK.search(head):
                 url = urlsplit(callback[1].decode())
-                granted = f"uuid:{self.udn}-{service}-{len(self.subscriptions)}"
-                new = _Subscription(
-                    self.address, self.udn, service, granted, str(url.hostname), url.port or 80,
+                new_sid = f"uuid:{self.udn}-{service}-{len(self.subscriptions)}"
+                new = Subscription(
+                    self.address, self.udn, service, new_sid, str(url.hostname), url.port or 80,
                     url.path or "/", self._told[service],
                 )  # fmt: skip
-                self.subscriptions[granted] = new
-                _background(_send_initial(new))
-                return _granted(granted)
-            case b"SUBSCRIBE" if sid := _SID.search(head):
-                return _granted(sid[1].decode())
-            case b"UNSUBSCRIBE" if sid := _SID.search(head):
+                self.subscriptions[new_sid] = new
+                background(_send_initial(new))
+                return granted(new_sid)
+            case b"SUBSCRIBE" if sid := SID.search(head):
+                return granted(sid[1].decode())
+            case b"UNSUBSCRIBE" if sid := SID.search(head):
                 self.subscriptions.pop(sid[1].decode(), None)
-                return _ok(b"")
+                return ok(b"")
         return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
-def _ok(body: bytes) -> bytes:
+def ok(body: bytes) -> bytes:
     head = b'HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset="utf-8"\r\nContent-Length: %d'
     return head % len(body) + b"\r\n\r\n" + body
 
 
-def _granted(sid: str) -> bytes:
-    head = f"HTTP/1.1 200 OK\r\nSID: {sid}\r\nTIMEOUT: Second-1800\r\nContent-Length: 0\r\n\r\n"
-    return head.encode()
+def granted(sid: str, timeout_s: int = 1800) -> bytes:
+    lines = ("HTTP/1.1 200 OK", f"SID: {sid}", f"TIMEOUT: Second-{timeout_s}", "Content-Length: 0")
+    return "\r\n".join((*lines, "", "")).encode()
 
 
-class _Server(asyncio.Protocol):
+class Server(asyncio.Protocol):
     def __init__(self, device: Device) -> None:
         self._device = device
         self._buffer = b""
@@ -139,12 +138,20 @@ class _Server(asyncio.Protocol):
             body = self._buffer[end + 4 : end + 4 + length]
             self._buffer = self._buffer[end + 4 + length :]
             method, path, _ = head.split(b" ", 2)
-            self._transport.write(self._device.answer(method, path, head, body))
-            if b"connection: close" in head.lower():
-                self._transport.close()
+            answer = self._device.answer(method, path, head, body)
+            if self._device.delay_s:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._device.delay_s, self._send, answer, head)
+            else:
+                self._send(answer, head)
+
+    def _send(self, answer: bytes, head: bytes) -> None:
+        self._transport.write(answer)
+        if b"connection: close" in head.lower():
+            self._transport.close()
 
 
-class _Sender(asyncio.Protocol):
+class Sender(asyncio.Protocol):
     """Sends one NOTIFY at a time."""
 
     def __init__(self) -> None:
@@ -172,11 +179,11 @@ class _Sender(asyncio.Protocol):
             self._answer.set_result(False)
 
 
-async def _connected(to: _Subscription) -> _Sender:
+async def connected(to: Subscription) -> Sender:
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(10):
         _, sender = await loop.create_connection(
-            _Sender, to.host, to.port, local_addr=(to.address, 0)
+            Sender, to.host, to.port, local_addr=(to.address, 0)
         )
     return sender
 
@@ -184,15 +191,15 @@ async def _connected(to: _Subscription) -> _Sender:
 _tasks: set[asyncio.Task[None]] = set()
 
 
-def _background(coroutine: Any) -> None:  # noqa: ANN401
+def background(coroutine: Any) -> None:  # noqa: ANN401
     task = asyncio.get_running_loop().create_task(coroutine)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 
 
-async def _send_initial(to: _Subscription) -> None:
+async def _send_initial(to: Subscription) -> None:
     await asyncio.sleep(0.02)  # behind the answer to SUBSCRIBE
-    sender = await _connected(to)
+    sender = await connected(to)
     async with asyncio.timeout(10):
         await sender.send(to.notify(bodies.initial(to.service, to.told)))
     sender.transport.close()
@@ -221,14 +228,14 @@ async def load(  # noqa: PLR0913 - by name, from a command
     begin = time.monotonic()
     result: dict[str, Any] = {"sent": 0, "failed": 0, "last": {}}
 
-    async def keep_sending(number: int, to: _Subscription) -> None:
-        sender: _Sender | None = None
+    async def keep_sending(number: int, to: Subscription) -> None:
+        sender: Sender | None = None
         count = 0
         while (now := time.monotonic()) < begin + seconds:
             if rate:
                 due = begin + (number + count * len(chosen)) / rate
                 await asyncio.sleep(max(0.0, due - now))
-            sender = sender or await _connected(to)
+            sender = sender or await connected(to)
             values = bodies.values(kind, count, time.monotonic_ns() // 1000)
             to.told.update(values)
             async with asyncio.timeout(20):
@@ -249,39 +256,14 @@ async def load(  # noqa: PLR0913 - by name, from a command
     return result | {"senders": len(chosen), "seconds": time.monotonic() - begin}
 
 
-class _Responder(asyncio.DatagramProtocol):
-    """Answers searches for root devices, each device from its own address."""
-
-    def __init__(self, devices: list[Device]) -> None:
-        self._devices = devices
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if data.startswith(b"M-SEARCH") and (mx := _MX.search(data)):
-            for device in self._devices:
-                delay_s = random.random() * int(mx[1]) * _ANSWERS_WITHIN
-                asyncio.get_running_loop().call_later(delay_s, _answer_search, device, addr)
-
-
-def _answer_search(device: Device, to: tuple[str, int]) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((device.address, 0))
-        sock.sendto(bodies.search_answer(device.udn, f"http://{device.address}:{PORT}/"), to)
-
-
 async def main(count: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     loop = asyncio.get_running_loop()
     devices = [Device(number) for number in range(count)]
     for device in devices:
-        await loop.create_server(lambda one=device: _Server(one), device.address, PORT)  # type: ignore[misc]
-    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
-    membership = socket.inet_aton(_GROUP) + socket.inet_aton("127.0.0.1")
-    listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
-    listener.bind((_GROUP, 1900))
-    await loop.create_datagram_endpoint(lambda: _Responder(devices), sock=listener)
+        await loop.create_server(lambda one=device: Server(one), device.address, PORT)  # type: ignore[misc]
+    await Responder.listen(devices)
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     print(json.dumps({"devices": count}), flush=True)

@@ -111,12 +111,19 @@ async def process(*words: str, cwd: Path = _CHECKOUT) -> AsyncIterator[Process]:
 
 @asynccontextmanager
 async def broker(*lines: str) -> AsyncIterator[int]:
-    """Run a mosquitto on loopback, with these lines in its configuration; give its port.
+    """Run a mosquitto on loopback, with these lines in its configuration; give its port."""
+    port = free_port()
+    async with mosquitto(port, *lines):
+        yield port
+
+
+@asynccontextmanager
+async def mosquitto(port: int, *lines: str) -> AsyncIterator[Process]:
+    """Run a mosquitto at a port until the context ends.
 
     Without `set_tcp_nodelay` it is the broker's 40 ms (Nagle, delayed acknowledgement) that would
     be measured, for all alike.
     """
-    port = free_port()
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "mosquitto.conf"
         user = "user root\n" if os.geteuid() == 0 else ""
@@ -127,14 +134,14 @@ async def broker(*lines: str) -> AsyncIterator[int]:
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             sys.exit("the benchmarks need mosquitto")
-        async with process(program, "-c", str(file)):
+        async with process(program, "-c", str(file)) as running:
             async with asyncio.timeout(10):
                 while True:
                     with suppress(OSError):
                         socket.create_connection(("127.0.0.1", port)).close()
                         break
                     await asyncio.sleep(0.05)
-            yield port
+            yield running
 
 
 class Fleet:
