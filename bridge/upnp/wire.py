@@ -6,6 +6,7 @@ where those two could not read it.
 
 import asyncio
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,14 +89,13 @@ class Catcher:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
         try:
-            self._server = await asyncio.start_server(self._serve, None, self.port)
+            listening = socket.create_server(("", self.port), family=family, dualstack_ipv6=both)
+            self._server = await asyncio.start_server(self._serve, sock=listening)
         except OSError as error:
             raise ConfigError(f"upnp.callback_port: cannot listen on {self.port}") from error
-        if not self.port and len(self._server.sockets) > 1:  # IPv4 and IPv6 drew different ports
-            self.port = self._server.sockets[0].getsockname()[1]
-            self._server.close()
-            return await self.__aenter__()
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

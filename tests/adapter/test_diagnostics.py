@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -131,6 +132,18 @@ async def test_a_port_that_is_taken_is_a_wrong_setting():
     async with Catcher(0, max_bytes=100) as taken:
         with pytest.raises(ConfigError):
             await Catcher(taken.port, max_bytes=100).__aenter__()
+
+
+async def test_any_port_is_one_for_both_families():
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    async with Catcher(0, max_bytes=100) as catcher:
+        for host in ("127.0.0.1", "::1"):
+            _, writer = await asyncio.open_connection(host, catcher.port)
+            writer.close()
+        for family in (socket.AF_INET, socket.AF_INET6):
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server(("", catcher.port), family=family).close()
 
 
 # Captures
