@@ -189,7 +189,9 @@ class Polls:
             )
             polled.poll.note_answer(question, loop.time(), loop.time() - began_s)
             if self._is_current(polled) and polled.branch.online:
-                self._told(question.service_id, question.told(texts, names))
+                heard = self._hearing(polled.branch)[question.service_id]
+                told = question.told(texts, names, is_deaf=heard.is_deaf)
+                self._told(question.service_id, told)
         except CommandError as error:
             _log.debug(
                 "poll_failed",

@@ -78,12 +78,17 @@ class Question:
         """Whether it is asked only while no event comes."""
         return all(when is When.DEAF for _, _, when in self.wanted.values())
 
-    def told(self, texts: Mapping[str, str], names: AbstractSet[str]) -> list[tuple[Key, str]]:
-        """Return the values of these variables from an answer's out-arguments."""
+    def told(
+        self, texts: Mapping[str, str], names: AbstractSet[str], *, is_deaf: bool
+    ) -> list[tuple[Key, str]]:
+        """Return the values of these variables from an answer's out-arguments.
+
+        Where events have come meanwhile, those do not count that were asked for want of them.
+        """
         return [
             (key, texts[argument])
-            for name, (argument, key, _) in self.wanted.items()
-            if name in names and argument in texts
+            for name, (argument, key, when) in self.wanted.items()
+            if name in names and argument in texts and (is_deaf or when is not When.DEAF)
         ]
 
 

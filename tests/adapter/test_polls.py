@@ -195,6 +195,19 @@ async def test_what_cannot_be_taken_in_harms_no_other() -> None:
         assert world.asked.count(url("A", "V")) >= 1
 
 
+async def test_an_answer_that_events_have_overtaken_is_not_told() -> None:
+    async with asking() as world:
+        go_on = asyncio.Event()
+        world.holds = {url("A", "Silent"): go_on}
+        world.states = {"A/S-A": "silent"}
+        world.begin(described(device("A", service("S-A", content("Silent", evented=True)))))
+        await until(lambda: world.under_way, PATIENCE_S)
+        world.states = {"A/S-A": "subscribed"}
+        go_on.set()
+        await until(lambda: world.told, PATIENCE_S)
+        assert world.told == [("A/S-A", [])]
+
+
 async def test_a_device_that_is_described_again_or_gone_is_asked_nothing_of_before() -> None:
     async with asking() as world:
         go_on = asyncio.Event()

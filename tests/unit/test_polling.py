@@ -256,7 +256,7 @@ def test_the_channel_asked_for_is_the_whole_or_the_first(allowed, channel):
     )
     (found,) = PLAN.questions("U", sound)
     assert found.arguments == (("Channel", channel), ("InstanceID", "0"))
-    assert found.told({"Now": "5", "Other": "6"}, frozenset({"Volume"})) == [
+    assert found.told({"Now": "5", "Other": "6"}, frozenset({"Volume"}), is_deaf=False) == [
         (Key("Volume", "0", channel), "5")
     ]
 
@@ -267,7 +267,7 @@ def test_of_an_answer_only_what_is_wanted_and_there_counts():
     )
     texts = {"RelTime": "0:00:05", "AbsTime": "0:00:06", "Track": "1", "RelCount": "9"}
     names = frozenset({"RelativeTimePosition", "AbsoluteTimePosition", "AbsoluteCounterPosition"})
-    assert question.told(texts, names) == [
+    assert question.told(texts, names, is_deaf=False) == [
         (Key("RelativeTimePosition", "0"), "0:00:05"),
         (Key("AbsoluteTimePosition", "0"), "0:00:06"),
     ]
