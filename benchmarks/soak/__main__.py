@@ -17,7 +17,7 @@ from benchmarks import stage
 from benchmarks.onlooker import retained
 from benchmarks.responder import Responder
 from benchmarks.soak import truth, watch
-from benchmarks.soak.bus import Caller, Link, SoakBroker
+from benchmarks.soak.bus import Caller, Link, SoakBroker, quiet_port
 from benchmarks.soak.device import SoakDevice
 from benchmarks.soak.faults import Faults
 from benchmarks.soak.hours import show_hours
@@ -39,8 +39,8 @@ _RIGHT_WITHIN_S = 150.0
 _FRESH_WITHIN_S = 30.0
 _SAMPLES = 30
 """In which the third at the end is compared with the third at the beginning."""
-_RSS_FROM_S = 180.0
-"""In a shorter run, caches and the allocator are still filling up."""
+_TREND_FROM_S = 180.0
+"""In a shorter run, caches and the allocator are still filling up, and chance has its way."""
 _TELL_EVERY_S = 10.0
 _TOLD = 12
 
@@ -87,7 +87,7 @@ class Soak:
             for device in self.devices:
                 await device.join()
             stack.callback(self._end_devices)
-            callback_port, http_port = stage.free_port(), stage.free_port()
+            callback_port, http_port = quiet_port(), quiet_port()
             ports = {"upnp__callback_port": str(callback_port), "http__port": str(http_port)}
             self.process = await stack.enter_async_context(
                 bridge("benchmarks.soak.subject", self.link.port, **ports)
@@ -117,9 +117,9 @@ class Soak:
         shown += [(f"{number}/10", one) for number, one in enumerate(tenths, 1)]
         after = await self.settle("at the end", before)
         shown.append(("end, quiet", after))
-        grown = [*watch.grown(samples), *watch.left_over(before, after)]
-        if seconds >= _RSS_FROM_S:
-            grown += watch.fatter([one.rss_kb for one in samples])
+        grown = [*watch.left_over(before, after)]
+        if seconds >= _TREND_FROM_S:
+            grown += watch.grown(samples)
         self.report(shown)
         for line in grown:
             self.tally.problem(line)
@@ -195,12 +195,16 @@ class Soak:
         """Compare the tree with that of a bridge which knows nothing of what has happened."""
         other = SoakBroker()
         await other.start()
-        port = str(stage.free_port())
+        port = str(quiet_port())
         try:
-            async with bridge("bridge", other.port, upnp__callback_port=port, http__port="0"):
+            own = bridge("bridge", other.port, upnp__callback_port=port, http__port="0")
+            async with own as fresh_bridge:
                 until_s = time.monotonic() + _FRESH_WITHIN_S
                 different: list[str] = ["the fresh bridge did not come online"]
                 while different and time.monotonic() < until_s:
+                    if fresh_bridge.child.returncode is not None:
+                        different = ["the fresh bridge ended", *fresh_bridge.warnings()]
+                        break
                     await asyncio.sleep(1)
                     fresh = await retained(other.port, "#")
                     tree = await retained(self.broker.port, "#")
@@ -233,7 +237,7 @@ class Soak:
         for line in logged(self.process.log.read_text(errors="replace")):
             level, event = str(line.get("level")), str(line.get("event"))
             if level in ("error", "critical"):
-                self.tally.problem(f"the log has {line!s:.600}")
+                self.tally.problem(f"the log has {line!s:.4000}")
             if level == "warning":
                 events[level, event] += 1
         stage.table(("level", "log line", "count"), [(*k, n) for k, n in sorted(events.items())])
@@ -269,7 +273,7 @@ def main() -> int:
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     random.seed(seed)
     if given.trace:
-        os.environ["PYTHONTRACEMALLOC"] = "10"
+        os.environ["PYTHONTRACEMALLOC"] = "6"
     soak = Soak(given.devices)
     print(f"seed {seed}", flush=True)
     asyncio.run(soak.run(given.minutes * 60, trace=given.trace))

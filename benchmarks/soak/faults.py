@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 
 from benchmarks import bodies, stage
-from benchmarks.fleet import udn_of
+from benchmarks.fleet import MODELS, udn_of
 from benchmarks.soak.bus import Link, SoakBroker, freeze
 from benchmarks.soak.device import MAX_AGE_S, SoakDevice, multicast
 from benchmarks.soak.tally import Tally
@@ -44,7 +44,7 @@ class Faults:
         self._broker = broker
         self._link = link
         self._tally = tally
-        self._numbers = itertools.count(len(devices))
+        self._generations = itertools.count(100)
         self._free_s: dict[SoakDevice, float] = {}
         self._gap_free_s: dict[tuple[SoakDevice, str], float] = {}
         self._strangers = itertools.count(1)
@@ -125,7 +125,8 @@ class Faults:
     async def _replace(self, device: SoakDevice) -> None:
         device.leave(byebye=random.random() < 0.5)  # noqa: PLR2004 - half of them
         self._free_s.pop(device, None)
-        new = SoakDevice(next(self._numbers), self._tally)
+        number = next(self._generations) * MODELS + device.number % MODELS
+        new = SoakDevice(number, self._tally)
         self._devices[self._devices.index(device)] = new
         for key in [key for key in self._gap_free_s if key[0] is device]:
             del self._gap_free_s[key]

@@ -1,4 +1,4 @@
-"""The bridge as it is, with a thread that answers each line on standard input with what it holds.
+"""The bridge as it is; each line on its standard input is answered with what it holds.
 
 What is looked at is found by walking all objects: a table that is new in the bridge is in it.
 """
@@ -79,16 +79,26 @@ def growth() -> list[str]:
     return told
 
 
-def _answer_questions() -> None:
+async def _answer(question: str) -> str:
+    return json.dumps(growth() if question == "growth" else measure())
+
+
+def _answer_questions(loop: asyncio.AbstractEventLoop) -> None:
+    """Look in the loop alone: elsewhere a tuple that is not finished yet would be held on to."""
     for line in sys.stdin:
-        match line.strip():
-            case "growth":
-                answer: object = growth()
-            case _:
-                answer = measure()
-        print(json.dumps(answer), flush=True)
+        answer = asyncio.run_coroutine_threadsafe(_answer(line.strip()), loop)
+        print(answer.result(), flush=True)
+
+
+class _Policy(asyncio.DefaultEventLoopPolicy):
+    """Has questions answered as soon as there is a loop."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        loop = super().new_event_loop()
+        threading.Thread(target=_answer_questions, args=(loop,), daemon=True).start()
+        return loop
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_answer_questions, daemon=True).start()
+    asyncio.set_event_loop_policy(_Policy())
     sys.exit(main())
