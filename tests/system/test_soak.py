@@ -22,7 +22,7 @@ def _why_not() -> str:
 
 @pytest.mark.skipif(bool(why := _why_not()), reason=why)
 def test_under_load_and_faults_nothing_grows_and_nothing_is_lost():
-    words = ("--minutes", "0.4", "--devices", "8")
+    words = ("--minutes", "0.3", "--devices", "8")
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.soak", *words],
         capture_output=True,
