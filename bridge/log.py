@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from time import monotonic
 from typing import Any, BinaryIO, Literal, cast
 
 import structlog
@@ -21,6 +22,8 @@ LEVELS = {
 }
 
 _STDERR = 2
+BURST = 200
+"""The most lines of one `event` at once; from then on one a second."""
 
 Event = MutableMapping[str, Any]
 Listener = Callable[[Event], None]
@@ -37,6 +40,22 @@ class _StandardError(io.RawIOBase):
         with suppress(OSError):
             os.write(_STDERR, data)
         return len(data)
+
+
+class Bound:
+    """Bounds the lines of each `event`: strangers cause some, and may have them repeat for ever."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, tuple[float, float, int]] = {}
+
+    def admit(self, event: str, now_s: float) -> int | None:
+        """Return how many lines of an event were left out before this one, None to leave it out."""
+        tokens, then_s, left_out = self._events.get(event, (BURST, now_s, 0))
+        tokens = min(BURST, tokens + now_s - then_s)
+        is_admitted = tokens >= 1
+        rest = (tokens - 1, now_s, 0) if is_admitted else (tokens, now_s, left_out + 1)
+        self._events[event] = rest
+        return left_out if is_admitted else None
 
 
 def configure(level: str, form: Literal["console", "json"] | None) -> None:
@@ -59,7 +78,7 @@ def configure(level: str, form: Literal["console", "json"] | None) -> None:
     # The buffer of `sys.stderr` would keep a line that was not taken and fail with the next.
     stream = io.TextIOWrapper(cast("BinaryIO", _StandardError()), "utf-8", "backslashreplace")
     structlog.configure(
-        processors=[_filtered, *shared, renderer],
+        processors=[_filtered, _bounded(Bound()), *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
@@ -95,6 +114,19 @@ def _filtered(_: object, method: str, event: Event) -> Event:
     if LEVELS.get(method, logging.ERROR) < _level:
         raise structlog.DropEvent
     return event
+
+
+def _bounded(bound: Bound) -> Callable[[object, str, Event], Event]:
+    def admitted(_: object, method: str, event: Event) -> Event:
+        if method != "debug":  # asked for, line by line
+            left_out = bound.admit(str(event["event"]), monotonic())
+            if left_out is None:
+                raise structlog.DropEvent
+            if left_out:
+                event["left_out"] = left_out
+        return event
+
+    return admitted
 
 
 def _unchanged(_: object, __: str, event: Event) -> Event:
