@@ -8,6 +8,11 @@ from collections.abc import Iterator
 
 from lxml import etree
 
+MAX_TAGS = 100_000
+"""The most `<` in a document: its elements cost many times the bytes that they are written in."""
+MAX_MENDED = 10_000
+"""The most bare ampersands that are mended in one."""
+
 Element = etree._Element  # noqa: SLF001 - lxml has no public name for the type of its elements
 
 _SAFE = {
@@ -28,7 +33,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class XmlError(ValueError):
-    """Not XML, not even nearly, or XML with a document type declaration."""
+    """Not XML, not even nearly, more than is read, or with a document type declaration."""
 
 
 def parse(data: bytes) -> tuple[Element, bool]:
@@ -42,6 +47,8 @@ def parse(data: bytes) -> tuple[Element, bool]:
         data = data[data.find(b"<") if b"<" in data else len(data) : data.rfind(b">") + 1]
     if not data:
         raise XmlError("no XML element")
+    if data.count(b"<") > MAX_TAGS:
+        raise XmlError(f"more than {MAX_TAGS} tags")
     try:
         return _checked(etree.fromstring(data, _STRICT)), False
     except etree.XMLSyntaxError:
@@ -57,7 +64,10 @@ def parse_text(content: str) -> tuple[Element, bool]:
 def _recovered(data: bytes) -> Element | None:
     if not data.startswith(_UTF16):
         data = _DECLARATION.sub("", _decoded(data), count=1).encode("utf-8", "replace")
-        data = _BARE_AMPERSAND.sub(b"&amp;", data.replace(b"\0", b""))
+        data = data.replace(b"\0", b"")
+        data, count = _BARE_AMPERSAND.subn(b"&amp;", data, MAX_MENDED + 1)
+        if count > MAX_MENDED:
+            raise XmlError(f"more than {MAX_MENDED} bare ampersands")
     try:
         return etree.fromstring(data, _LENIENT)
     except etree.XMLSyntaxError as error:

@@ -104,6 +104,7 @@ class _Exchange(asyncio.Protocol):
         self._head_only = head_only
         self._buffer = bytearray()
         self._searched = 0
+        self._head_bytes = 0
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._body: Body | None = None
@@ -150,10 +151,12 @@ class _Exchange(asyncio.Protocol):
         while self._body is None:
             end = find_head_end(self._buffer, self._searched)
             self._searched = len(self._buffer) if end < 0 else 0
+            # Interim answers count too: one might follow the other for ever.
+            if self._head_bytes + (end if end >= 0 else len(self._buffer)) > MAX_HEAD_BYTES:
+                raise ValueError("a head over its bounds")
             if end < 0:
-                if len(self._buffer) > MAX_HEAD_BYTES:
-                    raise ValueError("a head over its bounds")
                 return False
+            self._head_bytes += end
             head = bytes(self._buffer[:end])
             del self._buffer[:end]
             self._begin(head)

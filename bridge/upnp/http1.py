@@ -11,6 +11,7 @@ from ipaddress import IPv6Address
 HTTP_PORT = 80
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEAD_LINES = 200
+MAX_CHUNKS = 50_000
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _LEADING_LINE_ENDS = re.compile(rb"[\r\n]*")
@@ -123,13 +124,15 @@ class Body:
         self._came = bytearray()
         self._raw = bytearray()
         self._chunk_left = 0
+        self._chunks = 0
         self._end_tag = b""
         self._searched = 0
 
     def feed(self, data: bytes) -> bool:
         """Take bytes as they came, and return whether the body is whole.
 
-        Raises ValueError where it exceeds `max_bytes`, or a chunk's size is not to be read.
+        Raises ValueError where it exceeds `max_bytes` or 50,000 chunks, or a chunk's size is not
+        to be read.
         """
         return self._feed_chunks(data) if self._chunked else self._feed_plain(data)
 
@@ -170,6 +173,9 @@ class Body:
             self._chunk_left, end = int(line[1], 16), line.end()
             del raw[:end]
             self._bound(len(self._came) + self._chunk_left)
+            self._chunks += 1
+            if self._chunks > MAX_CHUNKS:
+                raise ValueError(f"more than {MAX_CHUNKS} chunks")
             if not self._chunk_left:
                 self.body, self.rest = bytes(self._came), bytes(raw)
                 return True

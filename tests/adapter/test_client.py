@@ -353,16 +353,14 @@ async def test_a_slow_drip_is_bounded_in_time(drip):
     assert time.monotonic() - started < 1
 
 
-async def test_a_flood_of_interim_answers_keeps_the_loop_free():
+async def test_a_flood_of_interim_answers_is_refused_early():
     async def answer(_reader, writer):
         while True:
             writer.write(b"HTTP/1 100\n\n" * 20_000)
             await writer.drain()
 
-    started = time.monotonic()
-    with pytest.raises(DeviceTimeout):
-        await get(answer, timeout_s=0.2)
-    assert time.monotonic() - started < 1
+    with pytest.raises(BadResponse, match="over its bounds"):
+        await get(answer, timeout_s=9)
 
 
 async def test_a_cancelled_request_leaves_nothing_open():

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.upnp.http1 import (
+    MAX_CHUNKS,
     Address,
     Body,
     Head,
@@ -348,3 +349,13 @@ def test_the_end_of_a_head_is_found_wherever_one_looked_before(parts):
         if end >= 0:
             return
         searched = len(came)
+
+
+def test_chunks_are_bounded_in_number():
+    chunk = b"1\r\nx\r\n"
+    headers = {"transfer-encoding": "chunked"}
+    whole = body_of(chunk * (MAX_CHUNKS - 1) + b"0\r\n\r\n", headers)
+    assert whole
+    assert len(whole.body) == MAX_CHUNKS - 1
+    with pytest.raises(ValueError, match="chunks"):
+        body_of(chunk * (MAX_CHUNKS + 1), headers)

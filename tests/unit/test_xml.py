@@ -120,3 +120,16 @@ def test_xml_under_more_namespaces_than_a_device_has_is_refused():
     root, _ = xml.parse(f"<a {declared}><b><c/></b></a>".encode())
     with pytest.raises(xml.XmlError):
         xml.inner(root[0])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<a>" + b"<b/>" * xml.MAX_TAGS + b"</a>", "tags"),
+        (b"<a>" + b"&" * (xml.MAX_MENDED + 1) + b"</a>", "ampersands"),
+    ],
+)
+def test_more_than_any_device_writes_is_not_read(data, reason):
+    with pytest.raises(xml.XmlError, match=reason):
+        xml.parse(data)
+    xml.parse(data.replace(b"<b/>" * 3, b"", 1).replace(b"&", b"", 1))
