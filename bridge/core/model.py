@@ -86,6 +86,11 @@ class Scpd:
             problems,
         )
 
+    @property
+    def size(self) -> int:
+        """How many components it describes: state variables, actions and their arguments."""
+        return len(self.members) + sum(len(one.arguments) for one in self.actions.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Service:

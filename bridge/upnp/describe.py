@@ -28,6 +28,9 @@ from bridge.upnp.scpd import read_scpd, with_scpds
 MAX_DOCUMENT_BYTES = 2 * 1024 * 1024
 MAX_DEVICE_BYTES = 8 * 1024 * 1024
 MAX_DEVICE_S = 60.0
+MAX_COMPONENTS = 10_000
+"""The most state variables, actions and arguments of a root device: each is a topic."""
+
 MAX_SHARED = 512
 MAX_SHARED_BYTES = 128 * 1024
 
@@ -84,6 +87,7 @@ class _Allowance:
 
     seconds: float
     bytes: int
+    components: int = 0
 
 
 class Describer:
@@ -121,14 +125,14 @@ class Describer:
         return Probe(tuple(each.udn for each in device.walk()), _fingerprint(body))
 
     async def describe(self, location: str, *, server: str | None = None) -> Described:
-        """Read a description and each of its SCPDs, within 60 s and 8 MiB.
+        """Read a description and each of its SCPDs, within 60 s, 8 MiB and 10,000 components.
 
         A service whose SCPD is not to be had keeps the one read before, if the reason is a passing
         one, or stays without, and its device has a problem; but a host that accepts no connection
         any more has left.
         Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
         """
-        allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES)
+        allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES, MAX_COMPONENTS)
         body = await self._get(location, allowance)
         description = read_description(body, location, foreign=self._is_foreign, server=server)
         scpds: dict[str, Scpd | str] = {}
@@ -140,6 +144,11 @@ class Describer:
                     read = await self._scpd(url, location, allowance)
                     is_whole &= isinstance(read, Scpd)
                     scpds[url] = self._or_latest(url, read)
+                if isinstance(scpd := scpds.get(url), Scpd):
+                    if scpd.size > allowance.components:
+                        scpds[url] = f"no SCPD: over {MAX_COMPONENTS} components in all"
+                    else:
+                        allowance.components -= scpd.size
         whole = replace(description, device=with_scpds(description.device, scpds))
         udns = tuple(each.udn for each in whole.device.walk())
         return Described(whole, Probe(udns, _fingerprint(body), is_whole))

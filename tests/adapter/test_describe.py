@@ -160,6 +160,17 @@ async def test_the_table_of_shared_scpds_is_bounded(device, describer, monkeypat
     assert len(describer._shared) == 3
 
 
+async def test_scpds_that_would_make_a_device_too_large_are_left_out(
+    device, describer, monkeypatch
+):
+    monkeypatch.setattr(describe, "MAX_COMPONENTS", 2)
+    device.answers = {path: (200, SCPD + b" " * n) for n, path in enumerate(("/a", "/b", "/c"))}
+    device.answers["/d.xml"] = (200, description("/a", "/b", "/c"))
+    root = (await describer.describe(device.url())).description.device
+    assert [len(one.scpd.members) for one in root.services] == [1, 1, 0]
+    assert root.problems == ("S2: no SCPD: over 2 components in all",)
+
+
 async def test_a_url_that_services_share_is_fetched_once(device, describer):
     device.answers = {"/d.xml": (200, description("/s", "/s", "/s")), "/s": (200, SCPD)}
     found = await describer.describe(device.url())
