@@ -37,9 +37,9 @@ class _Server(NotifyServer):
         super().__init__(None, port)
         self.peers: set[str] = set()
 
-    def take(self, connection: Any) -> bool:  # noqa: ANN401 - the server's own
+    def take(self, connection: Any) -> None:  # noqa: ANN401 - the server's own
         self.peers.add(connection.peer)
-        return super().take(connection)
+        super().take(connection)
 
 
 @dataclass(slots=True)

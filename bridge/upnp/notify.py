@@ -66,8 +66,8 @@ class NotifyServer:
 
     A connection is closed when it is idle for `patience_s` or a request takes longer. A body
     whose end cannot be told from its headers ends when nothing more comes for `stall_s`.
-    Where there are too many connections, `evicted` counts those that went for a new one, and
-    `refused` the new ones for which none was idle. Entering raises ConfigError.
+    Where there are too many connections, `evicted` counts those that went for a new one.
+    Entering raises ConfigError.
     """
 
     def __init__(
@@ -78,7 +78,6 @@ class NotifyServer:
         self.stall_s = stall_s
         self.receivers: dict[str, Receive] = {}
         self.evicted = 0
-        self.refused = 0
         self._host = host
         self._connections: set[_Connection] = set()
         self._by_peer: defaultdict[str, set[_Connection]] = defaultdict(set)
@@ -125,22 +124,19 @@ class NotifyServer:
         """Forget a path: what still comes there is answered 412."""
         self.receivers.pop(path.removeprefix("/"), None)
 
-    def take(self, connection: "_Connection") -> bool:
-        """Take a connection, for which the one idle longest may go; tell whether there is room."""
+    def take(self, connection: "_Connection") -> None:
+        """Take a connection, for which another may go.
+
+        The one idle longest; where none is idle, of the peers with the most connections the one
+        whose request takes longest.
+        """
         of_peer = self._by_peer[connection.peer]
-        is_peer_full = len(of_peer) >= MAX_CONNECTIONS_PER_PEER
-        if is_peer_full or len(self._connections) >= MAX_CONNECTIONS:
-            crowd = of_peer if is_peer_full else self._connections
-            idle = [each for each in crowd if each.is_idle]
-            self.evicted += bool(idle)
-            self.refused += not idle
-            self._warn(connection.peer)
-            if not idle:
-                return False
-            min(idle, key=lambda each: each.begun_s).abort()
+        if len(of_peer) >= MAX_CONNECTIONS_PER_PEER:
+            self._evict(of_peer, connection.peer)
+        elif len(self._connections) >= MAX_CONNECTIONS:
+            self._evict(self._connections, connection.peer)
         self._connections.add(connection)
         self._by_peer[connection.peer].add(connection)
-        return True
 
     def drop(self, connection: "_Connection") -> None:
         """Count a connection no more."""
@@ -149,12 +145,17 @@ class NotifyServer:
         if not self._by_peer[connection.peer]:
             del self._by_peer[connection.peer]
 
-    def _warn(self, peer: str) -> None:
+    def _evict(self, crowd: set["_Connection"], peer: str) -> None:
+        def worth(each: _Connection) -> tuple[bool, int, float]:
+            share = 0 if each.is_idle else len(self._by_peer[each.peer])
+            return not each.is_idle, -share, each.begun_s
+
+        min(crowd, key=worth).abort()
+        self.evicted += 1
         now_s = asyncio.get_running_loop().time()
         if now_s - self._warned_s >= _WARN_EVERY_S:
             self._warned_s = now_s
-            counts = {"evicted": self.evicted, "refused": self.refused}
-            _log.warning("notify_connections_exhausted", peer=peer, **counts)
+            _log.warning("notify_connections_exhausted", peer=peer, evicted=self.evicted)
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -183,11 +184,10 @@ class _Connection(asyncio.Protocol):
         return not self._buffer and not self._request
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Come in where there is room."""
+        """Come in; another may have to go."""
         self._transport = cast("asyncio.Transport", transport)
         self.peer = str((transport.get_extra_info("peername") or [""])[0]).removeprefix("::ffff:")
-        if not self._server.take(self):
-            self.abort()
+        self._server.take(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Make room for another."""
@@ -263,7 +263,9 @@ class _Connection(asyncio.Protocol):
             self._answer(405, keep_alive=False)
         else:
             all_of_it = read_head(head)
-            self._request, self._body = request, Body(all_of_it, MAX_BODY_BYTES)
+            is_known = request.token in self._server.receivers
+            most = MAX_BODY_BYTES if is_known else MAX_HEAD_BYTES
+            self._request, self._body = request, Body(all_of_it, most)
             if "expect" in all_of_it.headers:
                 self._transport.write(_CONTINUE)
         return True
