@@ -7,6 +7,11 @@ from typing import Any, NamedTuple
 from bridge.core import jsontext, values
 from bridge.core.values import Value
 
+MAX_VALUES = 4096
+"""The most values of a service; events may name instances, channels and variables of their own."""
+MAX_LENGTH = 2 * 1024 * 1024
+"""The most characters that all texts of a service have together."""
+
 
 class Key(NamedTuple):
     """Which value: a state variable, with InstanceID and channel where `LastChange` named them."""
@@ -29,7 +34,8 @@ class ServiceState:
 
     `told` are the variables that the service's events have told of since this program started, the
     last first event and those after it; None until one has come. Until then the values are what the
-    broker remembers, and what the service was asked for.
+    broker remembers, and what the service was asked for. What would exceed `MAX_VALUES` or
+    `MAX_LENGTH` is left out.
     """
 
     __slots__ = ("_asked", "_asked_for", "told", "updated", "values")
@@ -94,17 +100,23 @@ class ServiceState:
 
     def _change(self, told: Mapping[Key, Value], gone: Iterable[Key], now: str) -> list[Change]:
         known = self.values
-        changes = [
-            Change(key, known.get(key), value)
-            for key, value in told.items()
-            if not _same(known.get(key), value)
-        ]
-        changes += [Change(key, known[key], None) for key in gone]
-        for key, _, new in changes:
-            if new is None:
-                del known[key]
-            else:
-                known[key] = new
+        going = [Change(key, known.pop(key), None) for key in gone]
+        length = sum(map(_length, known.values()))
+        changes = []
+        for key, value in told.items():
+            old = known.get(key)
+            if _same(old, value):
+                continue
+            rest = length - _length(old)
+            has_room = len(known) < MAX_VALUES or old is not None
+            if has_room and rest + _length(value) <= MAX_LENGTH:
+                changes.append(Change(key, old, value))
+                known[key] = value
+                length = rest + _length(value)
+            elif old is not None:  # rather no value than one that is true no more
+                changes.append(Change(key, known.pop(key), None))
+                length = rest
+        changes += going
         if changes:
             self.updated = now
         return changes
@@ -185,6 +197,10 @@ def _put(state: ServiceState, key: Key, value: object) -> None:
     if not isinstance(value, bool | int | float | str):
         raise TypeError(f"no value: {value!r}")
     state.values[key] = value
+
+
+def _length(value: Value | None) -> int:
+    return len(value) if isinstance(value, str) else 0
 
 
 def _same(one: Value | None, other: Value) -> bool:

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import jsontext
-from bridge.core.state import Change, Key, ServiceState, read_document, typed
+from bridge.core.state import (
+    MAX_LENGTH,
+    MAX_VALUES,
+    Change,
+    Key,
+    ServiceState,
+    read_document,
+    typed,
+)
 
 THEN, NOW = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
 texts = st.text(max_size=8)
@@ -336,3 +344,23 @@ def test_changes_say_all_that_differs_whatever_comes(steps, asked_for):
                 before[key] = new
         assert before == state.values
         assert len({key for key, _, _ in changes}) == len(changes)
+
+
+def test_values_are_bounded_in_number():
+    state = ServiceState()
+    many = {Key("V", str(number)): number for number in range(MAX_VALUES + 5)}
+    assert len(state.apply(many, whole=False, now=THEN)) == MAX_VALUES
+    assert state.apply({Key("W"): 1}, whole=False, now=NOW) == []
+    assert state.apply({Key("V", "0"): 9}, whole=False, now=NOW) == [Change(Key("V", "0"), 0, 9)]
+    assert len(state.apply({Key("W"): 1}, whole=True, now=NOW)) == MAX_VALUES + 1
+    assert state.values == {Key("W"): 1}
+
+
+def test_values_are_bounded_in_length_and_none_is_kept_that_is_true_no_more():
+    state = ServiceState()
+    half = "x" * (MAX_LENGTH // 2)
+    state.apply({Key("A"): half, Key("B"): half}, whole=False, now=THEN)
+    assert state.apply({Key("C"): "y"}, whole=False, now=NOW) == []
+    longer = state.apply({Key("B"): f"{half}y"}, whole=False, now=NOW)
+    assert longer == [Change(Key("B"), half, None)]
+    assert state.apply({Key("C"): "y"}, whole=False, now=NOW) == [Change(Key("C"), None, "y")]
