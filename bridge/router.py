@@ -61,6 +61,7 @@ class Router:
         self._cleared: set[str] = set()
         self._echoes = False
         self._delays = Delays()
+        self._is_trees_turn = False
         self.mirror = Mirror(shape)
         self.neighbours = Neighbours(shape.instance)
         self.outbox = Outbox()
@@ -156,22 +157,31 @@ class Router:
     # To the broker
 
     def take(self) -> Publication | None:
-        """Return what is to be published next, answers first; None where nothing is."""
-        answer = self.outbox.take(self._clock.monotonic())
-        if answer is not None:
-            self.counters.answers += 1
+        """Return what is to be published next, None where nothing is.
+
+        Answers and the tree take turns: neither a flood of commands nor a large device may hold
+        up the other.
+        """
+        if not self._is_trees_turn and (answer := self._take_answer()):
+            self._is_trees_turn = True
             return answer
+        self._is_trees_turn = False
         due = self.mirror.take()
         if due is None:
             if self._delays:
                 for delay_s in self._delays.end(self._clock.monotonic()):
                     self.on_delay(delay_s)
-            return None
+            return self._take_answer()
         self.counters.publications += 1
         topic, entry = due
         return Publication(
             topic, entry.payload, retain=True, qos=self._qos, content_type=entry.content_type
         )
+
+    def _take_answer(self) -> Publication | None:
+        answer = self.outbox.take(self._clock.monotonic())
+        self.counters.answers += answer is not None
+        return answer
 
     def answer(self, publication: Publication) -> None:
         """Send an answer as soon as there is a broker, within a minute."""

@@ -6,16 +6,22 @@ from dataclasses import replace
 from bridge.core.messages import Publication
 
 ANSWER_EXPIRY_S = 60
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""The most that all answers that wait have together, 1 KiB counted for each beside its content."""
+
+_OVERHEAD_BYTES = 1024
 
 
 class Outbox:
     """Answers wait for a broker for a minute, news not at all; answers go first.
 
-    At most 1,000 answers and 200 news wait; the oldest go when more come.
+    At most 32 MiB of answers, each counted with 1 KiB more, and 200 news wait; the oldest go when
+    more come.
     """
 
     def __init__(self) -> None:
-        self._answers: deque[tuple[float, Publication]] = deque(maxlen=1000)
+        self._answers: deque[tuple[float, Publication]] = deque()
+        self._answer_bytes = 0
         self._news: deque[Publication] = deque(maxlen=200)
 
     def __len__(self) -> int:
@@ -24,6 +30,9 @@ class Outbox:
     def answer(self, publication: Publication, now_s: float) -> None:
         """Hand in an answer to a command."""
         self._answers.append((now_s, replace(publication, expiry_s=ANSWER_EXPIRY_S)))
+        self._answer_bytes += _size(publication)
+        while self._answer_bytes > MAX_ANSWER_BYTES:
+            self._pop_answer()
 
     def tell(self, publication: Publication) -> None:
         """Hand in news, which only those who listen now are to hear."""
@@ -36,7 +45,17 @@ class Outbox:
     def take(self, now_s: float) -> Publication | None:
         """Return the next message, or None; answers that nobody waits for any more are dropped."""
         while self._answers:
-            since_s, publication = self._answers.popleft()
+            since_s, publication = self._pop_answer()
             if now_s - since_s <= ANSWER_EXPIRY_S:
                 return publication
         return self._news.popleft() if self._news else None
+
+    def _pop_answer(self) -> tuple[float, Publication]:
+        since_s, publication = self._answers.popleft()
+        self._answer_bytes -= _size(publication)
+        return since_s, publication
+
+
+def _size(publication: Publication) -> int:
+    correlation = publication.correlation_data or b""
+    return len(publication.payload) + len(publication.topic) + len(correlation) + _OVERHEAD_BYTES

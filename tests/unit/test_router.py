@@ -102,11 +102,11 @@ def test_answers_go_before_the_tree_and_news_behind_answers():
     taken = world.taken()
     assert taken[0].topic == "x/response"
     assert taken[0].expiry_s == 60
-    assert taken[1].topic == "a/b/bridge/m/event"
-    news = json.loads(taken[1].payload)
+    assert taken[2].topic == "a/b/bridge/m/event"
+    news = json.loads(taken[2].payload)
     assert list(news) == ["event", "id", "friendly_name", "reason", "time"]
     assert (news["event"], news["id"]) == ("device_joined", "Renderer-1")
-    assert not taken[1].retain
+    assert not taken[2].retain
 
 
 def test_the_table_stands_before_a_device_and_its_availability_behind_it():
@@ -422,3 +422,14 @@ def test_a_hub_that_starts_is_told_of_a_device_that_is_away_too():
     taken = {one.topic: one.payload for one in world.taken()}
     assert hub_topic("Renderer-1") in taken
     assert taken["a/b/Renderer-1/availability"] == b"offline"
+
+
+def test_answers_and_the_tree_take_turns():
+    world = Onlooking()
+    for number in range(3):
+        world.router.answer(Publication(f"answer/{number}", b"", retain=False))
+        world.router.mirror.ledger.put(f"tree/{number}", b"1")
+    world.router.answer(Publication("answer/3", b"", retain=False))
+    assert world.topics() == [
+        *("answer/0", "tree/0", "answer/1", "tree/1", "answer/2", "tree/2", "answer/3")
+    ]
