@@ -5,12 +5,12 @@ taken from it is the connection's matter: when that is lost, the ledger is close
 by comparing what the broker then holds.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
 from bridge.core import jsontext, topics
+from bridge.core.turns import Turns
 
 CHUNKS_TYPE = "application/vnd.upnp2mqtt.chunks+json"
 """The MQTT content type of a payload that only tells of its parts."""
@@ -37,17 +37,18 @@ def _no_foreword(_topic: str, _held: bytes, _wanted: bytes) -> bytes | None:
 
 
 class Ledger:
-    """The topics to be published, in order, each once and with its newest payload.
+    """The topics to be published, each once and with its newest payload.
 
-    While it is closed (no broker, or its tree not yet read) nothing is noted: opening it compares
-    everything anyway. `limit` is the largest payload in bytes; longer ones are cut into parts.
+    Those of one owner (`of`, a root device's id) go out in order, and owners take turns. While it
+    is closed (no broker, or its tree not yet read) nothing is noted: opening it compares everything
+    anyway. `limit` is the largest payload in bytes; longer ones are cut into parts.
     """
 
     def __init__(
         self, foreword: Callable[[str, bytes, bytes], bytes | None] = _no_foreword
     ) -> None:
         self._foreword = foreword
-        self._due: OrderedDict[str, Entry] = OrderedDict()
+        self._due: Turns[Entry] = Turns()
         self.limit = 0
         self.is_open = False
 
@@ -64,7 +65,7 @@ class Ledger:
         self.is_open = False
         self._due.clear()
 
-    def put(self, topic: str, payload: bytes, *, was: int = 0) -> None:
+    def put(self, topic: str, payload: bytes, *, was: int = 0, of: str = "") -> None:
         """Note that a topic should hold this payload, in parts where it is too long.
 
         `was` is the length of the payload before, whose surplus parts go.
@@ -72,30 +73,32 @@ class Ledger:
         if not self.is_open:
             return
         if len(payload) <= self.limit:
-            self._note(topic, Entry(payload))
+            self._note(topic, Entry(payload), of)
         else:
             for one, entry in self._cut([(topic, payload)]):
-                self._note(one, entry)
+                self._note(one, entry, of)
         if was > self.limit:
             for number in range(self._parts(len(payload)) + 1, self._parts(was) + 1):
-                self._note(topics.chunk_id(topic, number), Entry(NOTHING))
+                self._note(topics.chunk_id(topic, number), Entry(NOTHING), of)
 
-    def replace(self, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> None:
+    def replace(self, old: Mapping[str, bytes], new: Mapping[str, bytes], *, of: str = "") -> None:
         """Note what differs between two whole wanted payload maps."""
-        self._difference(self.cut(old), self._cut(new.items()))
+        self._difference(self.cut(old), self._cut(new.items()), of)
 
-    def reconcile(self, held: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> None:
+    def reconcile(
+        self, held: Mapping[str, bytes], wanted: Mapping[str, bytes], *, of: str = ""
+    ) -> None:
         """Note what differs between what the broker holds and whole wanted payloads."""
-        self._difference(held, self._cut(wanted.items()))
+        self._difference(held, self._cut(wanted.items()), of)
 
-    def clear(self, held: Mapping[str, bytes]) -> None:
+    def clear(self, held: Mapping[str, bytes], *, of: str = "") -> None:
         """Note that these topics should hold nothing, the upper ones before those below them."""
         for topic in sorted(held, key=lambda topic: topic.count("/")):
-            self._note(topic, Entry(NOTHING), held[topic])
+            self._note(topic, Entry(NOTHING), of, held[topic])
             self.postpone(topic)
 
     def postpone(self, topic: str) -> None:
-        """Put a topic behind all others that are due, if it is due."""
+        """Put a topic behind all others of its owner that are due, if it is due."""
         if topic in self._due:
             self._due.move_to_end(topic)
 
@@ -104,34 +107,34 @@ class Ledger:
         parts = (topics.chunk_id(topic, number) for number in range(self._parts(length), 0, -1))
         for one in (topic, *parts):
             if one in self._due:
-                self._due.move_to_end(one, last=False)
+                self._due.move_to_front(one)
 
     def take(self) -> tuple[str, Entry] | None:
         """Return the next topic to publish and what it should hold; None where all is right."""
-        if not self._due:
-            return None
-        topic, entry = self._due.popitem(last=False)
-        if entry.then is not None:
-            self._due[topic] = Entry(entry.then)
-            self._due.move_to_end(topic, last=False)
-        return topic, entry
+        due = self._due.pop()
+        if due is not None and (then := due[1].then) is not None:
+            self._due.put(due[0], Entry(then), "")
+            self._due.move_to_front(due[0])
+        return due
 
     def cut(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return payloads as the broker holds them, the long ones in parts."""
         return {topic: entry.payload for topic, entry in self._cut(wanted.items())}
 
-    def _difference(self, held: Mapping[str, bytes], wanted: Iterable[tuple[str, Entry]]) -> None:
+    def _difference(
+        self, held: Mapping[str, bytes], wanted: Iterable[tuple[str, Entry]], of: str
+    ) -> None:
         kept = set()
         for topic, entry in wanted:
             kept.add(topic)
             old = held.get(topic)
             if old != entry.payload or topic in self._due:
-                self._note(topic, entry, old)
+                self._note(topic, entry, of, old)
         for topic, old in held.items():
             if topic not in kept:
-                self._note(topic, Entry(NOTHING), old)
+                self._note(topic, Entry(NOTHING), of, old)
 
-    def _note(self, topic: str, entry: Entry, held: bytes | None = None) -> None:
+    def _note(self, topic: str, entry: Entry, of: str, held: bytes | None = None) -> None:
         if self.is_open:
             if (due := self._due.get(topic)) is not None and due.held is not None:
                 held = due.held
@@ -141,7 +144,7 @@ class Ledger:
                     entry = Entry(first, then=entry.payload, held=held)
                 elif not entry.payload:
                     entry = Entry(NOTHING, held=held)
-            self._due[topic] = entry
+            self._due.put(topic, entry, of)
             if entry.content_type:  # the head goes behind its parts
                 self._due.move_to_end(topic)
 

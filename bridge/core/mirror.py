@@ -72,7 +72,7 @@ class Mirror:
                 self._write_table()
             elif max(map(len, wanted.values())) > self.ledger.limit:
                 self._write_table()
-            self.ledger.replace(before, wanted)
+            self.ledger.replace(before, wanted, of=branch.id)
             for topic, _ in self._shape.availability(branch):
                 self.ledger.postpone(topic)
         return branch
@@ -89,7 +89,7 @@ class Mirror:
         if branch.owned:
             for topic, payload in self._shape.availability(branch):
                 if branch.kept.get(topic) != payload:
-                    self.ledger.put(topic, payload)
+                    self.ledger.put(topic, payload, of=branch.id)
         return branch
 
     def forget(self, branch: Branch) -> None:
@@ -172,7 +172,7 @@ class Mirror:
                 mine = {t: p for one in branch.devices for t, p in holdings.group(one).items()}
                 for live in branch.services.values():
                     live.state.remember(shape.held_state(live, mine))
-                ledger.reconcile(mine, self._wanted(branch))
+                ledger.reconcile(mine, self._wanted(branch), of=branch.id)
         return remembered
 
     def close(self) -> None:
@@ -205,47 +205,45 @@ class Mirror:
 
         Hubs are told of root devices again too. Raises KeyError with the first id not known.
         """
+        chosen: dict[str, dict[str, bytes]] = {}
         if ids is None:
-            chosen = dict(self._own)
-            for branch in self.branches.values():
-                chosen |= self._wanted(branch) if branch.owned else {}
+            chosen = {b.id: self._wanted(b) for b in self.branches.values() if b.owned}
+            chosen[""] = dict(self._own)
         else:
-            chosen = {}
             for one in ids:
                 holder = self._holder.get(one.partition("/")[0])
                 top = self._shape.topic(one)
                 wanted = self._wanted(holder) if holder and holder.owned else {}
                 found = {t: p for t, p in wanted.items() if f"{t}/".startswith(f"{top}/")}
-                if not found:
+                if not found or not holder:
                     raise KeyError(one)
                 named = self._shape.hub_topics(one)
-                chosen |= found | {t: wanted[t] for t in named if t in wanted}
-        for topic, payload in chosen.items():
-            self.ledger.put(topic, payload)
-        return len(chosen)
+                found |= {t: wanted[t] for t in named if t in wanted}
+                chosen[holder.id] = chosen.get(holder.id, {}) | found
+        for of, tree in chosen.items():
+            self._put_all(tree, of)
+        return sum(map(len, chosen.values()))
 
     def introduce(self) -> int:
         """Tell hubs of everything again, then publish what they take from the tree.
 
         Returns how many topics that is.
         """
-        told: dict[str, bytes] = {}
-        sources: dict[str, bytes] = {}
+        count = 0
         for hub in self._shape.hubs:
-            trees = [(hub.own_topics(), self._own)]
+            trees = [("", hub.own_topics(), self._own)]
             trees += [
-                (hub.topics(branch.id), self._wanted(branch))
+                (branch.id, hub.topics(branch.id), self._wanted(branch))
                 for branch in self.branches.values()
                 if branch.owned
             ]
-            for names, tree in trees:
-                mine = {topic: tree[topic] for topic in names if topic in tree}
-                named = (one for payload in mine.values() for one in hub.sources(payload))
-                sources |= {one: tree[one] for one in sorted(set(named)) if one in tree}
-                told |= mine
-        for topic, payload in (told | sources).items():
-            self.ledger.put(topic, payload)
-        return len(told | sources)
+            for of, names, tree in trees:
+                told = {topic: tree[topic] for topic in names if topic in tree}
+                named = {one for payload in told.values() for one in hub.sources(payload)}
+                told |= {one: tree[one] for one in sorted(named) if one in tree}
+                self._put_all(told, of)
+                count += len(told)
+        return count
 
     # What other instances do
 
@@ -258,8 +256,7 @@ class Mirror:
         """Publish the whole of a device again, since another instance has left it."""
         branch.owned = True
         self._table_due = True
-        for topic, payload in self._wanted(branch).items():
-            self.ledger.put(topic, payload)
+        self._put_all(self._wanted(branch), branch.id)
 
     # Looking up
 
@@ -279,10 +276,10 @@ class Mirror:
         if self._shape.mode != "document":
             for key, old, new in changes:
                 topic = self._shape.value_topic(live, key)
-                self.ledger.put(topic, _payload(new), was=len(_payload(old)))
+                self.ledger.put(topic, _payload(new), was=len(_payload(old)), of=branch.id)
         was_long = live.state_length
         for topic, payload in self._shape.state(live):
-            self.ledger.put(topic, payload, was=was_long)
+            self.ledger.put(topic, payload, was=was_long, of=branch.id)
         if (player := branch.players.get(live.id)) is not None:
             self._playing[player.id] = branch, player
 
@@ -296,7 +293,12 @@ class Mirror:
             if branch.owned and self.branches.get(branch.id) is branch:
                 was = player.told
                 if player.payload() != was:
-                    self.ledger.put(self._shape.topic(player.id), player.told, was=len(was))
+                    topic = self._shape.topic(player.id)
+                    self.ledger.put(topic, player.told, was=len(was), of=branch.id)
+
+    def _put_all(self, tree: Mapping[str, bytes], of: str) -> None:
+        for topic, payload in tree.items():
+            self.ledger.put(topic, payload, of=of)
 
     def _wanted(self, branch: Branch) -> dict[str, bytes]:
         self._tell_players()
@@ -308,8 +310,9 @@ class Mirror:
         A hub that still knew the device would take what is cleared for values.
         """
         first = (self._shape.topic(device), *self._shape.hub_topics(device))
-        self.ledger.clear({topic: held[topic] for topic in first if topic in held})
-        self.ledger.clear({topic: payload for topic, payload in held.items() if topic not in first})
+        rest = {topic: payload for topic, payload in held.items() if topic not in first}
+        self.ledger.clear({topic: held[topic] for topic in first if topic in held}, of=device)
+        self.ledger.clear(rest, of=device)
 
     def _write_table(self) -> None:
         """Put the table of devices first in line, if it is not what it should be.
@@ -404,4 +407,8 @@ def _split(properties: Iterable[tuple[str, str]]) -> tuple[list[tuple[Key, str]]
             readable = False
         else:
             told += [(Key(one.name, one.instance, one.channel), one.text) for one in changes]
-    return told, readable
+    return [one for one in told if _fits(one[0])], readable
+
+
+def _fits(key: Key) -> bool:
+    return all(len(name) <= topics.MAX_LEVEL for name in key if name)

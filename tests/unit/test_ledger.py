@@ -194,3 +194,13 @@ def test_the_upper_ones_are_cleared_before_those_below_them():
     ledger.open(LIMIT)
     ledger.clear({"a/b/c": b"1", "a": b"1", "a/b": b"1"})
     assert [due[0] for due in iter(ledger.take, None)] == ["a", "a/b", "a/b/c"]
+
+
+def test_owners_take_turns_so_that_a_large_one_holds_up_nobody():
+    ledger = Ledger()
+    ledger.open(LIMIT)
+    ledger.replace({}, {f"large/{n}": b"1" for n in range(5)}, of="large")
+    ledger.put("small/1", b"1", of="small")
+    ledger.put("small/2", b"1", of="small")
+    order = [due[0] for due in iter(ledger.take, None)]
+    assert order == ["large/0", "small/1", "large/1", "small/2", *(f"large/{n}" for n in (2, 3, 4))]
