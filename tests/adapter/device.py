@@ -165,6 +165,8 @@ class Raw:
 
 Answer = Mapping[str, str] | Fault | Raw
 Script = Callable[[Call], Awaitable[Answer]]
+Stream = Callable[[], AsyncIterator[bytes]]
+"""An answer that comes in parts, and perhaps never ends."""
 
 
 def new_udn() -> str:
@@ -194,7 +196,7 @@ class Device:
         self.boot_id = 1
         self.max_age_s = max_age_s
         self.actions: dict[str, Script] = {}
-        self.answers: dict[str, bytes] = {}
+        self.answers: dict[str, bytes | Stream] = {}
         self.requests: Counter[str] = Counter()
         self.calls: list[Call] = []
         self.unsubscribed: list[str] = []
@@ -322,8 +324,13 @@ class Device:
             head = {name.strip().lower(): value.strip() for name, _, value in pairs}
             body = await reader.readexactly(int(head.get("content-length", "0")))
             self.requests[f"{method} {path}"] += 1
-            scripted = self.answers.get(path)
-            writer.write(scripted or await self._answer(method, path, head, body))
+            scripted = self.answers.get(path) or await self._answer(method, path, head, body)
+            if isinstance(scripted, bytes):
+                writer.write(scripted)
+            else:
+                async for part in scripted():
+                    writer.write(part)
+                    await writer.drain()
             await writer.drain()
         self._tasks.discard(task)
         self._writers.discard(writer)

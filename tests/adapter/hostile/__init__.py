@@ -1,0 +1,1 @@
+"""Attacks on the whole program, and what measures it meanwhile."""
