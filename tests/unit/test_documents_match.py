@@ -3,6 +3,7 @@
 import re
 import runpy
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,29 @@ def test_every_warning_and_error_of_the_log_is_explained():
     text = (ROOT / "docs/troubleshooting.md").read_text()
     explained = set(re.findall(r"`([a-z_]+)`", text.partition("## Words of the log")[2]))
     assert told <= explained
+
+
+UNITS = {"": 1, "s": 1, "KiB": 1024, "MiB": 1024 * 1024}
+
+
+def limits() -> Iterator[tuple[str, float]]:
+    """Yield constants and settings in the table of docs/security.md, with their values there."""
+    _, _, table = (ROOT / "docs/security.md").read_text().partition("\n## Limits\n")
+    for value, unit, name in re.findall(
+        r"^\|[^|]+\| ([\d,]+) ?(s|KiB|MiB|) \| `([\w.]+)` \|", table, re.MULTILINE
+    ):
+        yield name, int(value.replace(",", "")) * UNITS[unit]
+
+
+@pytest.mark.parametrize(("name", "value"), list(limits()))
+def test_every_limit_is_what_the_page_on_security_says(name, value):
+    if name in SETTINGS:
+        group, _, field = name.partition(".")
+        assert getattr(getattr(settings.load({}), group), field) == value
+    else:
+        module, _, constant = name.rpartition(".")
+        assert getattr(import_module(f"bridge.{module}"), constant) == value
+
+
+def test_the_table_of_limits_is_read_whole():
+    assert len(list(limits())) > 30
