@@ -292,6 +292,18 @@ async def test_a_broker_that_comes_back_empty_gets_everything_again(
                     assert onlooker.held["upnp/bridge/main/state"] == b"online"
 
 
+async def test_a_broker_that_still_says_online_of_a_bridge_that_was_away_says_offline_first(
+    broker: Broker, onlooker: Onlooker, name: str
+) -> None:
+    onlooker.publish("upnp/bridge/late/state", b"online", retain=True)
+    onlooker.settle()
+    mark = len(onlooker.messages)
+    async with bridging(flags(broker.port, name, instance="late")):
+        await Caller(onlooker, instance="late").fence()
+        said = [one.payload for one in onlooker.since(mark, "upnp/bridge/late/state")]
+        assert said == [b"offline", b"online"]
+
+
 # Leaving the tree
 
 

@@ -478,7 +478,7 @@ async def test_a_refused_renewal_is_followed_by_a_new_subscription_at_once():
         assert again.callback != device.asked[0].callback
         assert device.count("UNSUBSCRIBE") == 0
         await bridge.until(lambda: len(bridge.events) >= 2)
-        assert not bridge.suspects
+        assert bridge.suspects[0] == "root"  # it may have restarted, as another
 
 
 @pytest.mark.usefixtures("soon")

@@ -137,7 +137,7 @@ class Device:
     refuses: bool = False
     """Whether it refuses subscriptions."""
     life: int = 0
-    forgotten: int = 0
+    forgotten: int = -1
     """The life after which the bridge was told to forget it, unless it may know it again."""
     state: dict[str, dict[str, str]] = field(default_factory=dict)
     past: defaultdict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))

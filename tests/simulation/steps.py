@@ -185,7 +185,7 @@ def impostor(world: World, step: Step) -> None:
     liar.is_lie = True
     liar.variant = step.how % VARIANTS
     liar.past, liar.done = victim.past, victim.done
-    victim.forgotten = 0
+    victim.forgotten = -1
     liar.start()
     world.network.devices.append(liar)
     world.network.announce(liar, "ssdp:alive")

@@ -129,7 +129,7 @@ class World:
         if not self.broker.is_up:
             self.broker.start(held | truth.FOREIGN)
             for device in self.network.devices:
-                device.forgotten = 0  # its tree may be back
+                device.forgotten = -1  # its tree may be back
             self.callers.is_bridge_online = held.get(STATE) == b"online"
 
     # The run

@@ -13,6 +13,7 @@ import pytest
 
 from bridge.core import jsontext, lastchange
 from bridge.core.xml import XmlError
+from bridge.errors import DescriptionError
 from bridge.upnp.description import read_description
 from bridge.upnp.properties import read_properties
 from bridge.upnp.scpd import read_scpd
@@ -55,11 +56,13 @@ def json(data: bytes) -> None:
 
 
 def scpd(data: bytes) -> None:
-    read_scpd(data)
+    with suppress(DescriptionError):  # what has more than its bounds is refused
+        read_scpd(data)
 
 
 def description(data: bytes) -> None:
-    read_description(data, LOCATION, foreign=lambda _: True)
+    with suppress(DescriptionError):
+        read_description(data, LOCATION, foreign=lambda _: True)
 
 
 def properties(data: bytes) -> None:

@@ -699,6 +699,20 @@ def test_a_description_with_a_part_missing_is_read_again_ever_more_rarely_until_
     assert net.take() == [joined(Reason.CHANGED)]
 
 
+def test_a_device_described_before_its_server_was_known_is_described_again():
+    net = Net({HOME: Site(("d1",))})
+    net.presence.add(HOME, net.now)
+    net.run(1)
+    assert net.take() == [joined(Reason.FIRST)]
+    net.heard(server="Lab/1 UPnP/1.1 Thing/1")
+    net.run(1)
+    assert net.take() == [joined(Reason.CHANGED)]
+    assert net.checks[-1][1].server == "Lab/1 UPnP/1.1 Thing/1"
+    net.heard(server="Lab/1 UPnP/1.1 Thing/1")
+    net.run(1)
+    assert net.take() == []
+
+
 def test_adding_a_known_location_describes_it_afresh():
     net = home()
     net.presence.add(HOME, net.now)
