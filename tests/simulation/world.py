@@ -80,10 +80,10 @@ class World:
 
     def is_reading(self, device: Device) -> bool:
         """Tell whether the bridge reads a device's description at this moment."""
-        if self.life is None or self.life.task.done():
-            return False
-        presence = self.life.bridge.network.directory._presence
-        return device.location in presence._tables.running
+        network = getattr(self.life and self.life.bridge, "network", None)
+        return (
+            network is not None and device.location in network.directory._presence._tables.running
+        )
 
     # What befalls the bridge
 
