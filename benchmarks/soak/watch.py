@@ -27,6 +27,7 @@ _BOUNDED = (
     "Trust._suspicious",
     "Tables.reported",
     "FloodBound._sources",
+    "Describer._latest",
     "asyncio.events.",
     "_contextvars.",
 )
