@@ -377,9 +377,12 @@ def verb(world: World, step: Step) -> None:
     world.callers.send(f"upnp/bridge/main/request/{name}", body)
 
 
-@_step(2)
+@_step(5)
 def forget(world: World, step: Step) -> None:
-    world.callers.send("upnp/bridge/main/request/forget", {"id": _device(world, step).udn})
+    """Have a device forgotten, one that is away if there is one."""
+    away = [one for one in world.network.devices if one.life and not (one.is_up or one.is_lie)]
+    device = away[step.which % len(away)] if away else _device(world, step)
+    world.callers.send("upnp/bridge/main/request/forget", {"id": device.udn})
 
 
 @_step(2)

@@ -203,8 +203,6 @@ class World:
         network.devices[:] = [one for one in network.devices if not one.is_lie]
         mended_s = self.loop.time()
         self._traced_until_s = mended_s + 200
-        await asyncio.sleep(60)
-        self._nudge()
         found: list[str] = ["not looked"]
         while found and self.now - mended_s < _PATIENCE_S:
             await asyncio.sleep(_LOOK_S)
@@ -213,6 +211,7 @@ class World:
             found = self._look()
         settled_s = self.now - mended_s
         if not found:
+            self._nudge()
             await asyncio.sleep(_STAY_S)
             found = [f"did not stay: {one}" for one in await self._look_closely()]
         self.faults += found
@@ -220,7 +219,7 @@ class World:
         return settled_s
 
     def _nudge(self) -> None:
-        """Have each service send one more event: what was lost shows at the next one."""
+        """Have each service send one more event, which has to arrive."""
         for device in self.network.devices:
             for path in device.paths() if device.is_up else ():
                 name = "Mute" if path == "/sound" else "Level"

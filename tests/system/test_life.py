@@ -12,7 +12,8 @@ from tests.system.site import is_moving
 
 RENDERER = "GMediaRender-1_0-000-000-002"
 GATEWAY = "72eba980-20d3-4fa2-8a76-6c855535d497"
-LEAVE_S = 8.0
+LEAVE_S = 20.0
+"""A second look 5 s after the byebye, which may wait 10 s for the look before, and its time-out."""
 BACK_S = 30.0
 SET_VOLUME = (
     "import sys; from tests.system import raw;"
