@@ -150,12 +150,16 @@ class Network:
         self._subscribe_behind(new)
 
     def _subscribe_behind(self, interfaces: Collection[Interface]) -> None:
-        """Subscribe anew to the devices behind these: events of theirs may have been lost."""
+        """Subscribe anew to the devices behind these, and look whether they are who they were.
+
+        Events of theirs may have been lost, and some may have restarted as another.
+        """
         for branch in self._router.mirror.branches.values():
             if branch.online and branch.description is not None:
                 host = address_of(branch.description.location)
                 if host is not None and any(one.holds(host) for one in interfaces):
                     self.subscriptions.subscribe(branch.description)
+                    self.directory.suspect(branch.udn)
 
     def _told_all(self, event: MulticastEvent, source: str) -> None:
         """Take a multicast event, if it comes from where its device stands."""

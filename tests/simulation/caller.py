@@ -26,7 +26,8 @@ class Command:
         """Return what is wrong with its answers; `done` is how often its action was carried out."""
         found = []
         counts = {topic: len(answers) for topic, answers in self.answers.items()}
-        # One that is retained is refused again for as long as its clearing gets lost.
+        # One that is retained is refused again for as long as its clearing gets lost. Before MQTT 5
+        # it does not show as such when it is sent, and is carried out then.
         if any(count > 1 for count in counts.values()) and not self.is_retained:
             found.append(f"{self.callid} was answered more than once: {counts}")
         if not self.answers and not self.was_told:
@@ -37,7 +38,8 @@ class Command:
             answer = answers[0]
             if self.note is not None and answer["success"] and done != 1:
                 found.append(f"{self.callid} is said to be done, and was {done} times")
-            if answer.get("outcome") in ("not_sent", "rejected") and done:
+            is_refused_later = self.is_retained and answer.get("code") == "retained_command"
+            if answer.get("outcome") in ("not_sent", "rejected") and done and not is_refused_later:
                 found.append(f"{self.callid} is said to be {answer['outcome']}, and was done")
             if answer.get("code") == "internal":
                 found.append(f"{self.callid}: {answer['error']}")
