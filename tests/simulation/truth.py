@@ -31,7 +31,8 @@ _MOVING = {f"upnp/bridge/main/{name}" for name in ("info", "health", "devices", 
 def wanted(bridge: Bridge, devices: list[Device]) -> dict[str, bytes]:
     """Return the tree of devices that are all up, made from nothing."""
     mirror = Mirror(bridge.router._shape)
-    limit = bridge.router.mirror.ledger.limit
+    # There is no limit yet in a bridge that has met no broker.
+    limit = bridge.router.mirror.ledger.limit or bridge.settings.mqtt.max_payload
     mirror.open(Holdings({}, base="upnp", instance="main"), limit, lambda _: False)
     for device in devices:
         mirror.join(device.description)
