@@ -174,6 +174,9 @@ class ModelPaho:
 
     def connect(self) -> None:
         """Take the place of an earlier connection of this client id, and answer CONNECT."""
+        if self._broker.is_cut or not self._broker.is_up:
+            self.break_off()
+            return
         for other in tuple(self._broker.clients):
             other.break_off()
             other.forget()
