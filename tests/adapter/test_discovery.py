@@ -278,10 +278,12 @@ def link(number: int) -> None:
 
 async def a_cable_that_is_pulled_is_noticed_however_briefly() -> None:
     link(0)
+    await until(lambda: interfaces(("ours0",)))
     (before,) = interfaces(("ours0",))
     ip("link set theirs0 down")
-    assert interfaces(("ours0",)) == ()
+    await until(lambda: interfaces(("ours0",)) == ())
     ip("link set theirs0 up")
+    await until(lambda: interfaces(("ours0",)))
     (after,) = interfaces(("ours0",))
     assert (after.name, after.index, after.ipv4) == (before.name, before.index, before.ipv4)
     assert after.carrier_changes == before.carrier_changes + 2

@@ -499,6 +499,8 @@ async def test_nothing_stays_at_the_broker_where_it_is_interrupted(
                 stderr=asyncio.subprocess.PIPE,
                 cwd="/",
                 env=clean_environment(),
+                # What a shell starts in the background ignores SIGINT: these tests too, perhaps.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
             await until(lambda: any("/reply/" in topic for topic in tuple(onlooker.held)), 10)
             process.send_signal(number)
