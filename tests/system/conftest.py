@@ -23,7 +23,7 @@ def lab_can_be() -> None:
 def wire_can_be() -> None:
     """Skip where no failing wire can be made."""
     if not Path("/dev/net/tun").exists():
-        pytest.skip("the failing wire needs /dev/net/tun")
+        pytest.skip("the failing wire needs /dev/net/tun, which this kernel or container lacks")
 
 
 @pytest.fixture(scope="session")

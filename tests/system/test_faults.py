@@ -328,7 +328,9 @@ def test_a_callback_port_that_is_taken_is_named_and_taken_when_it_is_free(
     await_repaired(observer)
 
 
-@pytest.mark.skipif(FAKETIME is None, reason="stepping a clock needs libfaketime")
+@pytest.mark.skipif(
+    FAKETIME is None, reason="stepping a clock needs faketime: as root, scripts/test installs it"
+)
 def test_a_clock_that_is_stepped_changes_nothing(site, tmp_path, await_repaired):
     offset = tmp_path / "offset"
     offset.write_text("+0")

@@ -4,7 +4,6 @@
 `most_skipped` how many of the honest device's values may be passed over for newer ones.
 """
 
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -252,8 +251,6 @@ ROWS = (
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def victim(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    if shutil.which("mosquitto_sub") is None:
-        pytest.skip("needs the command mosquitto_sub")
     with own_network() as is_own:
         async with site(tmp_path_factory.mktemp("hostile"), ELSEWHERE if is_own else ()) as made:
             yield made
