@@ -21,9 +21,6 @@ _DEMO_STOP_S = 3.0
 def run(chosen: Settings, *, demo: bool = False) -> int:
     """Bridge until SIGTERM or SIGINT; with `demo`, beside simulated devices. Raises ConfigError."""
     log.configure(chosen.log.level, chosen.log.format)
-    for name in settings.unknown_variables():
-        _log.warning("unknown_setting", variable=name)
-    _log.info("starting", version=__version__, instance=chosen.instance)
     asyncio.run(_run(chosen, demo=demo))
     _log.info("stopped")
     return 0
@@ -35,6 +32,9 @@ async def _run(chosen: Settings, *, demo: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see bridge.__main__
+    for name in settings.unknown_variables():
+        _log.warning("unknown_setting", variable=name)
+    _log.info("starting", version=__version__, instance=chosen.instance)
     async with AsyncExitStack() as stack:
         if demo:
             await stack.enter_async_context(_simulation())
