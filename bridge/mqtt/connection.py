@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -13,14 +12,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.core.messages import Message
 from bridge.errors import BrokerError, BrokerUnreachable
-from bridge.mqtt.dial import Client, tls_alert
+from bridge.mqtt.client import Client, tls_alert
 from bridge.mqtt.endpoint import Protocol
 from bridge.mqtt.limits import Limits, ProtocolUnknown, refusal
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _TICK_S = 1.0
-_READS_PER_TICK = 64
 _NO_REASON = frozenset({0x00, 0x80})
 _KEEP_ALIVE_TIMEOUT = 0x8D
 
@@ -36,8 +34,10 @@ class Connection(ABC):
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._answered = asyncio.Event()
+        self._is_accepted = False
         self._lost: asyncio.Future[Exception] = self._loop.create_future()
-        self._heard = 0
+        self._flush_due = False
+        self._is_full = False
         self._is_tcp = client.connected.family != socket.AF_UNIX
 
     async def accepted(self) -> None:
@@ -46,18 +46,17 @@ class Connection(ABC):
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_received
-        client.on_publish = self._on_publish
+        client.on_sent = self._on_sent
         client.on_subscribe = self._on_acknowledged
         client.on_unsubscribe = self._on_acknowledged
         client.on_socket_close = self._on_socket_close
-        client.on_socket_register_write = self._on_want_write
-        client.on_socket_unregister_write = self._on_written
+        client.on_socket_register_write = self._want_flush
         loop.add_reader(self._fd, self._read)
-        if client.want_write():
-            loop.add_writer(self._fd, self._write)
+        self._flush()
         self._tick()
         await self._answered.wait()
-        self._raise_if_lost()
+        if not self._is_accepted:
+            self._raise_if_lost()
 
     async def wait_lost(self) -> None:
         """Wait for the end and raise it: BrokerUnreachable, or BrokerRefused where we are unwanted.
@@ -75,9 +74,8 @@ class Connection(ABC):
         self._answered.set()
         self._detach()
         # Later calls, from paho's finalizer too, would meet a file descriptor that is another's.
-        self._client.on_socket_close = None
-        self._client.on_socket_register_write = self._client.on_socket_unregister_write = None
-        self._client.connected.close()
+        self._client.on_socket_close = self._client.on_socket_register_write = None
+        self._client.close()
         self._on_end(error)
 
     @abstractmethod
@@ -90,9 +88,7 @@ class Connection(ABC):
     def _on_message(self, message: Message) -> None: ...
 
     @abstractmethod
-    def _on_publish(
-        self, _client: object, _data: object, mid: int, reason: ReasonCode, _: object
-    ) -> None: ...
+    def _on_sent(self, mid: int, code: int) -> None: ...
 
     @abstractmethod
     def _on_acknowledged(
@@ -116,25 +112,33 @@ class Connection(ABC):
     def _read(self) -> None:
         self._drive(self._read_some)
 
-    def _write(self) -> None:
-        self._drive(self._client.loop_write)
-
     def _read_some(self) -> None:
-        """Read while messages come: paho stops after one, and TLS holds some back from select."""
-        for _ in range(_READS_PER_TICK):
-            heard = self._heard
-            self._client.loop_read()
-            if self._is_tcp and not self._lost.done():
-                # A broker that waits for our ACK before its next small packet, as mosquitto does
-                # unless told otherwise, would wait 40 ms each time.
-                self._client.connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-            if self._lost.done() or (heard == self._heard and not self._held_back()):
-                return
-        self._loop.call_soon(self._read)
+        is_more = self._client.read()
+        if self._is_tcp and not self._lost.done():
+            # A broker that waits for our ACK before its next small packet, as mosquitto does
+            # unless told otherwise, would wait 40 ms each time.
+            self._client.connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        if is_more:
+            self._loop.call_soon(self._read)
 
-    def _held_back(self) -> bool:
-        sock = self._client.connected
-        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+    def _want_flush(self, *_: object) -> None:
+        """Have paho's packets go out with all else of this turn of the loop."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self._drive(self._flush_all)
+
+    def _flush_all(self) -> None:
+        was_full, self._is_full = self._is_full, not self._client.flush()
+        if self._lost.done() or self._is_full is was_full:
+            return
+        if self._is_full:
+            self._loop.add_writer(self._fd, self._flush)
+        else:
+            self._loop.remove_writer(self._fd)
 
     def _tick(self) -> None:
         self._drive(self._client.loop_misc)
@@ -153,14 +157,7 @@ class Connection(ABC):
         if not self._answered.is_set():
             self._client.hear_verdict()
 
-    def _on_want_write(self, _client: object, _data: object, _socket: object) -> None:
-        self._loop.add_writer(self._fd, self._write)
-
-    def _on_written(self, _client: object, _data: object, _socket: object) -> None:
-        self._loop.remove_writer(self._fd)
-
     def _on_received(self, _client: object, _data: object, received: paho.MQTTMessage) -> None:
-        self._heard += 1
         try:
             topic = received.topic
         except UnicodeDecodeError:
@@ -191,6 +188,7 @@ class Connection(ABC):
         except BrokerError as error:
             self.end(error)
         else:
+            self._is_accepted = True
             self._answered.set()
 
     def _on_disconnect(
@@ -208,7 +206,7 @@ class Connection(ABC):
             self.end(verdict)
         elif flags.is_disconnect_packet_from_server:
             self.end(refusal(reason))
-        elif self._answered.is_set():
+        elif self._is_accepted:
             self.end(BrokerUnreachable(words or str(reason)))
         elif self.protocol == "5" and reason.value != _KEEP_ALIVE_TIMEOUT:
             self.end(ProtocolUnknown(f"no CONNACK: {words or reason}"))

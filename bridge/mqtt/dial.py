@@ -1,8 +1,6 @@
 """From an endpoint to a paho client whose CONNECT is sent. What comes after is the session's."""
 
 import asyncio
-import logging
-import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,69 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from bridge.core.messages import Publication
 from bridge.errors import BrokerRefused, BrokerUnreachable, ConfigError
+from bridge.mqtt.client import CONNECT_S, Client, packet_properties, tls_alert
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
-
-CONNECT_S = 30.0
-"""The most time from the first packet to CONNACK: a cluster that mends itself takes up to this."""
 
 MAX_RECEIVED = 16 * 1024 * 1024
 """The largest packet, in bytes, that an MQTT 5 broker may send us."""
 
 _ADDRESS_S = 10.0
-_ALERT = re.compile(r"\balert ([a-z ]*[a-z])")
-
-
-class Complaint(logging.Logger):
-    """Hold the last error that paho met: no callback tells it."""
-
-    words = ""
-
-    def log(self, level: int, msg: object, *args: object, **_: object) -> None:
-        """Keep an error's words, drop everything else unformatted."""
-        if level >= logging.ERROR:
-            self.words = str(msg) % args
-
-
-class Client(paho.Client):
-    """A paho client on a socket of ours, which stays ours to close whatever fails.
-
-    paho itself leaves the socket open when the TLS or websocket handshake fails.
-    """
-
-    def __init__(self, connected: socket.socket, **options: Any) -> None:  # noqa: ANN401 - paho's own
-        super().__init__(CallbackAPIVersion.VERSION2, reconnect_on_failure=False, **options)
-        self.connected = connected
-        self.complaint = Complaint("paho")
-        self.enable_logger(self.complaint)
-        self.verdict: BrokerRefused | None = None
-        self.on_socket_close = lambda *_: self.hear_verdict()
-        self.connect_timeout = CONNECT_S
-        self.max_inflight_messages = 0
-
-    def hear_verdict(self) -> None:
-        """Read a TLS alert that is still unread when the socket is about to be closed.
-
-        With TLS 1.3 a broker's verdict on our certificate comes after the handshake, and closes
-        the connection: it may be that CONNECT cannot be written any more before it is read.
-        """
-        if isinstance(self.connected, ssl.SSLSocket):
-            self.connected.settimeout(0)
-            try:
-                self.connected.recv(1)
-            except OSError as error:
-                self.verdict = tls_alert(str(error))
-
-    def _create_socket_connection(self) -> socket.socket:
-        if isinstance(self.connected, ssl.SSLSocket):
-            self.connected.do_handshake()
-        return self.connected
-
 
 Dial = Callable[[Endpoint, BrokerOptions, Publication, Protocol], Awaitable[Client]]
 """Connects and sends CONNECT, as `dial` does."""
@@ -107,27 +54,6 @@ async def dial(
     return client
 
 
-def packet_properties(kind: int, **values: object) -> Properties | None:
-    """Return the MQTT 5 properties of a packet, None where no value is given."""
-    if all(value is None for value in values.values()):
-        return None
-    properties = Properties(kind)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-    for name, value in values.items():
-        if value is not None:
-            setattr(properties, name, value)
-    return properties
-
-
-def publish_properties(publication: Publication) -> Properties | None:
-    """Return the MQTT 5 properties of a PUBLISH or a will (MQTT 5, section 3.3.2.3)."""
-    return packet_properties(
-        PacketTypes.PUBLISH,
-        ContentType=publication.content_type,
-        CorrelationData=publication.correlation_data,
-        MessageExpiryInterval=publication.expiry_s,
-    )
-
-
 def tls_error(error: ssl.SSLError) -> BrokerRefused | BrokerUnreachable:
     """Return what a failed TLS handshake means: only an early end may be better next time."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -135,15 +61,6 @@ def tls_error(error: ssl.SSLError) -> BrokerRefused | BrokerUnreachable:
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return BrokerUnreachable("closed during the TLS handshake")
     return tls_alert(str(error)) or BrokerRefused(f"TLS: {error.reason or error}")
-
-
-def tls_alert(words: str) -> BrokerRefused | None:
-    """Return the refusal that an error's words tell of, if they tell of a TLS alert (RFC 8446)."""
-    found = _ALERT.search(words)
-    if found is None:
-        return None
-    hint = ": see mqtt.tls_cert" if "certificate" in found[1] or "ca" in found[1].split() else ""
-    return BrokerRefused(f"its TLS alert: {found[1]}{hint}")
 
 
 async def _connect(endpoint: Endpoint) -> socket.socket:

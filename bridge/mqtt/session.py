@@ -13,14 +13,15 @@ from typing import Self
 
 import structlog
 from paho.mqtt.client import topic_matches_sub
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerRefused, BrokerUnreachable
+from bridge.mqtt.client import CONNECT_S, Client
 from bridge.mqtt.connection import Connection
-from bridge.mqtt.dial import CONNECT_S, Client, Dial, dial, publish_properties
+from bridge.mqtt.dial import Dial, dial
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
 from bridge.mqtt.retained import UNMARKED_QUIET_S, Reading
 
@@ -30,6 +31,8 @@ _ACKNOWLEDGE_S = 60.0
 _CLOSE_S = 1.0
 _MAX_WARNED = 64
 _MAX_BRANCH = 200
+_FAILURE = 0x80
+"""Reason codes from here on tell of a failure (MQTT 5, section 2.4)."""
 
 _Done = asyncio.Future[None] | None
 
@@ -240,7 +243,8 @@ class Session(Connection):
                     break
         except Exception as error:  # noqa: BLE001 - the source's own; `wait_lost` raises it
             self.end(error)
-        if not self._in_flight:
+        self._flush()
+        if not self._in_flight and not self._pump_due:
             self._settled.set()
 
     def _send(self, publication: Publication, done: _Done) -> None:
@@ -249,16 +253,8 @@ class Session(Connection):
             return
         if not self._in_flight:
             self._progress_s = self._loop.time()
-        sent = self._client.publish(
-            publication.topic,
-            publication.payload,
-            min(publication.qos, self.limits.max_qos),
-            publication.retain,
-            publish_properties(publication) if self.protocol == "5" else None,
-        )
-        self._in_flight[sent.mid] = (publication, done)
-        if sent.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self.end(BrokerUnreachable(sent.rc.name))
+        qos = min(publication.qos, self.limits.max_qos)
+        self._in_flight[self._client.send(publication, qos)] = (publication, done)
 
     def _refuse(self, publication: Publication, done: _Done, reason: str) -> None:
         """Count it; warn once for the first two topic levels."""
@@ -297,14 +293,14 @@ class Session(Connection):
         if waiter and not waiter.done():
             waiter.set_result(reasons)
 
-    def _on_publish(
-        self, _client: object, _data: object, mid: int, reason: ReasonCode, _: object
-    ) -> None:
-        """Take a PUBACK, or of QoS 0 that it is written."""
+    def _on_sent(self, mid: int, code: int) -> None:
+        sent = self._in_flight.pop(mid, None)
+        if sent is None:
+            return
         self._progress_s = self._loop.time()
-        publication, done = self._in_flight.pop(mid)
-        if reason.is_failure:
-            self._refuse(publication, done, str(reason))
+        publication, done = sent
+        if code >= _FAILURE:
+            self._refuse(publication, done, str(ReasonCode(PacketTypes.PUBACK, identifier=code)))
         elif done and not done.done():
             done.set_result(None)
         self.wake()

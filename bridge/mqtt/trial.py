@@ -8,7 +8,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.mqtt.dial import Client
+from bridge.mqtt.client import Client
 from bridge.mqtt.endpoint import Protocol
 from bridge.mqtt.session import Session, Source
 

@@ -18,12 +18,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.core.messages import Publication
 from bridge.errors import BrokerUnreachable
-from bridge.mqtt.dial import Client
+from bridge.mqtt.client import Client
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
 from tests.simulation.loop import Loop
 
 _GRANTED = ReasonCode(PacketTypes.SUBACK, "Granted QoS 1")
-_PUBLISHED = ReasonCode(PacketTypes.PUBACK, "Success")
 _ACCEPTED = ReasonCode(PacketTypes.CONNACK, "Success")
 _BROKEN = ReasonCode(PacketTypes.DISCONNECT, "Unspecified error")
 _matches = lru_cache(maxsize=65536)(topic_matches_sub)
@@ -111,13 +110,11 @@ class ModelPaho:
     ) -> None:
         self.verdict = None
         self.complaint = SimpleNamespace(words="")
-        self.connected = SimpleNamespace(
-            fileno=lambda: 0, family=socket.AF_UNIX, close=self._closed_by_us
-        )
+        self.connected = SimpleNamespace(fileno=lambda: 0, family=socket.AF_UNIX)
         self.on_connect: Any = None
         self.on_disconnect: Any = None
         self.on_message: Any = None
-        self.on_publish: Any = None
+        self.on_sent: Any = None
         self.on_subscribe: Any = None
         self.on_unsubscribe: Any = None
         self.has_will = True
@@ -137,8 +134,8 @@ class ModelPaho:
 
     # What the bridge calls
 
-    def want_write(self) -> bool:
-        return False
+    def flush(self) -> bool:
+        return True
 
     def loop_misc(self) -> None:
         pass
@@ -146,16 +143,15 @@ class ModelPaho:
     def hear_verdict(self) -> None:
         pass
 
-    def publish(
-        self, topic: str, payload: bytes, qos: int, retain: Any, properties: Any = None
-    ) -> Any:
+    def send(self, publication: Publication, qos: int) -> int:
         mid = next(self._mids)
-        correlation = getattr(properties, "CorrelationData", None)
-        message = Passed(topic, payload, retain, self, correlation=correlation)
+        correlation = publication.correlation_data if self._is_5 else None
+        one = publication
+        message = Passed(one.topic, one.payload, one.retain, self, correlation=correlation)
         self._send(self._take, message, mid if qos else None)
         if not qos:
-            self._loop.call_soon(self._tell, "on_publish", mid, _PUBLISHED, None)
-        return SimpleNamespace(mid=mid, rc=MQTTErrorCode.MQTT_ERR_SUCCESS)
+            self._loop.call_soon(self._sent, mid)
+        return mid
 
     def subscribe(self, filters: list[tuple[str, Any]]) -> tuple[Any, int]:
         mid = next(self._mids)
@@ -169,6 +165,10 @@ class ModelPaho:
 
     def disconnect(self) -> None:
         self._send(self._left)
+
+    def close(self) -> None:
+        if self._is_whole:
+            self._loop.call_later(0.001, self._broker_sees_end)
 
     # What the broker does
 
@@ -232,7 +232,7 @@ class ModelPaho:
     def _take(self, message: Passed, mid: int | None) -> None:
         self._broker.publish(message)
         if mid is not None:
-            self._back(self._tell, "on_publish", mid, _PUBLISHED, None)
+            self._back(self._sent, mid)
 
     def _subscribed(self, filters: list[tuple[str, Any]], mid: int) -> None:
         self._filters |= dict(filters)
@@ -268,6 +268,10 @@ class ModelPaho:
         if told and not self._is_dead():
             told(self, None, *args)
 
+    def _sent(self, mid: int) -> None:
+        if self.on_sent and not self._is_dead():
+            self.on_sent(mid, 0)
+
     def _notice(self) -> None:
         self._tell("on_disconnect", paho.DisconnectFlags(False), _BROKEN, None)  # noqa: FBT003
 
@@ -275,10 +279,6 @@ class ModelPaho:
         self.has_will = False
         self.forget()
         self._back(self._notice)
-
-    def _closed_by_us(self) -> None:
-        if self._is_whole:
-            self._loop.call_later(0.001, self._broker_sees_end)
 
     def _broker_sees_end(self) -> None:
         self.go_deaf()
