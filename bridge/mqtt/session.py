@@ -58,6 +58,8 @@ class Session(Connection):
         self._source = source
         self._started = False
         self._pump_due = False
+        self._is_held_up = False
+        """Whether the window was full when there may have been more to send."""
         self._settled = asyncio.Event()
         self._direct: deque[tuple[Publication, _Done]] = deque()
         self._in_flight: dict[int, tuple[Publication, _Done]] = {}
@@ -232,9 +234,12 @@ class Session(Connection):
 
     def _pump(self) -> None:
         """Send what there is room for."""
-        self._pump_due = False
+        self._pump_due = self._is_held_up = False
         try:
-            while not self._lost.done() and len(self._in_flight) < self.limits.window:
+            while not self._lost.done():
+                if len(self._in_flight) >= self.limits.window:
+                    self._is_held_up = True
+                    break
                 if self._direct:
                     self._send(*self._direct.popleft())
                 elif self._started and (publication := self._source.take()):
@@ -303,7 +308,10 @@ class Session(Connection):
             self._refuse(publication, done, str(ReasonCode(PacketTypes.PUBACK, identifier=code)))
         elif done and not done.done():
             done.set_result(None)
-        self.wake()
+        if self._is_held_up:
+            self.wake()
+        elif not self._in_flight and not self._pump_due:
+            self._settled.set()
 
     def _on_message(self, message: Message) -> None:
         reading = self._reading

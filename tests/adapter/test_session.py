@@ -196,9 +196,9 @@ async def test_content_type_correlation_data_and_expiry_travel_with_mqtt_5(broke
         )
         properties = (await got).properties
         assert properties
-        assert properties.ContentType == "application/json"  # type: ignore[attr-defined]
-        assert properties.CorrelationData == b"\x00\xff"  # type: ignore[attr-defined]
-        assert properties.MessageExpiryInterval in (59, 60)  # type: ignore[attr-defined]
+        assert properties.ContentType == "application/json"
+        assert properties.CorrelationData == b"\x00\xff"
+        assert properties.MessageExpiryInterval in (59, 60)
 
 
 @pytest.mark.parametrize(
