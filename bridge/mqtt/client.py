@@ -4,6 +4,7 @@ import logging
 import re
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -12,14 +13,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.core.messages import Publication
+from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerRefused
-from bridge.mqtt.wire import OnSent, Wire, publish_packet
+from bridge.mqtt.wire import OnMessage, OnSent, Wire, publish_packet
 
 CONNECT_S = 30.0
 """The most time from the first packet to CONNACK: a cluster that mends itself takes up to this."""
 
-_PACKETS_AT_ONCE = 64
+_PACKETS_AT_ONCE = 256
 _OURS = 1
 """The highest QoS at which we publish without paho."""
 _ALERT = re.compile(r"\balert ([a-z ]*[a-z])")
@@ -40,8 +41,8 @@ class Client(paho.Client):
     """A paho client on a socket of ours, which stays ours to close whatever fails.
 
     paho itself leaves the socket open when the TLS or websocket handshake fails. What is sent waits
-    for `flush`. `on_sent` takes the packet identifier of a publication that the broker has, of
-    QoS 0 that the network has, and the reason code. Of paho's private members only
+    for `flush`. `on_sent` is told of a publication that the broker has, of QoS 0 that the network
+    has, `on_told` of each message. Of paho's private members only
     `_create_socket`, `_create_socket_connection` and `_mid_generate` are used.
     """
 
@@ -49,11 +50,13 @@ class Client(paho.Client):
         super().__init__(CallbackAPIVersion.VERSION2, reconnect_on_failure=False, **options)
         self.connected = connected
         self.on_sent: OnSent = lambda *_: None
+        self.on_told: OnMessage = lambda _: None
         self.complaint = Complaint("paho")
         self.enable_logger(self.complaint)
         self.verdict: BrokerRefused | None = None
         self.on_socket_close = lambda *_: self.hear_verdict()
         self.on_publish = self._on_whole
+        self.on_message = self._on_received
         self.connect_timeout = CONNECT_S
         self.max_inflight_messages = 0
         self._wire: Wire | None = None
@@ -85,6 +88,11 @@ class Client(paho.Client):
             self._unwritten.append(mid)
         return mid
 
+    @property
+    def wants_flush(self) -> bool:
+        """Whether something waits for `flush` that paho did not ask it for."""
+        return self._wire is not None and self._wire.is_writing
+
     def flush(self) -> bool:
         """Write all that waits, at once, as far as the network takes it; return whether it did.
 
@@ -105,18 +113,19 @@ class Client(paho.Client):
         return True
 
     def read(self) -> bool:
-        """Read what there is and take up to 64 packets; return whether there is more."""
+        """Read what there is and take up to 256 packets; return whether there is more."""
         wire = self._wire
         if wire is None:
             return False
-        if not wire.has_news:
-            wire.fill()
+        wire.fill()
         for _ in range(_PACKETS_AT_ONCE):
-            if not wire.has_news or self.loop_read() is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-                break
-        # TLS holds back what no selector tells of.
-        held_back = isinstance(self.connected, ssl.SSLSocket) and self.connected.pending() > 0
-        return wire.has_news or held_back
+            is_more = wire.step()
+            if wire.has_news and self.loop_read() is not MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return False
+            if not is_more:
+                # TLS holds back what no selector tells of.
+                return isinstance(self.connected, ssl.SSLSocket) and self.connected.pending() > 0
+        return True
 
     def close(self) -> None:
         """Write what still waits, as far as the network takes it, and close the socket."""
@@ -138,7 +147,12 @@ class Client(paho.Client):
                 self.verdict = tls_alert(str(error))
 
     def _create_socket(self) -> Wire:
-        self._wire = Wire(super()._create_socket(), self._on_puback)
+        self._wire = Wire(
+            super()._create_socket(),
+            self._on_puback,
+            self._on_told,
+            is_5=self._is_5,
+        )
         return self._wire
 
     def _create_socket_connection(self) -> socket.socket:
@@ -149,11 +163,27 @@ class Client(paho.Client):
     def _on_puback(self, mid: int, code: int) -> None:
         self.on_sent(mid, code)
 
+    def _on_told(self, message: Message) -> None:
+        self.on_told(message)
+
     def _on_whole(
         self, _client: object, _data: object, mid: int, reason: ReasonCode, _: object
     ) -> None:
         """Take that a publication of paho's has arrived."""
         self.on_sent(mid, reason.value)
+
+    def _on_received(self, _client: object, _data: object, received: paho.MQTTMessage) -> None:
+        """Take a message that `wire` left to paho."""
+        with suppress(UnicodeDecodeError):
+            self.on_told(
+                Message(
+                    received.topic,
+                    bytes(received.payload),
+                    received.retain,
+                    getattr(received.properties, "ResponseTopic", None),
+                    getattr(received.properties, "CorrelationData", None),
+                )
+            )
 
 
 def packet_properties(kind: int, **values: object) -> Properties | None:

@@ -45,7 +45,7 @@ class Connection(ABC):
         client, loop = self._client, self._loop
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_received
+        client.on_told = self._on_message
         client.on_sent = self._on_sent
         client.on_subscribe = self._on_acknowledged
         client.on_unsubscribe = self._on_acknowledged
@@ -120,6 +120,8 @@ class Connection(ABC):
             self._client.connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         if is_more:
             self._loop.call_soon(self._read)
+        if self._client.wants_flush:
+            self._want_flush()
 
     def _want_flush(self, *_: object) -> None:
         """Have paho's packets go out with all else of this turn of the loop."""
@@ -156,20 +158,6 @@ class Connection(ABC):
         self._detach()
         if not self._answered.is_set():
             self._client.hear_verdict()
-
-    def _on_received(self, _client: object, _data: object, received: paho.MQTTMessage) -> None:
-        try:
-            topic = received.topic
-        except UnicodeDecodeError:
-            return
-        message = Message(
-            topic,
-            bytes(received.payload),
-            received.retain,
-            getattr(received.properties, "ResponseTopic", None),
-            getattr(received.properties, "CorrelationData", None),
-        )
-        self._on_message(message)
 
     def _on_connect(
         self,

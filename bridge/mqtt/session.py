@@ -7,12 +7,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, count
+from operator import itemgetter
 from typing import Protocol as Interface
 from typing import Self
 
 import structlog
-from paho.mqtt.client import topic_matches_sub
+from paho.mqtt.matcher import MQTTMatcher
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -65,7 +66,8 @@ class Session(Connection):
         self._in_flight: dict[int, tuple[Publication, _Done]] = {}
         self._awaited: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._progress_s = self._loop.time()
-        self._subscriptions: list[tuple[str, Callable[[Message], None]]] = []
+        self._subscriptions = MQTTMatcher()  # type: ignore[no-untyped-call]  # paho leaves it untyped
+        self._order = count()
         self._reading: Reading | None = None
         self._warned: set[str] = set()
 
@@ -153,7 +155,8 @@ class Session(Connection):
         (MQTT 5, section 3.8.3.1); `as_news` messages have the flag only if they are of before.
         Raises BrokerRefused naming the filter, or as `wait_lost` does.
         """
-        self._subscriptions.extend((topic_filter, on_message) for topic_filter in filters)
+        for topic_filter in filters:
+            self._subscriptions[topic_filter] = next(self._order), on_message
         options = SubscribeOptions(qos, noLocal=True, retainAsPublished=not as_news)
         await self._subscribe(filters, options)
 
@@ -318,10 +321,10 @@ class Session(Connection):
         try:
             if reading and reading.take(message):
                 return
-            for topic_filter, on_message in self._subscriptions:
-                if topic_matches_sub(topic_filter, message.topic):
-                    on_message(message)
-                    return
+            found = self._subscriptions.iter_match(message.topic)  # type: ignore[no-untyped-call]
+            _, on_message = min(found, default=(0, None), key=itemgetter(0))
+            if on_message is not None:
+                on_message(message)
         except Exception:  # noqa: BLE001 - the callee's own; the session outlives it
             _log.exception("message_not_taken", topic=message.topic)
 

@@ -1,11 +1,18 @@
-"""Between paho and its socket: a buffer each way, and the two packets that there are most of.
+"""Between paho and its socket: a buffer each way, and the packets that there are most of.
 
-PUBLISH is written here and PUBACK read here (MQTT 5, sections 3.3 and 3.4), all else is paho's.
+PUBLISH and PUBACK of QoS 0 and 1 are written and read here (MQTT 5, sections 3.3 and 3.4), all else
+is paho's, and so is what cannot be read.
 """
 
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from paho.mqtt import MQTTException
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from bridge.core.messages import Message
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
@@ -13,26 +20,33 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 65_536
 """The most that is read at a time."""
 
-_PUBLISH, _PUBACK = 0x30, 0x40
+_PUBLISH, _PUBACK, _KIND, _RETAIN = 0x30, 0x40, 0xF0, 0x01
 _LENGTH_BYTES = 4
-
+_NO_LENGTH = 1 << 28
 
 OnSent = Callable[[int, int], None]
 """Takes a packet identifier and the reason code, 0 with MQTT 3.1.1."""
+
+OnMessage = Callable[[Message], None]
 
 
 class Wire:
     """A non-blocking socket as paho has it, which neither reads nor writes until it is told to.
 
-    `on_puback` is told of each PUBACK.
+    `on_puback` is told of each PUBACK, `on_message` of each PUBLISH, which is acknowledged after.
     """
 
-    def __init__(self, sock: "SocketLike", on_puback: OnSent) -> None:
-        self._on_puback = on_puback
+    def __init__(
+        self, sock: "SocketLike", on_puback: OnSent, on_message: OnMessage, *, is_5: bool
+    ) -> None:
         self._sock = sock
+        self._on_puback = on_puback
+        self._on_message = on_message
+        self._is_5 = is_5
         self._unsorted = bytearray()
-        self._inward = bytearray()
+        self._at = 0
         self._passing = 0
+        self._inward = bytearray()
         self._end: OSError | bytes | None = None
         self._outward = bytearray()
 
@@ -92,8 +106,9 @@ class Wire:
             self._end = error
             return
         if data:
+            del self._unsorted[: self._at]
+            self._at = 0
             self._unsorted += data
-            self._sort()
         else:
             self._end = b""
 
@@ -109,34 +124,76 @@ class Wire:
                 return
             del self._outward[:sent]
 
-    def _sort(self) -> None:
-        """Take the PUBACKs, and pass all else on to paho, that of a large packet bit by bit."""
-        data, at, passed = self._unsorted, 0, 0
-        while True:
-            if self._passing:
-                step = min(self._passing, len(data) - at)
-                self._passing -= step
-                at += step
-            if self._passing or (found := _body(data, at)) is None:
-                break
+    def step(self) -> bool:
+        """Take the next packet, or pass it on to paho; return False where there is none yet."""
+        data, at = self._unsorted, self._at
+        if not self._passing:
+            if (found := _body(data, at)) is None:
+                return False
             begin, length = found
-            if data[at] != _PUBACK or length < 2:  # noqa: PLR2004 - of a packet identifier
-                self._passing = begin + length - at
-                continue
-            if begin + length > len(data):
-                break
-            self._inward += data[passed:at]
-            mid = data[begin] << 8 | data[begin + 1]
-            self._on_puback(mid, data[begin + 2] if length > 2 else 0)  # noqa: PLR2004 - likewise
-            at = passed = begin + length
-        self._inward += data[passed:at]
-        del data[:at]
+            end = begin + length
+            take = self._reader(data[at]) if length < _NO_LENGTH else None
+            if take is not None:
+                if end > len(data):
+                    return False
+                self._at = end
+                if take(data[at], bytes(data[begin:end])):
+                    return True
+                self._at = at
+            self._passing = end - at
+        part = data[at : at + self._passing]
+        self._inward += part
+        self._at += len(part)
+        self._passing -= len(part)
+        return bool(part)
+
+    def _reader(self, head: int) -> Callable[[int, bytes], bool] | None:
+        """Return what takes a packet that begins so; None where paho does."""
+        if head == _PUBACK:
+            return self._take_puback
+        return self._take_publish if head & _KIND == _PUBLISH and not head & 0x04 else None
+
+    def _take_puback(self, _head: int, body: bytes) -> bool:
+        if len(body) < 2:  # noqa: PLR2004 - of a packet identifier
+            return False
+        self._on_puback(body[0] << 8 | body[1], body[2] if len(body) > 2 else 0)  # noqa: PLR2004
+        return True
+
+    def _take_publish(self, head: int, body: bytes) -> bool:
+        try:
+            at = 2 + (body[0] << 8 | body[1])
+            topic = body[2:at].decode()
+            identifier = body[at : at + 2] if head & 0x02 else b""
+            at += len(identifier)
+            properties = None
+            if self._is_5:
+                if body[at]:
+                    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+                    at += properties.unpack(body[at:])[1]  # type: ignore[no-untyped-call]
+                else:
+                    at += 1
+        except (IndexError, UnicodeDecodeError, MQTTException, ValueError, KeyError):
+            return False
+        if at > len(body) or not topic:
+            return False
+        self._on_message(
+            Message(
+                topic,
+                body[at:],
+                bool(head & _RETAIN),
+                getattr(properties, "ResponseTopic", None),
+                getattr(properties, "CorrelationData", None),
+            )
+        )
+        if identifier:
+            self._outward += b"\x40\x02" + identifier
+        return True
 
 
 def _body(data: bytearray, at: int) -> tuple[int, int] | None:
     """Return where the body of the packet at `at` begins, and its length; None if not yet known.
 
-    A length over four bytes is no length (MQTT 5, section 1.5.5): paho is to see it.
+    More than four bytes are no length (MQTT 5, section 1.5.5).
     """
     length = 0
     for number in range(_LENGTH_BYTES):
@@ -145,8 +202,8 @@ def _body(data: bytearray, at: int) -> tuple[int, int] | None:
         digit = data[at + 1 + number]
         length |= (digit & 0x7F) << 7 * number
         if digit < 0x80:  # noqa: PLR2004 - the bit that says that more follows
-            break
-    return at + 2 + number, length
+            return at + 2 + number, length
+    return at, _NO_LENGTH
 
 
 def publish_packet(  # noqa: PLR0913 - the fields of the packet

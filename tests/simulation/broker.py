@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.core.messages import Publication
+from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerUnreachable
 from bridge.mqtt.client import Client
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
@@ -113,7 +113,7 @@ class ModelPaho:
         self.connected = SimpleNamespace(fileno=lambda: 0, family=socket.AF_UNIX)
         self.on_connect: Any = None
         self.on_disconnect: Any = None
-        self.on_message: Any = None
+        self.on_told: Any = None
         self.on_sent: Any = None
         self.on_subscribe: Any = None
         self.on_unsubscribe: Any = None
@@ -133,6 +133,8 @@ class ModelPaho:
         """Whether the broker takes us for connected."""
 
     # What the bridge calls
+
+    wants_flush = False
 
     def flush(self) -> bool:
         return True
@@ -247,21 +249,13 @@ class ModelPaho:
         self._back(self._tell, "on_unsubscribe", mid, [_GRANTED] * len(filters), None)
 
     def _deliver(self, message: Passed, *, retain: bool) -> None:
-        received = SimpleNamespace(
-            topic=message.topic,
-            payload=message.payload,
-            retain=retain,
-            properties=SimpleNamespace(
-                ResponseTopic=message.response_topic, CorrelationData=message.correlation
-            )
-            if self._is_5
-            else None,
-        )
+        more = (message.response_topic, message.correlation) if self._is_5 else ()
+        received = Message(message.topic, message.payload, retain, *more)
         self._back(self._message, received)
 
-    def _message(self, received: Any) -> None:
-        if self.on_message and not self._is_dead():
-            self.on_message(self, None, received)
+    def _message(self, received: Message) -> None:
+        if self.on_told and not self._is_dead():
+            self.on_told(received)
 
     def _tell(self, name: str, *args: Any) -> None:
         told = getattr(self, name)

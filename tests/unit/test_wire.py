@@ -1,3 +1,4 @@
+import contextlib
 from typing import Any, cast
 
 import paho.mqtt.client as paho
@@ -8,7 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from bridge.core.messages import Publication
+from bridge.core.messages import Message, Publication
 from bridge.mqtt.client import Client
 from bridge.mqtt.wire import CHUNK_BYTES, Wire
 
@@ -51,13 +52,39 @@ class Peer:
         self.pieces.append(b"")
 
 
-def passed_on(wire):
-    data = b""
-    while True:
-        try:
-            data += wire.recv(3)
-        except BlockingIOError:
-            return data
+class Reader:
+    """A wire, what it told of, and what it passed on to paho, which reads at each packet."""
+
+    def __init__(self, *pieces, is_5=True):
+        self.told: list[object] = []
+        self.passed = b""
+        self.peer = Peer(*filter(None, pieces))
+        self.wire = Wire(
+            self.peer,
+            lambda mid, code: self.told.append((mid, code)),
+            self.told.append,
+            is_5=is_5,
+        )
+
+    def read(self):
+        while self.peer.pieces:
+            self.wire.fill()
+            while self.wire.step():
+                self.take_passed()
+            self.take_passed()
+        return self
+
+    def take_passed(self):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                part = self.wire.recv(3)
+                if not part:
+                    break
+                self.passed += part
+
+
+def wire_of(peer):
+    return Wire(peer, lambda *_: None, lambda _: None, is_5=True)
 
 
 def puback(mid, *more):
@@ -65,62 +92,105 @@ def puback(mid, *more):
 
 
 def other(kind, body):
-    length = (
-        bytes((len(body) & 127 | 128, len(body) >> 7)) if len(body) > 127 else bytes((len(body),))
-    )
-    return bytes((kind,)) + length + body
+    low, high = len(body) & 127, len(body) >> 7
+    return bytes((kind, low | 128, high) if high else (kind, low)) + body
 
 
+def publish(topic, payload, *, mid=0, retain=False, properties=b"\0"):
+    name = topic.encode()
+    identifier = mid.to_bytes(2, "big") if mid else b""
+    head = 0x30 | (2 if mid else 0) | retain
+    return other(head, len(name).to_bytes(2, "big") + name + identifier + properties + payload)
+
+
+ANSWERED = bytes((17, 0x08, 0, 7)) + b"reply/1" + bytes((0x09, 0, 4)) + b"\x00\x01\x02\xff"
 PACKETS = st.lists(
     st.one_of(
         st.builds(puback, st.integers(1, 65535)),
         st.builds(puback, st.integers(1, 65535), st.sampled_from((0, 0x10, 0x87, 0x97))),
+        st.builds(other, st.sampled_from((0x20, 0x34, 0x90, 0xB0, 0xD0)), st.binary(max_size=300)),
         st.builds(
-            other, st.sampled_from((0x20, 0x30, 0x32, 0x90, 0xB0, 0xD0)), st.binary(max_size=300)
+            publish,
+            st.text(min_size=1, max_size=40),
+            st.binary(max_size=300),
+            mid=st.integers(0, 65535),
+            retain=st.booleans(),
+            properties=st.sampled_from((b"\0", ANSWERED)),
         ),
     )
 )
 
 
 @given(PACKETS, st.data())
-def test_pubacks_are_taken_and_all_else_passes_however_it_is_cut(packets, data):
+def test_what_is_ours_is_taken_and_all_else_passes_however_it_is_cut(packets, data):
     stream = b"".join(packets)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    told = []
-    wire = Wire(Peer(*filter(None, pieces)), lambda *one: told.append(one))
-    for _ in pieces:
-        wire.fill()
-    acknowledged = [one for one in packets if one[0] == 0x40]
-    assert told == [(one[2] << 8 | one[3], one[4] if len(one) > 4 else 0) for one in acknowledged]
-    assert passed_on(wire) == b"".join(one for one in packets if one[0] != 0x40)
-    assert not wire.has_news
+    whole, cut = Reader(stream).read(), Reader(*pieces).read()
+    assert cut.told == whole.told
+    assert cut.passed == whole.passed
+    ours = [one for one in packets if one[0] == 0x40 or one[0] in (0x30, 0x31, 0x32, 0x33)]
+    assert len(whole.told) == len(ours)
+    assert whole.passed == b"".join(one for one in packets if one not in ours)
+    assert not cut.wire.has_news
+
+
+@pytest.mark.parametrize("is_5", [True, False])
+def test_a_message_is_handed_over_and_acknowledged(is_5):
+    none = b"\0" if is_5 else b""
+    packets = (
+        publish("a/ü", b"1", mid=258, properties=none),
+        publish("a/b", b"", retain=True, properties=none),
+    )
+    reader = Reader(*packets, is_5=is_5).read()
+    reader.wire.flush()
+    assert reader.told == [Message("a/ü", b"1", False), Message("a/b", b"", True)]  # noqa: FBT003
+    assert reader.peer.taken == [puback(258)]
+
+
+def test_a_message_says_where_it_is_answered():
+    (message,) = Reader(publish("a", b"1", properties=ANSWERED)).read().told
+    assert message == Message("a", b"1", False, "reply/1", b"\x00\x01\x02\xff")  # noqa: FBT003
 
 
 def test_a_large_packet_is_passed_on_while_it_comes():
-    wire = Wire(Peer(b"\x30\xff\x7f" + bytes(100), bytes(16_283), puback(9)), lambda *_: None)
-    wire.fill()
-    assert len(passed_on(wire)) == 103
-    wire.fill()
-    wire.fill()
-    assert len(passed_on(wire)) == 16_283
+    reader = Reader(b"\xd0\xff\x7f" + bytes(100))
+    reader.read()
+    assert len(reader.passed) == 103
+    reader.peer.pieces += [bytes(16_283), puback(9)]
+    assert len(reader.read().passed) == 3 + 16_383
+    assert reader.told == [(9, 0)]
 
 
 @pytest.mark.parametrize(
-    "broken", [b"\x40\x01\x00", b"\x40\x00", b"\x30\xff\xff\xff\xff\xff\xff", b"\xf0\x00"]
+    "broken",
+    [
+        b"\x40\x01\x00",
+        b"\x40\x00",
+        b"\x30\xff\xff\xff\xff\xff\xff",
+        b"\xf0\x00",
+        b"\x30\x00",
+        b"\x30\x02\xff\xff",
+        b"\x36\x00",
+        b"\x32\x04\x00\x01a\x00",
+        b"\x30\x04\x00\x01a\x05",
+        b"\x30\x06\x00\x01a\x02\xfe\x00",
+        b"\x30\x05\x00\x02\xff\xff\x00",
+        b"\x30\x03\x00\x00\x00",
+    ],
 )
 def test_what_is_no_packet_is_for_paho_to_judge(broken):
-    told = []
-    wire = Wire(Peer(broken), lambda *one: told.append(one))
-    wire.fill()
-    assert passed_on(wire) == broken
-    assert not told
+    reader = Reader(broken).read()
+    assert reader.passed == broken
+    assert not reader.told
 
 
 def test_the_end_comes_behind_all_that_was_read():
-    wire = Wire(Peer(b"\xd0\x00", b""), lambda *_: None)
+    wire = wire_of(Peer(b"\xd0\x00", b""))
     wire.fill()
     wire.fill()
+    while wire.step():
+        pass
     assert wire.has_news
     assert wire.recv(1) + wire.recv(1) == b"\xd0\x00"
     assert wire.has_news
@@ -129,8 +199,9 @@ def test_the_end_comes_behind_all_that_was_read():
 
 def test_an_error_of_writing_is_told_when_reading():
     peer = Peer(b"\xd0\x00")
-    wire = Wire(peer, lambda *_: None)
+    wire = wire_of(peer)
     wire.fill()
+    wire.step()
     wire.send(b"x")
     peer.fails = ConnectionResetError("gone")
     wire.flush()
@@ -141,7 +212,7 @@ def test_an_error_of_writing_is_told_when_reading():
 
 def test_what_the_network_does_not_take_waits():
     peer = Peer()
-    wire = Wire(peer, lambda *_: None)
+    wire = wire_of(peer)
     peer.room = 2
     assert wire.send(b"abc") == 3
     wire.flush()
