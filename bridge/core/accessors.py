@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bridge.core.commands import only_reads
-from bridge.core.model import Action, Argument, Scpd
+from bridge.core.model import Action, Argument, Scpd, once_for_each
 
 INSTANCE, CHANNEL = "0", "Master"
 """What counts where nobody names an InstanceID or a channel (AVTransport, RenderingControl 1.0)."""
@@ -81,12 +81,14 @@ def getter(scpd: Scpd, variable: str) -> Accessor | None:
     return getters(scpd).get(variable)
 
 
+@once_for_each
 def setters(scpd: Scpd) -> Mapping[str, Accessor]:
     """Return the action that sets it for every variable that has one of its own."""
     actions = (action for action in scpd.actions.values() if not _tells(action))
     return _best("Set", scpd, (one for action in actions for one in _setters(action)))
 
 
+@once_for_each
 def getters(scpd: Scpd) -> Mapping[str, Accessor]:
     """Return the action that tells it, and by its name does no more, for every such variable."""
     actions = (action for action in scpd.actions.values() if _tells(action))

@@ -10,7 +10,14 @@ from typing import Literal, Protocol, TypeAlias
 
 from bridge.core import documents, jsontext, player, topics, values
 from bridge.core.holdings import join_parts
-from bridge.core.model import Description, Device, Service, StateVariable
+from bridge.core.model import (
+    Description,
+    Device,
+    Scpd,
+    Service,
+    StateVariable,
+    once_for_each,
+)
 from bridge.core.polling import Plan, service_name
 from bridge.core.state import Key, ServiceState, read_document, typed
 
@@ -19,6 +26,11 @@ StateMode: TypeAlias = Literal["both", "values", "document"]
 _NO_PLAN = Plan()
 _UNDATED = "1970-01-01T00:00:00.000Z"
 """When values changed that stand at the broker without their service's document."""
+
+
+@once_for_each
+def _types(scpd: Scpd) -> Mapping[str, str]:
+    return {variable.name: variable.data_type for variable in scpd.variables.values()}
 
 
 @dataclass(slots=True)
@@ -38,9 +50,8 @@ class LiveService:
     @classmethod
     def of(cls, device: str, service: Service, plan: Plan) -> "LiveService":
         """Return a service of the device with this id, without values."""
-        types = {v.name: v.data_type for v in service.scpd.variables.values()}
         own = topics.service_id(device, service.level)
-        return cls(own, types, plan.untold(device, service))
+        return cls(own, _types(service.scpd), plan.untold(device, service))
 
 
 @dataclass(slots=True)
@@ -201,7 +212,7 @@ class Shape:
             for own, document in documents.components(
                 branch.description, bridge=self.instance, detail=self.detail
             ):
-                wanted[self.topic(own)] = jsontext.encode(document)
+                wanted[self.topic(own)] = document
             for live in branch.services.values():
                 if live.state.updated:
                     wanted.update(self.values(live))

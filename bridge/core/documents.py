@@ -6,17 +6,32 @@ The same device gives the same bytes at every start: no times, no counters.
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias, assert_never
 
-from bridge.core import topics, values
-from bridge.core.model import Action, Argument, Description, Device, Service, StateVariable
+from bridge.core import jsontext, topics, values
+from bridge.core.model import (
+    Action,
+    Argument,
+    Description,
+    Device,
+    Scpd,
+    Service,
+    StateVariable,
+    once_for_each,
+)
 
 Document: TypeAlias = dict[str, object]
 Detail: TypeAlias = Literal["device", "service", "action", "full"]
 
 
+_SERVICE = "\0"
+"""The id of a service in what all services with one SCPD share; no XML can hold it."""
+_GAP = jsontext.encode(_SERVICE).removesuffix(b'"')
+"""How an id begins there in JSON, and nothing else does."""
+
+
 def components(
     description: Description, *, bridge: str, detail: Detail
-) -> Iterator[tuple[str, Document]]:
-    """Yield the id and document of each component, each before its children.
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the id and document, as JSON, of each component, each before its children.
 
     `detail` is the deepest level told of: `action` leaves out arguments and `full` nothing.
     State variables come with the actions.
@@ -32,7 +47,7 @@ def _device(  # noqa: PLR0913, PLR0917 - the whole context of a component
     parent: str | None,
     bridge: str,
     detail: Detail,
-) -> Iterator[tuple[str, Document]]:
+) -> Iterator[tuple[str, bytes]]:
     own = topics.device_id(device.udn)
     children = [
         topics.service_id(own, child.level)
@@ -40,44 +55,42 @@ def _device(  # noqa: PLR0913, PLR0917 - the whole context of a component
         else topics.device_id(child.udn)
         for child in device.children
     ]
-    yield (
-        own,
-        _present(
-            id=own,
-            kind="device" if parent is None else "subdevice",
-            parent=parent,
-            children=children,
-            udn=f"uuid:{device.udn}",
-            device_type=device.device_type,
-            friendly_name=device.friendly_name,
-            manufacturer=device.manufacturer,
-            manufacturer_url=device.manufacturer_url,
-            model_name=device.model_name,
-            model_number=device.model_number,
-            model_description=device.model_description,
-            model_url=device.model_url,
-            serial_number=device.serial_number,
-            upc=device.upc,
-            presentation_url=device.presentation_url,
-            icons=[
-                _present(
-                    url=icon.url,
-                    mimetype=icon.mimetype,
-                    width=icon.width,
-                    height=icon.height,
-                    depth=icon.depth,
-                )
-                for icon in device.icons
-            ]
-            or None,
-            root=root,
-            location=description.location,
-            server=description.server,
-            upnp_version=description.upnp_version,
-            bridge=bridge,
-            problems=list(device.problems) or None,
-        ),
+    document = _present(
+        id=own,
+        kind="device" if parent is None else "subdevice",
+        parent=parent,
+        children=children,
+        udn=f"uuid:{device.udn}",
+        device_type=device.device_type,
+        friendly_name=device.friendly_name,
+        manufacturer=device.manufacturer,
+        manufacturer_url=device.manufacturer_url,
+        model_name=device.model_name,
+        model_number=device.model_number,
+        model_description=device.model_description,
+        model_url=device.model_url,
+        serial_number=device.serial_number,
+        upc=device.upc,
+        presentation_url=device.presentation_url,
+        icons=[
+            _present(
+                url=icon.url,
+                mimetype=icon.mimetype,
+                width=icon.width,
+                height=icon.height,
+                depth=icon.depth,
+            )
+            for icon in device.icons
+        ]
+        or None,
+        root=root,
+        location=description.location,
+        server=description.server,
+        upnp_version=description.upnp_version,
+        bridge=bridge,
+        problems=list(device.problems) or None,
     )
+    yield own, jsontext.encode(document)
     for child in device.children:
         if isinstance(child, Device):
             yield from _device(description, child, root, own, bridge, detail)
@@ -85,36 +98,51 @@ def _device(  # noqa: PLR0913, PLR0917 - the whole context of a component
             yield from _service(child, own, detail)
 
 
-def _service(service: Service, device: str, detail: Detail) -> Iterator[tuple[str, Document]]:
+def _service(service: Service, device: str, detail: Detail) -> Iterator[tuple[str, bytes]]:
     own = topics.service_id(device, service.level)
-    children = [
-        topics.action_id(own, member.name)
-        if isinstance(member, Action)
-        else topics.variable_id(own, member.name)
-        for member in service.scpd.members
-    ]
-    yield (
-        own,
-        _present(
-            id=own,
-            kind="service",
-            parent=device,
-            children=children,
-            service_id=service.service_id,
-            service_type=service.service_type,
-            scpd_url=service.scpd_url,
-            control_url=service.control_url,
-            event_url=service.event_url,
-        ),
+    document = _present(
+        id=own,
+        kind="service",
+        parent=device,
+        children=_member_ids(service.scpd, own),
+        service_id=service.service_id,
+        service_type=service.service_type,
+        scpd_url=service.scpd_url,
+        control_url=service.control_url,
+        event_url=service.event_url,
     )
-    if detail == "service":
-        return
-    for own_id, member in zip(children, service.scpd.members, strict=True):
+    yield own, jsontext.encode(document)
+    if detail != "service":
+        start = b'"%s' % own.encode()
+        for below, parts in _below(service.scpd, detail):
+            yield own + below, start.join(parts)
+
+
+@once_for_each
+def _below(scpd: Scpd, detail: Detail) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
+    """Return of all below a service the end of its id, and its document cut where ids begin."""
+    return tuple(
+        (own.removeprefix(_SERVICE), tuple(jsontext.encode(document).split(_GAP)))
+        for own, document in _members(scpd, _SERVICE, detail)
+    )
+
+
+def _member_ids(scpd: Scpd, service: str) -> list[str]:
+    return [
+        topics.action_id(service, member.name)
+        if isinstance(member, Action)
+        else topics.variable_id(service, member.name)
+        for member in scpd.members
+    ]
+
+
+def _members(scpd: Scpd, service: str, detail: Detail) -> Iterator[tuple[str, Document]]:
+    for own, member in zip(_member_ids(scpd, service), scpd.members, strict=True):
         match member:
             case Action():
-                yield from _action(member, own_id, own, service.scpd.variables, detail)
+                yield from _action(member, own, service, scpd.variables, detail)
             case StateVariable():
-                yield own_id, _variable(member, own_id, own)
+                yield own, _variable(member, own, service)
             case _:
                 assert_never(member)
 

@@ -4,9 +4,14 @@ Values here are as the description wrote them; reading them by data type is `val
 Nothing here knows where a description came from or how it was read.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+_Args = ParamSpec("_Args")
+_Made = TypeVar("_Made")
 
 
 class Direction(StrEnum):
@@ -67,12 +72,14 @@ class Scpd:
     """A service control protocol description; one object for all services with the same text.
 
     `members` has actions and state variables in document order, `problems` what was wrong in it.
+    `made` is what functions that are `once_for_each` SCPD have made of it.
     """
 
     members: tuple[Action | StateVariable, ...]
     actions: Mapping[str, Action]
     variables: Mapping[str, StateVariable]
     problems: tuple[str, ...] = ()
+    made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -90,6 +97,25 @@ class Scpd:
     def size(self) -> int:
         """How many components it describes: state variables, actions and their arguments."""
         return len(self.members) + sum(len(one.arguments) for one in self.actions.values())
+
+
+def once_for_each(
+    function: Callable[Concatenate[Scpd, _Args], _Made],
+) -> Callable[Concatenate[Scpd, _Args], _Made]:
+    """Have a function work once for each SCPD, and its further arguments; what it makes is shared.
+
+    A house may have hundreds of services with one SCPD.
+    """
+
+    @wraps(function)
+    def once(scpd: Scpd, /, *args: _Args.args, **kwargs: _Args.kwargs) -> _Made:
+        key = (function, *args, *kwargs.items())
+        if key not in scpd.made:
+            scpd.made[key] = function(scpd, *args, **kwargs)
+        made: _Made = scpd.made[key]
+        return made
+
+    return once
 
 
 @dataclass(frozen=True, slots=True)

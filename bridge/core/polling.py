@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 from math import inf
+from typing import TypeAlias
 
 from bridge.core import accessors, topics
 from bridge.core.accessors import Accessor
 from bridge.core.commands import only_reads
-from bridge.core.model import Action, Scpd, Service
+from bridge.core.model import Action, Scpd, Service, once_for_each
 from bridge.core.state import Key
 
 POSITION_S = 10.0
 """How often a player is asked where it is, while it plays."""
 
+_NONE: frozenset[str] = frozenset()
 _POSITION = frozenset(
     f"{kind}{what}Position" for kind in ("Relative", "Absolute") for what in ("Time", "Counter")
 )
@@ -116,45 +118,70 @@ class Plan:
 
     def questions(self, device: str, service: Service) -> tuple[Question, ...]:
         """Return what a service of the device with this id is ever asked."""
-        if not self.interval_s:
-            return ()
         own = topics.service_id(device, service.level)
-        by_action: dict[str, tuple[Accessor, dict[str, tuple[str, Key, When]]]] = {}
-        for name, accessor in accessors.getters(service.scpd).items():
-            when = self._when(own, service, name)
-            if when is not None and only_reads(accessor.action.name):
-                _, wanted = by_action.setdefault(accessor.action.name, (accessor, {}))
-                channel = accessor.channel and _channel(service.scpd, accessor)
-                key = Key(name, *accessor.place(channel=channel))
-                wanted[name] = accessor.argument.name, key, when
-        return tuple(
-            Question(own, service, one.action, tuple(_arguments(service.scpd, one)), wanted)
-            for one, wanted in by_action.values()
-        )
+        named = self._named(own, service.scpd)
+        asked = _asked(service.scpd, service_name(service), named) if self.interval_s else ()
+        return tuple(Question(own, service, *one) for one in asked)
 
     def untold(self, device: str, service: Service) -> frozenset[str]:
         """Return the variables of a service that it is asked for although its events come."""
+        if not self.interval_s:
+            return _NONE
+        named = self._named(topics.service_id(device, service.level), service.scpd)
+        return _untold(service.scpd, service_name(service), named)
+
+    def _named(self, own: str, scpd: Scpd) -> frozenset[str]:
+        """Return the variables of a service, by its id, that a pattern names."""
+        if not self.patterns:
+            return _NONE
+        device, _, level = own.partition("/")
         return frozenset(
             name
-            for question in self.questions(device, service)
-            for name, (_, _, when) in question.wanted.items()
-            if when is not When.DEAF
+            for name in accessors.getters(scpd)
+            for one in (f"{device}/{level}/{name}", f"{level}/{name}", name)
+            if any(fnmatchcase(one, pattern) for pattern in self.patterns)
         )
 
-    def _when(self, own: str, service: Service, name: str) -> When | None:
-        device, _, level = own.partition("/")
-        named = (f"{device}/{level}/{name}", f"{level}/{name}", name)
-        if any(fnmatchcase(one, pattern) for one in named for pattern in self.patterns):
-            return When.ALWAYS
-        kind = service_name(service)
-        matters = name in MATTERS.get(kind, ())
-        if kind == "AVTransport" and name in _POSITION:
-            return When.PLAYING
-        if name.startswith("A_ARG_TYPE_"):
-            return None
-        if _is_evented(service, name):
-            return When.MISSING if matters else When.DEAF
-        return When.ALWAYS if matters else None
+
+_Asked: TypeAlias = tuple[Action, tuple[tuple[str, str], ...], Mapping[str, tuple[str, Key, When]]]
+"""What a question has beside its service."""
+
+
+@once_for_each
+def _asked(scpd: Scpd, kind: str, named: frozenset[str]) -> tuple[_Asked, ...]:
+    """Return what a service of this kind is asked; patterns have `named` some variables."""
+    by_action: dict[str, tuple[Accessor, dict[str, tuple[str, Key, When]]]] = {}
+    for name, accessor in accessors.getters(scpd).items():
+        when = When.ALWAYS if name in named else _when(scpd, kind, name)
+        if when is not None and only_reads(accessor.action.name):
+            _, wanted = by_action.setdefault(accessor.action.name, (accessor, {}))
+            channel = accessor.channel and _channel(scpd, accessor)
+            key = Key(name, *accessor.place(channel=channel))
+            wanted[name] = accessor.argument.name, key, when
+    return tuple(
+        (one.action, tuple(_arguments(scpd, one)), wanted) for one, wanted in by_action.values()
+    )
+
+
+@once_for_each
+def _untold(scpd: Scpd, kind: str, named: frozenset[str]) -> frozenset[str]:
+    return frozenset(
+        name
+        for _, _, wanted in _asked(scpd, kind, named)
+        for name, (_, _, when) in wanted.items()
+        if when is not When.DEAF
+    )
+
+
+def _when(scpd: Scpd, kind: str, name: str) -> When | None:
+    matters = name in MATTERS.get(kind, ())
+    if kind == "AVTransport" and name in _POSITION:
+        return When.PLAYING
+    if name.startswith("A_ARG_TYPE_"):
+        return None
+    if _is_evented(scpd, name):
+        return When.MISSING if matters else When.DEAF
+    return When.ALWAYS if matters else None
 
 
 def service_name(service: Service) -> str:
@@ -163,8 +190,8 @@ def service_name(service: Service) -> str:
     return parts[-1].partition(":")[0]
 
 
-def _is_evented(service: Service, name: str) -> bool:
-    variables = service.scpd.variables
+def _is_evented(scpd: Scpd, name: str) -> bool:
+    variables = scpd.variables
     return variables[name].evented or ("LastChange" in variables and name != "LastChange")
 
 
@@ -187,7 +214,7 @@ class _Timer:
 
     at: float
     refused: int = 0
-    was_wanted: frozenset[str] = frozenset()
+    was_wanted: frozenset[str] = _NONE
     """What is to be asked once more, to know where a player has stopped."""
 
 
@@ -244,9 +271,8 @@ class Poll:
             heard = hearing.get(question.service_id, Hearing(is_deaf=True))
             wanted = _wanted(question, heard)
             asked = wanted | timer.was_wanted
-            timer.was_wanted = frozenset(
-                name for name in wanted if question.wanted[name][2] is When.PLAYING
-            )
+            playing = (name for name in wanted if question.wanted[name][2] is When.PLAYING)
+            timer.was_wanted = frozenset(playing) or _NONE  # one object for all that are empty
             if asked:
                 timer.at = now + self._pause_s(question, wanted) * 2.0**timer.refused
                 timer.at = min(timer.at, now + max(self.interval_s, _LONGEST_PAUSE_S))

@@ -1,6 +1,7 @@
 """The document of each component, and how deep they go."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,11 +15,13 @@ from bridge.core.model import (
     Scpd,
     StateVariable,
 )
+from bridge.upnp.scpd import read_scpd
 from tests.unit.devices import described, device, renderer, scpd, service
 
 
 def told(description, detail="full"):
-    return dict(documents.components(description, bridge="main", detail=detail))
+    found = documents.components(description, bridge="main", detail=detail)
+    return {own: json.loads(document) for own, document in found}
 
 
 def of_members(*members):
@@ -205,3 +208,31 @@ def test_the_same_device_gives_the_same_bytes():
     one, two = ([jsontext.encode(d) for d in told(renderer()).values()] for _ in range(2))
     assert one == two
     assert all(json.loads(payload) for payload in one)
+
+
+def test_services_that_share_an_scpd_tell_it_each_under_its_own_id():
+    action = Action("Go", (Argument("To", Direction.IN, "V"),))
+    shared = scpd("V:ui2", actions=(action,))
+    both = told(described(device("D", service("S", shared), service("T", shared))))
+    for name in ("S", "T"):
+        alone = told(described(device("D", service(name, replace(shared)))))
+        assert len(alone) == 5
+        assert {own: both[own] for own in alone if own != "D"} == dict(list(alone.items())[1:])
+
+
+@pytest.mark.parametrize(
+    "odd", [r"\u0000", r'"\u0000/x', r"\\u0000", '"', "\ud800", "\uffff", "\1", "é"]
+)
+def test_no_text_of_an_scpd_is_taken_for_the_id_of_its_service(odd):
+    variable = StateVariable("V", "string", default=odd, allowed_values=(odd, f"{odd}{odd}"))
+    document = of_members(variable)["D/S/variable/V"]
+    assert document["default"] == odd
+    assert document["allowed_values"] == [odd, f"{odd}{odd}"]
+    assert document["parent"] == "D/S"
+
+
+@pytest.mark.parametrize("zero", [b"\0", b"&#0;", b"&#x0;"])
+def test_no_scpd_has_the_character_that_stands_for_an_id(zero):
+    text = b"<scpd><stateVariable><name>V</name><dataType>string</dataType><defaultValue>a%sb&"
+    read = read_scpd(text % zero + b"</defaultValue></stateVariable></scpd>")
+    assert "\0" not in str(read.variables["V"].default)

@@ -349,7 +349,7 @@ class Broker(RuleBasedStateMachine):
                 prefix = f"upnp/{topics.device_id(one.udn)}"
                 assert whole.pop(f"{prefix}/availability") == b"online"
             for own, document in documents.components(description, bridge="main", detail="full"):
-                assert json.loads(whole.pop(f"upnp/{own}")) == document, own
+                assert whole.pop(f"upnp/{own}") == document, own
             self.check_values(which, whole)
         gone = [topics.device_id(DEVICES[which].udn) for which in self.known - set(self.alive)]
         for own in gone:
