@@ -75,7 +75,7 @@ class Health:
             "published": {
                 "tree": router.counters.publications,
                 "answers_and_news": router.counters.answers,
-                "waiting": len(router.mirror.ledger) + len(router.outbox),
+                "waiting": router.mirror.waiting + len(router.outbox),
             },
             "calls": {"ended": dict(self._calls.outcomes), "under_way": len(self._calls)},
             "ssdp": {

@@ -103,7 +103,7 @@ class Metrics(Collector):
         yield _counter("questions", "Values asked for.", self._network.polls.questions)
         published = {"tree": counters.publications, "answers_and_news": counters.answers}
         yield _counters("published", "Messages sent to the broker.", "kind", published)
-        waiting = {"tree": len(router.mirror.ledger), "answers_and_news": len(router.outbox)}
+        waiting = {"tree": router.mirror.waiting, "answers_and_news": len(router.outbox)}
         yield _gauges("waiting", "Messages that wait for the broker.", "kind", waiting)
         outcomes = {one: self._calls.outcomes[one] for one in _OUTCOMES}
         yield _counters("calls", "Commands to devices, by how they ended.", "outcome", outcomes)

@@ -55,6 +55,11 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._due)
 
+    @property
+    def owners(self) -> int:
+        """How many owners have topics that are due."""
+        return self._due.groups
+
     def open(self, limit: int) -> None:
         """Begin to note differences against a broker that takes payloads up to `limit` bytes."""
         self.limit = limit
@@ -80,10 +85,6 @@ class Ledger:
         if was > self.limit:
             for number in range(self._parts(len(payload)) + 1, self._parts(was) + 1):
                 self._note(topics.chunk_id(topic, number), Entry(NOTHING), of)
-
-    def replace(self, old: Mapping[str, bytes], new: Mapping[str, bytes], *, of: str = "") -> None:
-        """Note what differs between two whole wanted payload maps."""
-        self._difference(self.cut(old), self._cut(new.items()), of)
 
     def reconcile(
         self, held: Mapping[str, bytes], wanted: Mapping[str, bytes], *, of: str = ""

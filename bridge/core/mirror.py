@@ -15,6 +15,9 @@ from bridge.core.state import Change, Key, typed
 from bridge.core.values import Value
 from bridge.core.xml import XmlError
 
+_AT_ONCE = 8
+"""How many devices' trees are published side by side; of the others none is computed meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
@@ -38,8 +41,15 @@ class Mirror:
         self._playing: dict[str, tuple[Branch, Player]] = {}
         self._holder: dict[str, Branch] = {}
         self._devices: dict[str, tuple[Branch, Device | None]] = {}
+        self._uncompared: dict[str, Mapping[str, bytes]] = {}
+        """What the broker holds of branches, by id, that are to be compared with it."""
         self.branches: dict[str, Branch] = {}
         self.ledger = Ledger(shape.foreword)
+
+    @property
+    def waiting(self) -> int:
+        """How many topics are to be published, a device of which that is not known yet as one."""
+        return len(self.ledger) + len(self._uncompared)
 
     # What devices do
 
@@ -55,7 +65,8 @@ class Mirror:
         for other in {holder.id: holder for holder in holders if holder.id != branch.id}.values():
             self.forget(other)  # it is gone, and what it was made of is another's now
         old = self.branches.get(branch.id)
-        before = self._wanted(old) if old and self.ledger.is_open else {}
+        held = self._uncompared.get(branch.id) if old else {}
+        before = self._wanted(old) if old and held is None and self.ledger.is_open else {}
         if old is not None:
             branch.owned = old.owned
             for live in branch.services.values():
@@ -66,15 +77,13 @@ class Mirror:
             self._drop(old)
         self._enter(branch)
         if branch.owned and self.ledger.is_open:
-            wanted = self._wanted(branch)
             if old and not set(old.devices) <= set(branch.devices):
                 self._leaving.append(old.row)
                 self._write_table()
-            elif max(map(len, wanted.values())) > self.ledger.limit:
-                self._write_table()
-            self.ledger.replace(before, wanted, of=branch.id)
-            for topic, _ in self._shape.availability(branch):
-                self.ledger.postpone(topic)
+            if held is None:
+                self._compare(branch, self.ledger.cut(before))
+            else:
+                self._uncompared[branch.id] = held
         return branch
 
     def leave(self, udn: str, now: str) -> Branch | None:
@@ -86,7 +95,7 @@ class Mirror:
         branch.offline_since = branch.offline_since or now
         branch.refresh_row()
         self._table_due = True
-        if branch.owned:
+        if branch.owned and branch.id not in self._uncompared:
             for topic, payload in self._shape.availability(branch):
                 if branch.kept.get(topic) != payload:
                     self.ledger.put(topic, payload, of=branch.id)
@@ -98,7 +107,8 @@ class Mirror:
             self._leaving.append(branch.row)
             self._table_due = True
             self._write_table()
-            self._clear(branch.id, self.ledger.cut(self._wanted(branch)))
+            held = self._uncompared.get(branch.id)
+            self._clear(branch.id, self.ledger.cut(self._wanted(branch)) if held is None else held)
         self._drop(branch)
 
     def tell(
@@ -172,15 +182,19 @@ class Mirror:
                 mine = {t: p for one in branch.devices for t, p in holdings.group(one).items()}
                 for live in branch.services.values():
                     live.state.remember(shape.held_state(live, mine))
-                ledger.reconcile(mine, self._wanted(branch), of=branch.id)
+                self._uncompared[branch.id] = mine
         return remembered
 
     def close(self) -> None:
         """Note that there is no broker."""
         self.ledger.close()
+        self._uncompared.clear()
 
     def take(self) -> tuple[str, Entry] | None:
         """Return the next topic to publish and what it should hold; the table of devices last."""
+        while self._uncompared and self.ledger.owners < _AT_ONCE:
+            device = next(iter(self._uncompared))
+            self._compare(self.branches[device], self._uncompared.pop(device))
         due = self.ledger.take()
         if due is None and self._playing:
             self._tell_players()
@@ -250,6 +264,7 @@ class Mirror:
     def yield_to_another(self, branch: Branch) -> None:
         """Leave a device's topics, as they are, to another instance."""
         branch.owned = False
+        self._uncompared.pop(branch.id, None)
         self._table_due = True
 
     def take_back(self, branch: Branch) -> None:
@@ -271,7 +286,7 @@ class Mirror:
 
     def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:
         """Note what a service's changed values change in the tree."""
-        if not (changes and branch.owned and self.ledger.is_open):
+        if not (changes and branch.owned and self.ledger.is_open) or branch.id in self._uncompared:
             return
         if self._shape.mode != "document":
             for key, old, new in changes:
@@ -295,6 +310,15 @@ class Mirror:
                 if player.payload() != was:
                     topic = self._shape.topic(player.id)
                     self.ledger.put(topic, player.told, was=len(was), of=branch.id)
+
+    def _compare(self, branch: Branch, held: Mapping[str, bytes]) -> None:
+        """Note what the broker lacks of a branch, by what it holds of it."""
+        wanted = self._wanted(branch)
+        if max(map(len, wanted.values()), default=0) > self.ledger.limit:
+            self._write_table()
+        self.ledger.reconcile(held, wanted, of=branch.id)
+        for topic, _ in self._shape.availability(branch):
+            self.ledger.postpone(topic)
 
     def _put_all(self, tree: Mapping[str, bytes], of: str) -> None:
         for topic, payload in tree.items():
@@ -362,6 +386,7 @@ class Mirror:
 
     def _drop(self, branch: Branch) -> None:
         del self.branches[branch.id]
+        self._uncompared.pop(branch.id, None)
         for device in branch.devices:
             if self._holder.get(device) is branch:
                 del self._holder[device]

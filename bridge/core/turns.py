@@ -21,6 +21,11 @@ class Turns(Generic[_Item]):
     def __contains__(self, key: str) -> bool:
         return key in self._group_of
 
+    @property
+    def groups(self) -> int:
+        """How many groups have something that waits."""
+        return len(self._groups)
+
     def get(self, key: str) -> _Item | None:
         """Return what waits under a key, None where nothing does."""
         group = self._group_of.get(key)

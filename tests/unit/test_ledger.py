@@ -80,7 +80,7 @@ def test_what_takes_nothing_away_needs_no_foreword(held, wanted):
 def test_no_other_topic_has_a_foreword():
     ledger = Ledger(before)
     ledger.open(LIMIT)
-    ledger.replace({"upnp/x": b"a"}, {"upnp/x": b"b"})
+    ledger.reconcile({"upnp/x": b"a"}, {"upnp/x": b"b"})
     due = ledger.take()
     assert due is not None
     assert due[1].payload == b"b"
@@ -90,14 +90,14 @@ def test_no_other_topic_has_a_foreword():
 def test_what_is_replaced_again_before_it_is_taken_is_forewarned_of_by_what_is_held():
     broker = Broker(device=b"a b")
     broker.want(device=b"b c")
-    broker.ledger.replace({HUB: b"b c"}, {HUB: b"d"})
+    broker.ledger.reconcile({HUB: b"b c"}, {HUB: b"d"})
     assert broker.taken() == [b"d -a -b", b"d"]
 
 
 def test_what_comes_back_before_it_is_taken_needs_no_foreword():
     broker = Broker(device=b"a b")
     broker.want(device=b"c")
-    broker.ledger.replace({HUB: b"c"}, {HUB: b"a b"})
+    broker.ledger.reconcile({HUB: b"c"}, {HUB: b"a b"})
     assert broker.taken() == [b"a b"]
 
 
@@ -112,7 +112,7 @@ def test_what_is_replaced_behind_its_foreword_is_forewarned_of_anew():
     broker = Broker(device=b"a")
     broker.want(device=b"b")
     assert broker.take() == ("device", b"b -a")
-    broker.ledger.replace({HUB: b"b"}, {HUB: b"c"})
+    broker.ledger.reconcile({HUB: b"b"}, {HUB: b"c"})
     assert broker.taken() == [b"c -b", b"c"]
 
 
@@ -144,8 +144,8 @@ def test_what_comes_back_before_it_is_cleared_is_forewarned_of(how):
         case "reconcile":
             broker.want()
         case "replace":
-            broker.ledger.replace({HUB: b"a b"}, {})
-    broker.ledger.replace({}, {HUB: b"b"})
+            broker.ledger.reconcile({HUB: b"a b"}, {})
+    broker.ledger.reconcile({}, {HUB: b"b"})
     assert broker.taken() == [b"b -a", b"b"]
 
 
@@ -153,7 +153,7 @@ def test_what_comes_back_after_it_was_cleared_is_new():
     broker = Broker(device=b"a b")
     broker.ledger.clear({HUB: b"a b"})
     assert broker.taken() == [b""]
-    broker.ledger.replace({}, {HUB: b"b"})
+    broker.ledger.reconcile({}, {HUB: b"b"})
     assert broker.taken() == [b"b"]
 
 
@@ -199,7 +199,7 @@ def test_the_upper_ones_are_cleared_before_those_below_them():
 def test_owners_take_turns_so_that_a_large_one_holds_up_nobody():
     ledger = Ledger()
     ledger.open(LIMIT)
-    ledger.replace({}, {f"large/{n}": b"1" for n in range(5)}, of="large")
+    ledger.reconcile({}, {f"large/{n}": b"1" for n in range(5)}, of="large")
     ledger.put("small/1", b"1", of="small")
     ledger.put("small/2", b"1", of="small")
     order = [due[0] for due in iter(ledger.take, None)]

@@ -152,3 +152,34 @@ def test_a_player_of_whom_nothing_is_known_is_not_told_of():
     mirror.tell("A/AVTransport", [], initial=True, now="now")
     drain(mirror, held)
     assert "upnp/A/media" not in held
+
+
+def test_before_its_tree_is_compared_a_device_may_leave_be_forgotten_or_be_another_s():
+    for end in ("leave", "forget", "yield"):
+        mirror, held = opened()
+        drain(mirror, held)
+        branch = mirror.join(described(device("A", PART)))
+        mirror.tell("A/One", [("V", "3")], initial=True, now=NOW)
+        assert mirror.waiting == 1
+        match end:
+            case "leave":
+                mirror.leave("A", NOW)
+            case "forget":
+                mirror.forget(branch)
+            case _:
+                mirror.yield_to_another(branch)
+        topics = [topic for topic in taken(mirror) if topic.startswith("upnp/A")]
+        assert ("upnp/A/availability" in topics) == (end == "leave")
+        assert len(topics) == len(set(topics)) == (6 if end == "leave" else 0)
+        assert mirror.waiting == 0
+
+
+def test_what_a_broker_holds_of_a_device_that_is_forgotten_before_it_is_compared_is_cleared():
+    mirror, held = opened()
+    mirror.join(described(device("A", PART)))
+    drain(mirror, held)
+    held["upnp/A/Gone"] = b'{"id":"A/Gone"}'
+    again, _ = opened(None, **held)
+    again.forget(again.branches["A"])
+    drain(again, held)
+    assert not [topic for topic in held if topic.startswith("upnp/A")]
