@@ -5,6 +5,7 @@ Strictly first, then mended, then recovered. No DTD, no entities but the five, n
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from lxml import etree
 
@@ -26,9 +27,10 @@ _SAFE = {
 _STRICT = etree.XMLParser(**_SAFE)  # type: ignore[arg-type]
 _LENIENT = etree.XMLParser(recover=True, **_SAFE)  # type: ignore[arg-type]
 _BARE_AMPERSAND = re.compile(rb"&(?!#\d+;|#x[0-9a-fA-F]+;|(?:amp|lt|gt|quot|apos);)")
-_DECLARATION = re.compile(r"^\s*<\?xml.*?\?>", re.DOTALL)
+_DECLARATION = re.compile(r"\s*<\?xml.*?\?>", re.DOTALL)
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)""")
 _MAX_NAMESPACES = 32
+_MAX_REMEMBERED = 256
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -47,7 +49,7 @@ def parse(data: bytes) -> tuple[Element, bool]:
         data = data[data.find(b"<") if b"<" in data else len(data) : data.rfind(b">") + 1]
     if not data:
         raise XmlError("no XML element")
-    if data.count(b"<") > MAX_TAGS:
+    if len(data) > MAX_TAGS and data.count(b"<") > MAX_TAGS:
         raise XmlError(f"more than {MAX_TAGS} tags")
     try:
         return _checked(etree.fromstring(data, _STRICT)), False
@@ -58,12 +60,12 @@ def parse(data: bytes) -> tuple[Element, bool]:
 
 def parse_text(content: str) -> tuple[Element, bool]:
     """Return what `parse` does for text that is decoded already, whatever its prolog claims."""
-    return parse(_DECLARATION.sub("", content, count=1).encode("utf-8", "replace"))
+    return parse(_undeclared(content).encode("utf-8", "replace"))
 
 
 def _recovered(data: bytes) -> Element | None:
     if not data.startswith(_UTF16):
-        data = _DECLARATION.sub("", _decoded(data), count=1).encode("utf-8", "replace")
+        data = _undeclared(_decoded(data)).encode("utf-8", "replace")
         data = data.replace(b"\0", b"")
         data, count = _BARE_AMPERSAND.subn(b"&amp;", data, MAX_MENDED + 1)
         if count > MAX_MENDED:
@@ -72,6 +74,11 @@ def _recovered(data: bytes) -> Element | None:
         return etree.fromstring(data, _LENIENT)
     except etree.XMLSyntaxError as error:
         raise XmlError(str(error)) from error
+
+
+def _undeclared(content: str) -> str:
+    found = _DECLARATION.match(content)
+    return content[found.end() :] if found else content
 
 
 def _decoded(data: bytes) -> str:
@@ -94,8 +101,17 @@ def _checked(root: Element | None) -> Element:
 
 def local(element: Element) -> str:
     """Return an element's name without namespace and prefix; empty for what is no element."""
-    tag = element.tag
-    return tag.rpartition("}")[2].rpartition(":")[2] if isinstance(tag, str) else ""
+    tag: object = element.tag
+    if not isinstance(tag, str):
+        return ""
+    return _remembered(tag) if len(tag) <= _MAX_REMEMBERED else _local(tag)
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2].rpartition(":")[2]
+
+
+_remembered = lru_cache(maxsize=2048)(_local)
 
 
 def children(element: Element, name: str) -> Iterator[Element]:
