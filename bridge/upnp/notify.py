@@ -93,7 +93,7 @@ class NotifyServer:
                 (self._host or "", self.port), family=family, dualstack_ipv6=both
             )
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: _Connection(self), sock=listening, backlog=_BACKLOG
+                self.connect, sock=listening, backlog=_BACKLOG
             )
         except OSError as error:
             at_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
@@ -113,6 +113,10 @@ class NotifyServer:
             for connection in tuple(self._connections):
                 connection.abort()
             await self._server.wait_closed()
+
+    def connect(self) -> asyncio.Protocol:
+        """Return what reads one more connection."""
+        return _Connection(self)
 
     def open(self, receive: Receive) -> str:
         """Return a new path that nobody can guess; what is sent there goes to `receive`."""
