@@ -83,7 +83,9 @@ def _undeclared(content: str) -> str:
 
 def _decoded(data: bytes) -> str:
     declared = _ENCODING.match(data)
-    for encoding in ("utf-8", declared[1].decode() if declared else ""):
+    named = declared[1].decode().lower() if declared else ""
+    # Python's escapes are no encoding of XML, and warn of what they do not know.
+    for encoding in ("utf-8", "" if "escape" in named else named):
         try:
             return data.decode(encoding)
         except (UnicodeError, LookupError):  # of names that a device may say, some are odd codecs

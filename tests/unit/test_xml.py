@@ -39,8 +39,12 @@ def test_nothing_like_xml_breaks_it(text):
         ('<?xml version="1.0" encoding="utf-16"?><a>ä</a>'.encode("utf-16"), "ä"),
         ('<?xml version="1.0" encoding="no-such"?><a>ä</a>'.encode(), "ä"),
         (b"<a>x<!-- no --><?no no?>y</a>", "xy"),
+        (
+            '<?xml version="1.0" encoding="Unicode_Escape"?><a>\\d ä & b</a>'.encode("latin-1"),
+            "\\d ä & b",
+        ),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_what_devices_write_is_read(data, content):
     root, _ = xml.parse(data)
