@@ -1,7 +1,6 @@
 """Answers to commands: which topics each goes to. There is exactly one for every command."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from bridge.core import jsontext
 from bridge.core.commands import Envelope
@@ -53,7 +52,7 @@ class Answers:
         }
         self._send(answer)
         for other in sorted(others - {topic}):
-            self._send(replace(answer, topic=other))
+            self._send(answer._replace(topic=other))
 
     def _encode(self, document: Mapping[str, object]) -> bytes:
         """Return an answer's payload; of one that the broker would not take, that it is so."""

@@ -4,7 +4,7 @@ The tree is a function of description, values and presence. It is computed where
 compared, and never stored.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -20,6 +20,7 @@ from bridge.core.model import (
 )
 from bridge.core.polling import Plan, service_name
 from bridge.core.state import Key, ServiceState, read_document, typed
+from bridge.core.values import Value
 
 StateMode: TypeAlias = Literal["both", "values", "document"]
 
@@ -29,20 +30,20 @@ _UNDATED = "1970-01-01T00:00:00.000Z"
 
 
 @once_for_each
-def _types(scpd: Scpd) -> Mapping[str, str]:
-    return {variable.name: variable.data_type for variable in scpd.variables.values()}
+def _readers(scpd: Scpd) -> Mapping[str, Callable[[str], Value]]:
+    return {one.name: values.reader(one.data_type) for one in scpd.variables.values()}
 
 
 @dataclass(slots=True)
 class LiveService:
     """A service with the values that it has told of.
 
-    `types` are the data types of its state variables, `untold` those that it is asked for although
+    `readers` read the texts of its state variables, `untold` those that it is asked for although
     its events come, `state_length` the bytes of its `state` document as it was wanted last.
     """
 
     id: str
-    types: Mapping[str, str]
+    readers: Mapping[str, Callable[[str], Value]]
     untold: frozenset[str] = frozenset()
     state: ServiceState = field(default_factory=ServiceState)
     state_length: int = 0
@@ -51,7 +52,7 @@ class LiveService:
     def of(cls, device: str, service: Service, plan: Plan) -> "LiveService":
         """Return a service of the device with this id, without values."""
         own = topics.service_id(device, service.level)
-        return cls(own, _types(service.scpd), plan.untold(device, service))
+        return cls(own, _readers(service.scpd), plan.untold(device, service))
 
 
 @dataclass(slots=True)
@@ -283,5 +284,5 @@ class Shape:
                 texts.append((Key(*found), text))
         state = ServiceState()
         if texts:
-            state.apply(typed(texts, live.types), whole=True, now=_UNDATED)
+            state.apply(typed(texts, live.readers), whole=True, now=_UNDATED)
         return state

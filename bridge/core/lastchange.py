@@ -5,22 +5,16 @@ ContentDirectory's `LastChange`, of the same name, tells of objects and holds no
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from bridge.core import xml
+from bridge.core.state import Key
 
+Change = tuple[Key, str]
+"""One variable of a `LastChange`, with its text as the device sent it.
 
-class Change(NamedTuple):
-    """One variable of a `LastChange`, with its text as the device sent it.
-
-    `instance` is the InstanceID (or the id of another container: Sonos' Queue service has
-    `QueueID`), `channel` is None where the event names none.
-    """
-
-    instance: str
-    name: str
-    channel: str | None
-    text: str
+Its instance is the InstanceID (or the id of another container: Sonos' Queue service has `QueueID`),
+its channel is None where the event names none.
+"""
 
 
 def split(text: str) -> list[Change]:
@@ -50,9 +44,9 @@ def _changes(root: xml.Element) -> Iterator[Change]:
 def _change(instance: str, name: str, variable: xml.Element) -> Change:
     attributes = variable.keys()
     if attributes == ["val"]:  # nearly all, and read at half the cost
-        return Change(instance, name, None, variable.get("val") or "")
+        return Key(name, instance), variable.get("val") or ""
     # Of names alone: to find one value, lxml looks through all attributes.
     names = {str(one).rpartition("}")[2].lower(): one for one in attributes}
     text = variable.get(names["val"]) if "val" in names else xml.text(variable)
     channel = variable.get(names["channel"]) if "channel" in names else None  # `Channel` at some
-    return Change(instance, name, channel or None, text or "")
+    return Key(name, instance, channel or None), text or ""

@@ -1,10 +1,9 @@
 """What goes to the broker and what comes from it. Topics here are whole: the base is in them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """A message for the broker; an empty payload with `retain` clears the topic.
 
     `content_type`, `correlation_data` and `expiry_s` travel with MQTT 5 only (its section 3.3.2.3).
@@ -19,8 +18,7 @@ class Publication:
     expiry_s: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message from the broker; MQTT 3.1.1 knows no response topic and no correlation data."""
 
     topic: str

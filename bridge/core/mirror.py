@@ -124,7 +124,7 @@ class Mirror:
             return True
         told, readable = _split(properties)
         changes = live.state.apply(
-            typed(told, live.types),
+            typed(told, live.readers),
             whole=initial and readable,
             now=now,
             asked_for=live.untold,
@@ -142,7 +142,7 @@ class Mirror:
         branch = self._holder.get(service_id.partition("/")[0])
         live = branch.services.get(service_id) if branch else None
         if branch is not None and live is not None:
-            answers = typed(told, live.types)
+            answers = typed(told, live.readers)
             passing = {key.name for key in answers} - live.untold if regularly else frozenset()
             changes = live.state.take_answers(answers, now=now, passing=passing)
             self._publish(branch, live, changes)
@@ -431,9 +431,10 @@ def _split(properties: Iterable[tuple[str, str]]) -> tuple[list[tuple[Key, str]]
         except XmlError:
             readable = False
         else:
-            told += [(Key(one.name, one.instance, one.channel), one.text) for one in changes]
-    return [one for one in told if _fits(one[0])], readable
+            told += changes
+    return [one for one in told if _fits(*one[0])], readable
 
 
-def _fits(key: Key) -> bool:
-    return all(len(name) <= topics.MAX_LEVEL for name in key if name)
+def _fits(name: str, instance: str | None, channel: str | None) -> bool:
+    most = topics.MAX_LEVEL
+    return len(name) <= most and len(instance or "") <= most and len(channel or "") <= most

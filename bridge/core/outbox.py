@@ -1,7 +1,6 @@
 """Messages that are not part of the tree: answers, and news of the bridge; both bounded."""
 
 from collections import deque
-from dataclasses import replace
 
 from bridge.core.messages import Publication
 
@@ -29,7 +28,7 @@ class Outbox:
 
     def answer(self, publication: Publication, now_s: float) -> None:
         """Hand in an answer to a command."""
-        self._answers.append((now_s, replace(publication, expiry_s=ANSWER_EXPIRY_S)))
+        self._answers.append((now_s, publication._replace(expiry_s=ANSWER_EXPIRY_S)))
         self._answer_bytes += _size(publication)
         while self._answer_bytes > MAX_ANSWER_BYTES:
             self._pop_answer()

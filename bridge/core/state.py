@@ -1,10 +1,10 @@
 """The values of one service: what it has told of its state variables, and since when."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
-from bridge.core import jsontext, values
+from bridge.core import jsontext
 from bridge.core.values import Value
 
 MAX_VALUES = 4096
@@ -38,12 +38,13 @@ class ServiceState:
     `MAX_LENGTH` is left out.
     """
 
-    __slots__ = ("_asked", "_asked_for", "told", "updated", "values")
+    __slots__ = ("_asked", "_asked_for", "_length", "told", "updated", "values")
 
-    def __init__(self) -> None:
-        self.values: dict[Key, Value] = {}
-        self.updated = ""
+    def __init__(self, held: Mapping[Key, Value] | None = None, updated: str = "") -> None:
+        self.values: dict[Key, Value] = dict(held or {})
+        self.updated = updated
         self.told: set[str] | None = None
+        self._length = sum(map(_length, self.values.values()))
         self._asked: set[Key] = set()
         self._asked_for: AbstractSet[str] = frozenset()
 
@@ -65,12 +66,14 @@ class ServiceState:
         names = {key.name for key in told}
         self.told = names if whole or self.told is None else self.told | names
         self._asked_for = asked_for
-        replaced = {
-            key
-            for key in self._asked
-            if key not in told and any(other in told for other in _wider(key))
-        }
-        self._asked -= told.keys() | replaced
+        replaced: set[Key] = set()
+        if self._asked:
+            replaced = {
+                key
+                for key in self._asked
+                if key not in told and any(other in told for other in _wider(key))
+            }
+            self._asked -= told.keys() | replaced
         gone: Iterable[Key] = replaced
         if whole:
             kept = told.keys() | self._asked
@@ -101,21 +104,21 @@ class ServiceState:
     def _change(self, told: Mapping[Key, Value], gone: Iterable[Key], now: str) -> list[Change]:
         known = self.values
         going = [Change(key, known.pop(key), None) for key in gone]
-        length = sum(map(_length, known.values()))
+        self._length -= sum(_length(one.old) for one in going)
         changes = []
         for key, value in told.items():
             old = known.get(key)
-            if _same(old, value):
+            if old == value and type(old) is type(value):
                 continue
-            rest = length - _length(old)
+            rest = self._length - _length(old)
             has_room = len(known) < MAX_VALUES or old is not None
             if has_room and rest + _length(value) <= MAX_LENGTH:
                 changes.append(Change(key, old, value))
                 known[key] = value
-                length = rest + _length(value)
+                self._length = rest + _length(value)
             elif old is not None:  # rather no value than one that is true no more
                 changes.append(Change(key, known.pop(key), None))
-                length = rest
+                self._length = rest
         changes += going
         if changes:
             self.updated = now
@@ -135,6 +138,7 @@ class ServiceState:
         else:
             missing = self._asked_for - self.told - {key.name for key in self.values}
             self.values |= {k: value for k, value in other.values.items() if k.name in missing}
+        self._length = sum(map(_length, self.values.values()))
         if _same_values(self.values, other.values):
             self.updated = other.updated
 
@@ -164,25 +168,26 @@ def read_document(payload: bytes) -> ServiceState | None:
     """Return the state that a `state` document tells of; None for anything else."""
     try:
         document: Any = jsontext.read(payload)
-        state = ServiceState()
-        state.updated = str(document["updated"])
+        found: dict[Key, Value] = {}
         for name, value in document["values"].items():
-            _put(state, Key(name), value)
+            _put(found, Key(name), value)
         for instance, variables in document["instances"].items():
             for name, value in variables.items():
                 if isinstance(value, dict):
                     for channel, one in value.items():
-                        _put(state, Key(name, instance, channel or None), one)
+                        _put(found, Key(name, instance, channel or None), one)
                 else:
-                    _put(state, Key(name, instance), value)
+                    _put(found, Key(name, instance), value)
+        return ServiceState(found, str(document["updated"]))
     except (TypeError, KeyError, AttributeError):
         return None
-    return state
 
 
-def typed(changes: Iterable[tuple[Key, str]], types: Mapping[str, str]) -> dict[Key, Value]:
-    """Return changes by key, texts read by the data types of their variables (else as strings)."""
-    return {key: values.read(types.get(key.name, "string"), text) for key, text in changes}
+def typed(
+    changes: Iterable[tuple[Key, str]], readers: Mapping[str, Callable[[str], Value]]
+) -> dict[Key, Value]:
+    """Return changes by key, texts read by the readers of their variables (else as strings)."""
+    return {key: readers.get(key.name, str)(text) for key, text in changes}
 
 
 def _wider(key: Key) -> Iterator[Key]:
@@ -193,10 +198,10 @@ def _wider(key: Key) -> Iterator[Key]:
         yield Key(key.name)
 
 
-def _put(state: ServiceState, key: Key, value: object) -> None:
+def _put(found: dict[Key, Value], key: Key, value: object) -> None:
     if not isinstance(value, bool | int | float | str):
         raise TypeError(f"no value: {value!r}")
-    state.values[key] = value
+    found[key] = value
 
 
 def _length(value: Value | None) -> int:

@@ -36,7 +36,9 @@ class Turns(Generic[_Item]):
         if self._group_of.get(key, group) != group:
             self._remove(key)
         self._group_of[key] = group
-        self._groups.setdefault(group, OrderedDict())[key] = item
+        if (items := self._groups.get(group)) is None:
+            items = self._groups[group] = OrderedDict()
+        items[key] = item
 
     def move_to_end(self, key: str) -> None:
         """Put what waits under a key behind all others of its group."""

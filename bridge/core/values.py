@@ -97,8 +97,12 @@ def read(data_type: str, text: str) -> Value:
     neither number nor boolean, unknown types included. An integral text of a real type gives an
     int, so that its payload is the text again.
     """
-    reader = _READERS.get(data_type) or _READERS.get(_canonical(data_type), str)
-    return reader(text)
+    return reader(data_type)(text)
+
+
+def reader(data_type: str) -> Callable[[str], Value]:
+    """Return what reads a text as `read` does for this data type."""
+    return _READERS.get(data_type) or _READERS.get(_canonical(data_type), str)
 
 
 def write(value: Value) -> str:

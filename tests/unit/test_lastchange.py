@@ -7,9 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import lastchange, xml
-from bridge.core.lastchange import Change
+from bridge.core.state import Key
 
 EVENT = '<Event xmlns="urn:schemas-upnp-org:metadata-1-0/RCS/">{}</Event>'
+
+
+def change(instance, name, channel, text):
+    return Key(name, instance, channel), text
 
 
 def split(inside):
@@ -33,23 +37,23 @@ def test_all_instances_variables_and_channels_come_in_order():
         '<InstanceID val="0"><Volume channel="Master" val="1"/><Volume channel="LF" val="2"/>'
         '<Mute Channel="Master" val="0"/></InstanceID><InstanceID val="7"><A val="x"/></InstanceID>'
     ) == [
-        Change("0", "Volume", "Master", "1"),
-        Change("0", "Volume", "LF", "2"),
-        Change("0", "Mute", "Master", "0"),
-        Change("7", "A", None, "x"),
+        change("0", "Volume", "Master", "1"),
+        change("0", "Volume", "LF", "2"),
+        change("0", "Mute", "Master", "0"),
+        change("7", "A", None, "x"),
     ]
 
 
 @pytest.mark.parametrize("name", ["channel", "Channel", "CHANNEL"])
 def test_the_channel_is_read_in_any_case(name):
     assert split(f'<InstanceID val="0"><V {name}="LF" val="1"/></InstanceID>') == [
-        Change("0", "V", "LF", "1")
+        change("0", "V", "LF", "1")
     ]
 
 
 def test_an_empty_channel_is_none_and_an_empty_value_is_one():
     assert split('<InstanceID val="0"><V channel="" val=""/></InstanceID>') == [
-        Change("0", "V", None, "")
+        change("0", "V", None, "")
     ]
 
 
@@ -57,18 +61,18 @@ def test_sonos_queues_are_instances_of_their_own():
     assert split(
         '<QueueID val="0"><UpdateID val="4"/></QueueID><QueueID val="9"><UpdateID val="5"/>'
         "</QueueID>"
-    ) == [Change("0", "UpdateID", None, "4"), Change("9", "UpdateID", None, "5")]
+    ) == [change("0", "UpdateID", None, "4"), change("9", "UpdateID", None, "5")]
 
 
 def test_a_value_as_text_is_read_too():
-    assert split('<InstanceID val="0"><V>x</V></InstanceID>') == [Change("0", "V", None, "x")]
+    assert split('<InstanceID val="0"><V>x</V></InstanceID>') == [change("0", "V", None, "x")]
 
 
 def test_escaped_didl_lite_comes_out_whole():
     didl = "<DIDL-Lite><item>A &amp; B</item></DIDL-Lite>"
     escaped = didl.replace("&", "&amp;").replace("<", "&lt;")
-    (change,) = split(f'<InstanceID val="0"><Meta val="{escaped}"/></InstanceID>')
-    assert change.text == didl
+    ((_, text),) = split(f'<InstanceID val="0"><Meta val="{escaped}"/></InstanceID>')
+    assert text == didl
 
 
 @pytest.mark.parametrize(
@@ -87,12 +91,12 @@ def test_what_says_nothing_has_no_changes(text):
 @pytest.mark.parametrize("tail", ["</InstanceID></Event>", "</InstanceID>", "", "</Event>"])
 def test_a_broken_tail_leaves_what_stands_before_it(tail):
     text = f'<Event><InstanceID val="0"><A val="1"/><B val="A & B"/>{tail}'
-    assert lastchange.split(text) == [Change("0", "A", None, "1"), Change("0", "B", None, "A & B")]
+    assert lastchange.split(text) == [change("0", "A", None, "1"), change("0", "B", None, "A & B")]
 
 
 def test_an_event_without_its_root_is_read():
     assert lastchange.split('<InstanceID val="3"><A val="1"/></InstanceID>') == [
-        Change("3", "A", None, "1")
+        change("3", "A", None, "1")
     ]
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core import jsontext
+from bridge.core import jsontext, values
 from bridge.core.state import (
     MAX_LENGTH,
     MAX_VALUES,
@@ -143,7 +143,7 @@ def test_what_was_told_first_keeps_the_time_that_the_broker_has_for_it():
 
 def test_changes_are_typed_by_the_variables_of_the_scpd():
     changes = [(Key("V", "0", "LF"), "07"), (Key("B"), "yes"), (Key("X"), "07")]
-    assert typed(changes, {"V": "ui2", "B": "boolean"}) == {
+    assert typed(changes, {"V": values.reader("ui2"), "B": values.reader("boolean")}) == {
         Key("V", "0", "LF"): 7,
         Key("B"): True,
         Key("X"): "07",
