@@ -54,6 +54,12 @@ class LiveService:
         own = topics.service_id(device, service.level)
         return cls(own, _readers(service.scpd), plan.untold(device, service))
 
+    def document(self) -> bytes:
+        """Return its `state` document, as it is wanted now."""
+        payload = jsontext.encode(self.state.document())
+        self.state_length = len(payload)
+        return payload
+
 
 @dataclass(slots=True)
 class Player:
@@ -217,7 +223,8 @@ class Shape:
             for live in branch.services.values():
                 if live.state.updated:
                     wanted.update(self.values(live))
-                    wanted.update(self.state(live))
+                    if self.mode != "values":
+                        wanted[self.state_topic(live)] = live.document()
             for topic, one in {self.topic(one.id): one for one in branch.players.values()}.items():
                 if payload := one.payload():
                     wanted[topic] = payload
@@ -263,16 +270,13 @@ class Shape:
         """Return where a value of a service stands."""
         return self.topic(topics.value_id(live.id, key.name, key.instance, key.channel))
 
-    def state(self, live: LiveService) -> Iterator[tuple[str, bytes]]:
-        """Yield the document of all values of a service."""
-        if self.mode != "values":
-            payload = jsontext.encode(live.state.document())
-            live.state_length = len(payload)
-            yield self.topic(topics.state_id(live.id)), payload
+    def state_topic(self, live: LiveService) -> str:
+        """Return where the document of all values of a service stands."""
+        return self.topic(topics.state_id(live.id))
 
     def held_state(self, live: LiveService, held: Mapping[str, bytes]) -> ServiceState:
         """Return a service's values as the broker holds them: its document, else its topics."""
-        payload = join_parts(held, self.topic(topics.state_id(live.id)))
+        payload = join_parts(held, self.state_topic(live))
         state = read_document(payload) if payload else None
         if state is not None:
             return state

@@ -6,6 +6,7 @@ by comparing what the broker then holds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -32,6 +33,19 @@ class Entry(NamedTuple):
     held: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Promise:
+    """A payload that is made when its topic's turn comes; `was` and `of` are as in `Ledger.put`."""
+
+    make: Callable[[], bytes]
+    was: int
+    of: str
+
+
+_PROMISED = Entry(NOTHING)
+"""Stands where a promise is due."""
+
+
 def _no_foreword(_topic: str, _held: bytes, _wanted: bytes) -> bytes | None:
     return None
 
@@ -49,6 +63,7 @@ class Ledger:
     ) -> None:
         self._foreword = foreword
         self._due: Turns[Entry] = Turns()
+        self._promises: dict[str, _Promise] = {}
         self.limit = 0
         self.is_open = False
 
@@ -69,6 +84,7 @@ class Ledger:
         """Forget all: the broker is gone, and what it holds is not known any more."""
         self.is_open = False
         self._due.clear()
+        self._promises.clear()
 
     def put(self, topic: str, payload: bytes, *, was: int = 0, of: str = "") -> None:
         """Note that a topic should hold this payload, in parts where it is too long.
@@ -85,6 +101,20 @@ class Ledger:
         if was > self.limit:
             for number in range(self._parts(len(payload)) + 1, self._parts(was) + 1):
                 self._note(topics.chunk_id(topic, number), Entry(NOTHING), of)
+
+    def promise(self, topic: str, make: Callable[[], bytes], *, was: int = 0, of: str = "") -> None:
+        """Note that a topic should hold what `make` returns when its turn comes, never nothing.
+
+        For what changes faster than it is taken. There must be no foreword to it.
+        """
+        if self.is_open and topic not in self._promises:
+            self._due.put(topic, _PROMISED, of)
+            self._promises[topic] = _Promise(make, was, of)
+
+    def keep_promises(self) -> None:
+        """Make all that was promised: before it is compared with anything."""
+        for topic, promise in tuple(self._promises.items()):
+            self.put(topic, promise.make(), was=promise.was, of=promise.of)
 
     def reconcile(
         self, held: Mapping[str, bytes], wanted: Mapping[str, bytes], *, of: str = ""
@@ -112,11 +142,20 @@ class Ledger:
 
     def take(self) -> tuple[str, Entry] | None:
         """Return the next topic to publish and what it should hold; None where all is right."""
-        due = self._due.pop()
-        if due is not None and (then := due[1].then) is not None:
-            self._due.put(due[0], Entry(then), "")
-            self._due.move_to_front(due[0])
-        return due
+        while (due := self._due.pop()) is not None:
+            topic, entry = due
+            if entry is _PROMISED:
+                promise = self._promises.pop(topic)
+                payload = promise.make()
+                if max(len(payload), promise.was) > self.limit:
+                    self.put(topic, payload, was=promise.was, of=promise.of)
+                    continue
+                return topic, Entry(payload)
+            if entry.then is not None:
+                self._due.put(topic, Entry(entry.then), "")
+                self._due.move_to_front(topic)
+            return due
+        return None
 
     def cut(self, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return payloads as the broker holds them, the long ones in parts."""
@@ -145,6 +184,7 @@ class Ledger:
                     entry = Entry(first, then=entry.payload, held=held)
                 elif not entry.payload:
                     entry = Entry(NOTHING, held=held)
+            self._promises.pop(topic, None)
             self._due.put(topic, entry, of)
             if entry.content_type:  # the head goes behind its parts
                 self._due.move_to_end(topic)

@@ -292,9 +292,9 @@ class Mirror:
             for key, old, new in changes:
                 topic = self._shape.value_topic(live, key)
                 self.ledger.put(topic, _payload(new), was=len(_payload(old)), of=branch.id)
-        was_long = live.state_length
-        for topic, payload in self._shape.state(live):
-            self.ledger.put(topic, payload, was=was_long, of=branch.id)
+        if self._shape.mode != "values":
+            topic = self._shape.state_topic(live)
+            self.ledger.promise(topic, live.document, was=live.state_length, of=branch.id)
         if (player := branch.players.get(live.id)) is not None:
             self._playing[player.id] = branch, player
 
@@ -326,6 +326,7 @@ class Mirror:
 
     def _wanted(self, branch: Branch) -> dict[str, bytes]:
         self._tell_players()
+        self.ledger.keep_promises()
         return self._shape.wanted(branch, self.ledger.limit)
 
     def _clear(self, device: str, held: Mapping[str, bytes]) -> None:

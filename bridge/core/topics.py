@@ -124,6 +124,7 @@ def state_id(service: str) -> str:
     return f"{service}/state"
 
 
+@lru_cache(maxsize=8192)
 def value_id(
     service: str, name: str, instance: str | None = None, channel: str | None = None
 ) -> str:

@@ -55,10 +55,13 @@ class Turns(Generic[_Item]):
         if not self._groups:
             return None
         group = FIRST if FIRST in self._groups else next(iter(self._groups))
-        key = next(iter(self._groups[group]))
-        item = self._remove(key)
-        if group in self._groups:
+        items = self._groups[group]
+        key, item = items.popitem(last=False)
+        del self._group_of[key]
+        if items:
             self._groups.move_to_end(group)
+        else:
+            del self._groups[group]
         return key, item
 
     def clear(self) -> None:

@@ -204,3 +204,92 @@ def test_owners_take_turns_so_that_a_large_one_holds_up_nobody():
     ledger.put("small/2", b"1", of="small")
     order = [due[0] for due in iter(ledger.take, None)]
     assert order == ["large/0", "small/1", "large/1", "small/2", *(f"large/{n}" for n in (2, 3, 4))]
+
+
+class Promised:
+    """A document that changes, and how often it was made."""
+
+    def __init__(self) -> None:
+        self.payload = b""
+        self.made = 0
+
+    def make(self) -> bytes:
+        self.made += 1
+        return self.payload
+
+
+@pytest.fixture
+def promised():
+    return Promised()
+
+
+@pytest.fixture
+def ledger():
+    ledger = Ledger()
+    ledger.open(LIMIT)
+    return ledger
+
+
+def taken(ledger: Ledger) -> list[tuple[str, bytes]]:
+    return [(topic, entry.payload) for topic, entry in iter(ledger.take, None)]
+
+
+def test_what_was_promised_often_is_made_once_in_its_turn_as_it_is_then(ledger, promised):
+    ledger.put("value", b"1", of="a")
+    for payload in (b"first", b"second", b"last"):
+        promised.payload = payload
+        ledger.promise("state", promised.make, of="a")
+    ledger.put("other", b"2", of="a")
+    assert (len(ledger), promised.made) == (3, 0)
+    assert taken(ledger) == [("value", b"1"), ("state", b"last"), ("other", b"2")]
+    assert promised.made == 1
+    ledger.promise("state", promised.make, of="a")
+    assert taken(ledger) == [("state", b"last")]
+
+
+def test_what_was_promised_is_cut_where_it_is_long_and_surplus_parts_go(ledger, promised):
+    promised.payload = b"x" * (LIMIT + 1)
+    ledger.promise("state", promised.make, was=3 * LIMIT)
+    found = dict(taken(ledger))
+    assert [len(found.pop(f"state/chunk/{number}")) for number in (1, 2, 3)] == [LIMIT, 1, 0]
+    assert b'"chunks":2' in found.pop("state")
+    assert found == {}
+    promised.payload = b"short"
+    ledger.promise("state", promised.make, was=LIMIT + 1)
+    assert dict(taken(ledger)) == {
+        "state": b"short",
+        "state/chunk/1": b"",
+        "state/chunk/2": b"",
+    }
+
+
+@pytest.mark.parametrize("how", ["put", "clear", "reconcile", "close"])
+def test_a_promise_is_forgotten_where_the_topic_is_to_hold_something_else(ledger, promised, how):
+    promised.payload = b"promised"
+    ledger.promise("state", promised.make)
+    match how:
+        case "put":
+            ledger.put("state", b"other")
+        case "clear":
+            ledger.clear({"state": b"held"})
+        case "reconcile":
+            ledger.reconcile({"state": b"other"}, {"state": b"other"})
+        case "close":
+            ledger.close()
+            ledger.promise("state", promised.make)
+            ledger.open(LIMIT)
+    wanted = {"clear": [("state", b"")], "close": []}
+    assert taken(ledger) == wanted.get(how, [("state", b"other")])
+    assert promised.made == 0
+    ledger.promise("state", promised.make)
+    assert taken(ledger) == [("state", b"promised")]
+
+
+def test_promises_that_are_kept_early_stay_in_their_place(ledger, promised):
+    promised.payload = b"early"
+    ledger.promise("state", promised.make)
+    ledger.put("value", b"1")
+    ledger.keep_promises()
+    promised.payload = b"late"
+    assert taken(ledger) == [("state", b"early"), ("value", b"1")]
+    assert promised.made == 1
