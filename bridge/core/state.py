@@ -64,7 +64,10 @@ class ServiceState:
         asked for stands in place of the answer.
         """
         names = {key.name for key in told}
-        self.told = names if whole or self.told is None else self.told | names
+        if whole or self.told is None:
+            self.told = names
+        else:
+            self.told |= names
         self._asked_for = asked_for
         replaced: set[Key] = set()
         if self._asked:

@@ -73,25 +73,26 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         exchange = _Exchange(loop.create_future(), max_bytes, head_only=method in _ANSWERED_BY_HEAD)
+        transport: asyncio.Transport | None = None
         try:
             address = split_url(url)
             request = _write_request(method, address, headers, body)
-            async with asyncio.timeout(min(self._connect_timeout_s, timeout_s)):
+            async with asyncio.timeout(min(self._connect_timeout_s, timeout_s)) as limit:
                 transport, _ = await loop.create_connection(
                     lambda: exchange, address.host, address.port
                 )
+                limit.reschedule(deadline)
+                transport.write(request)
+                await exchange.ended
         except (OSError, ValueError) as error:
+            if transport is not None:
+                raise DeviceTimeout(f"no whole answer within {timeout_s:g} s") from error
             raise DeviceUnreachable(
                 f"{url[:200]}: {str(error) or 'no connection in time'}"
             ) from error
-        try:
-            async with asyncio.timeout_at(deadline):
-                transport.write(request)
-                await exchange.ended
-        except TimeoutError as error:
-            raise DeviceTimeout(f"no whole answer within {timeout_s:g} s") from error
         finally:
-            transport.abort()
+            if transport is not None:
+                transport.abort()
         return exchange.response()
 
 
@@ -193,7 +194,7 @@ def _write_request(
         lines.append(f"CONTENT-LENGTH: {len(body)}")
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     lines += [f"{name}: {value}" for name, value in pairs]
-    if any(_CONTROL.search(line) for line in lines):
+    if _CONTROL.search("".join(lines)):
         raise ValueError("a control character in the request")
     return "\r\n".join([*lines, "", ""]).encode() + body
 
