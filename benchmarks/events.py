@@ -125,10 +125,11 @@ async def _check_retained(
 async def main(seconds: float, rounds: int) -> None:
     contestants = [
         Contestant("naive", stage.NAIVE),
+        Contestant("floor", stage.FLOOR),
         Contestant("ours", stage.OURS),
         Contestant("ours, values only", stage.VALUES),
     ]
-    contestants[2].base = "values"
+
     async with AsyncExitStack() as stack:
         broker_port = await stack.enter_async_context(stage.broker())
         fleet = await stack.enter_async_context(stage.fleet(_DEVICES))
@@ -206,7 +207,7 @@ async def profile(kind: bodies.Kind, rate: float) -> None:
     """Load ours under cProfile, and print who takes the time."""
     with tempfile.TemporaryDirectory() as directory:
         file = str(Path(directory) / "profile")
-        contestant, watch = Contestant("ours", stage.OURS, file), Watch()
+        contestant, watch = Contestant("ours", stage.OURS, ("-m", "cProfile", "-o", file)), Watch()
         async with AsyncExitStack() as stack:
             broker_port = await stack.enter_async_context(stage.broker())
             fleet = await stack.enter_async_context(stage.fleet(_DEVICES))

@@ -33,7 +33,7 @@ def udn_of(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012}"
 
 
-def _address(number: int) -> str:
+def address_of(number: int) -> str:
     return f"127.1.{number // 200}.{number % 200 + 1}"
 
 
@@ -63,7 +63,7 @@ class Device:
     """One MediaRenderer: its documents, its volume, its subscribers."""
 
     def __init__(self, number: int) -> None:
-        self.address = _address(number)
+        self.address = address_of(number)
         self.udn = udn_of(number)
         self.volume = 20
         self.delay_s = 0.0

@@ -1,16 +1,16 @@
-"""A bare MQTT 3.1.1 client (QoS 0) that costs little beside what it looks at."""
+"""A bare MQTT 3.1.1 client that costs little beside what it looks at."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Self, cast
 
-_CONNECT, _PUBLISH, _SUBSCRIBE = 0x10, 0x30, 0x82
+_CONNECT, _PUBLISH, _PUBACK, _SUBSCRIBE = 0x10, 0x30, 0x40, 0x82
 
 OnMessage = Callable[[str, bytes, bool], None]
 """Takes topic, payload and whether the message was retained."""
 
 
-def _packet(kind: int, *parts: bytes) -> bytes:
+def packet(kind: int, *parts: bytes) -> bytes:
     body = b"".join(parts)
     length, left = bytearray(), len(body)
     while True:
@@ -20,8 +20,8 @@ def _packet(kind: int, *parts: bytes) -> bytes:
             return bytes((kind, *length)) + body
 
 
-def _text(text: str) -> bytes:
-    encoded = text.encode()
+def text(characters: str) -> bytes:
+    encoded = characters.encode()
     return len(encoded).to_bytes(2, "big") + encoded
 
 
@@ -31,36 +31,37 @@ class Onlooker(asyncio.Protocol):
     def __init__(self, on_message: OnMessage) -> None:
         self.on_message = on_message
         self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.acknowledged = 0
         self._buffer = bytearray()
-        self._transport: asyncio.Transport
+        self.transport: asyncio.Transport
 
     @classmethod
     async def connect(cls, port: int, on_message: OnMessage) -> Self:
         loop = asyncio.get_running_loop()
         _, self = await loop.create_connection(lambda: cls(on_message), "127.0.0.1", port)
         head = b"\x00\x04MQTT\x04\x02\x00\x00"  # a clean session, without keep-alive
-        await self._exchange(_packet(_CONNECT, head, _text("")))
+        await self._exchange(packet(_CONNECT, head, text("")))
         return self
 
     async def subscribe(self, *filters: str) -> None:
         """Return at the SUBACK."""
-        wanted = (_text(each) + b"\x00" for each in filters)
-        await self._exchange(_packet(_SUBSCRIBE, b"\x00\x01", *wanted))
+        wanted = (text(each) + b"\x00" for each in filters)
+        await self._exchange(packet(_SUBSCRIBE, b"\x00\x01", *wanted))
 
     def publish(self, topic: str, payload: bytes) -> None:
-        self._transport.write(_packet(_PUBLISH, _text(topic), payload))
+        self.transport.write(packet(_PUBLISH, text(topic), payload))
 
     def close(self) -> None:
-        self._transport.close()
+        self.transport.close()
 
     async def _exchange(self, packet: bytes) -> None:
         self._answered = asyncio.get_running_loop().create_future()
-        self._transport.write(packet)
+        self.transport.write(packet)
         async with asyncio.timeout(10):
             await self._answered
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -82,6 +83,8 @@ class Onlooker(asyncio.Protocol):
                 behind = start + 2 + int.from_bytes(buffer[start : start + 2], "big")
                 topic, payload = buffer[start + 2 : behind].decode(), bytes(buffer[behind:end])
                 self.on_message(topic, payload, bool(buffer[at] & 1))
+            elif buffer[at] == _PUBACK:
+                self.acknowledged += 1
             elif not self._answered.done():
                 self._answered.set_result(None)
             at = end

@@ -168,20 +168,25 @@ async def fleet(devices: int) -> AsyncIterator[Fleet]:
 
 
 class Contestant:
-    """A bridge, ours or the naive one, with its own base topic and callback port."""
+    """A bridge, ours or a neighbour, with its own base topic and callback port.
 
-    def __init__(self, name: str, settings: Mapping[str, str] | None, profile: str = "") -> None:
+    `kind` is the settings of ours, or the module of the neighbour; `runner` what runs it.
+    """
+
+    def __init__(
+        self, name: str, kind: Mapping[str, str] | str, runner: Sequence[str] = ()
+    ) -> None:
         self.name = name
-        self.base = name.replace(" ", "-")
+        self.base = name.replace(", ", "-").replace(" ", "-")
         self.callback_port = free_port()
-        self._settings = settings
-        self._profile = profile
+        self._kind = kind
+        self._runner = runner
         self.process: Process
 
     def _words(self, broker_port: int) -> list[str]:
-        if self._settings is None:
+        if isinstance(self._kind, str):
             own = [self.base, str(broker_port), str(self.callback_port)]
-            return [sys.executable, "-m", "benchmarks.naive", *own]
+            return [sys.executable, *self._runner, "-m", self._kind, *own]
         settings = {
             "mqtt.url": f"mqtt://127.0.0.1:{broker_port}",
             "mqtt.base_topic": self.base,
@@ -189,11 +194,10 @@ class Contestant:
             "upnp.callback_port": str(self.callback_port),
             "http.port": "0",
             "log.format": "json",
-            **self._settings,
+            **self._kind,
         }
-        profiler = ["-m", "cProfile", "-o", self._profile] if self._profile else []
         flags = [f"--{name}={value}" for name, value in settings.items()]
-        return [sys.executable, *profiler, "-m", "bridge", *flags]
+        return [sys.executable, *self._runner, "-m", "bridge", *flags]
 
     @asynccontextmanager
     async def running(self, broker_port: int) -> AsyncIterator[float]:
@@ -222,7 +226,8 @@ class Contestant:
 
 OURS: Mapping[str, str] = {}
 VALUES: Mapping[str, str] = {"mirror.state": "values"}
-NAIVE = None
+NAIVE = "benchmarks.naive"
+FLOOR = "benchmarks.floor"
 
 
 def machine() -> str:
