@@ -124,6 +124,8 @@ def initial(service: str, told: dict[str, str]) -> bytes:
             return body("lastchange", values("lastchange", 0, 0) | told)
         case "RenderingControl":
             return _propertyset({"LastChange": _last_change("RCS", {"PresetNameList": "Factory"})})
+        case "ContentDirectory":
+            return _propertyset({"TransferIDs": "", "SystemUpdateID": "1"} | told)
         case _:
             sinks = ",".join(f"http-get:*:audio/type-{number}:*" for number in range(20))
             own = {"SourceProtocolInfo": "", "SinkProtocolInfo": sinks, "CurrentConnectionIDs": "0"}

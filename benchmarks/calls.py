@@ -1,19 +1,34 @@
-"""Calls of an action over MQTT, GetVolume at 20 devices: CPU per call and time to the answer."""
+"""Calls of an action over MQTT, GetVolume at 20 devices: CPU per call and time to the answer.
+
+What a raw POST of the same action costs is measured beside, in the way of each bridge: over a
+session that keeps connections (naive), over a connection of its own (the floor and ours).
+"""
 
 import argparse
 import asyncio
 import json
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks import stage
 from benchmarks.fleet import udn_of
 from benchmarks.onlooker import Onlooker
-from benchmarks.stage import Contestant
+from benchmarks.stage import Contestant, Server
 
 _DEVICES = 20
+_RAW = {"raw POST, aiohttp": "aiohttp", "raw POST, kept": "kept", "raw POST, new": "new"}
+_BEYOND = {
+    "naive": "raw POST, aiohttp",
+    "floor": "raw POST, new",
+    "ours": "raw POST, new",
+    "ours, uvloop": "raw POST, new",
+}
+Load = Callable[[int, float], Awaitable["Outcome"]]
+"""Calls so many devices for so many seconds."""
 
 
 @dataclass(slots=True)
@@ -78,47 +93,82 @@ class Caller:
             return await answer
 
 
-async def main(seconds: float, rounds: int) -> None:
-    contestants = [Contestant("naive", stage.NAIVE), Contestant("ours", stage.OURS)]
+async def post(server: Server, devices: int, seconds: float) -> Outcome:
+    begin_s, begin_cpu_s = time.monotonic(), server.process.cpu_s
+    told = await server.ask({"devices": devices, "seconds": seconds})
+    took_s, cpu_s = time.monotonic() - begin_s, server.process.cpu_s - begin_cpu_s
+    count = len(told["latencies_us"])
+    return Outcome(cpu_s / count * 1e6, count / took_s, told["failed"], told["latencies_us"])
+
+
+async def _caller(stack: AsyncExitStack, contestant: Contestant, broker_port: int) -> Caller:
+    await stack.enter_async_context(contestant.running(broker_port))
+    caller = Caller(contestant)
+    caller.onlooker = await Onlooker.connect(broker_port, caller.take)
+    stack.callback(caller.onlooker.close)
+    await caller.onlooker.subscribe(f"{contestant.base}/+/response")
+    return caller
+
+
+async def main(seconds: float, rounds: int, *, uvloop: bool) -> None:
     outcomes: dict[tuple[int, str], list[Outcome]] = defaultdict(list)
     async with AsyncExitStack() as stack:
         broker_port = await stack.enter_async_context(stage.broker())
         await stack.enter_async_context(stage.fleet(_DEVICES))
-        callers = []
-        for contestant in contestants:
-            await stack.enter_async_context(contestant.running(broker_port))
-            caller = Caller(contestant)
-            caller.onlooker = await Onlooker.connect(broker_port, caller.take)
-            await caller.onlooker.subscribe(f"{contestant.base}/+/response")
-            callers.append(caller)
+        loads: dict[str, Load] = {}
+        for name, how in _RAW.items():
+            server = await stack.enter_async_context(stage.server("benchmarks.post", how))
+            loads[name] = partial(post, server)
+        for contestant in stage.contestants(uvloop=uvloop):
+            if contestant.name in _BEYOND:
+                caller = await _caller(stack, contestant, broker_port)
+                loads[contestant.name] = caller.load
         await asyncio.sleep(1)
         for _ in range(rounds):
             for devices in (_DEVICES, 1):
-                for contestant, caller in zip(contestants, callers, strict=True):
-                    outcomes[devices, contestant.name].append(await caller.load(devices, seconds))
+                for name, load in loads.items():
+                    outcomes[devices, name].append(await load(devices, seconds))
+    print(f"\n{stage.machine()}\n\nGetVolume over MQTT, each device called one at a time:\n")
+    _print(outcomes)
+
+
+def _print(outcomes: Mapping[tuple[int, str], list[Outcome]]) -> None:
+    mean_us = {
+        key: sum(one.cpu_us for one in rounds) / len(rounds) for key, rounds in outcomes.items()
+    }
+    beyond_us = {
+        (devices, who): cpu_us - mean_us[devices, _BEYOND[who]]
+        for (devices, who), cpu_us in mean_us.items()
+        if who in _BEYOND
+    }
     rows = []
-    for (devices, who), all_rounds in outcomes.items():
-        cpu_us, naive_us = (
-            sum(one.cpu_us for one in each) / rounds
-            for each in (all_rounds, outcomes[devices, "naive"])
-        )
-        latencies_us = [latency for one in all_rounds for latency in one.latencies_us]
+    for key, rounds in outcomes.items():
+        devices, who = key
+        latencies_us = [latency for one in rounds for latency in one.latencies_us]
+        beyond = ("", "", "")
+        if who in _BEYOND:
+            naive_us, floor_us = (beyond_us[devices, one] for one in ("naive", "floor"))
+            beyond = (
+                f"{beyond_us[key]:.0f}",
+                f"{beyond_us[key] / naive_us:.2f}",
+                f"{beyond_us[key] / floor_us:.2f}",
+            )
         rows.append(
             (
                 devices,
                 who,
-                f"{cpu_us:.0f}",
-                f"{naive_us / cpu_us:.2f}",
-                f"{sum(one.per_s for one in all_rounds) / rounds:.0f}",
-                sum(one.failed for one in all_rounds),
+                f"{mean_us[key]:.0f}",
+                f"{mean_us[devices, 'naive'] / mean_us[key]:.2f}",
+                *beyond,
+                f"{sum(one.per_s for one in rounds) / len(rounds):.0f}",
+                sum(one.failed for one in rounds),
                 stage.quantile_ms(latencies_us, 0.5),
                 stage.quantile_ms(latencies_us, 0.99),
             )
         )
-    print(f"\n{stage.machine()}\n\nGetVolume over MQTT, each device called one at a time:\n")
     head = (
-        "devices called", "bridge", "CPU us/call", "naive/this", "calls/s", "failed",
-        "p50 ms", "p99 ms",
+        "devices called", "who", "CPU us/call", "naive/this", "us beyond raw", "beyond: this/naive",
+        "beyond: this/floor", "calls/s", "failed", "p50 ms", "p99 ms",
     )  # fmt: skip
     stage.table(head, rows)
 
@@ -127,6 +177,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each load lasts")
     parser.add_argument("--rounds", type=int, default=3, help="how often each takes its turn")
+    parser.add_argument("--uvloop", action="store_true", help="ours on uvloop, too")
     given = parser.parse_args()
     stage.enter_namespace("benchmarks.calls")
-    asyncio.run(main(given.seconds, given.rounds))
+    asyncio.run(main(given.seconds, given.rounds, uvloop=given.uvloop))

@@ -1,31 +1,38 @@
 """A fleet of simulated MediaRenderers on loopback, one address each, in one cheap process.
 
-The SCPDs are those of gmrender-resurrect, as recorded from it. Commands are lines of JSON on
-standard input, answers such lines on standard output:
-`{"callback": 8098, "kind": "lastchange", "seconds": 3, "senders": 8}` has eight devices send
-events to who subscribed with that port.
+The SCPDs are those of gmrender-resurrect, as recorded from it; a ContentDirectory as well is
+minidlna's. The devices answer searches, announce themselves, grant subscriptions for as long as
+is asked, and say byebye in the end. Commands are lines of JSON on standard input, answers such
+lines on standard output: `{"callback": 8098, "kind": "lastchange", "seconds": 3, "senders": 8}`
+has eight devices send events to who subscribed with that port.
 """
 
 import asyncio
+import itertools
 import json
+import random
 import re
 import resource
+import signal
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from benchmarks import bodies
-from benchmarks.responder import Responder
+from benchmarks.notify import Sender, Subscription, connected
+from benchmarks.responder import Responder, multicast
 
 PORT = 8200
 MODELS = 10
-_SCPDS = Path(__file__).parent.parent / "tests" / "captures" / "gmediarender"
+_MAX_AGE_S = 1800
+_ANNOUNCED_EVERY_S = _MAX_AGE_S / 2.2
+_CAPTURES = Path(__file__).parent.parent / "tests" / "captures"
 _LENGTH = re.compile(rb"\ncontent-length:\s*(\d+)", re.IGNORECASE)
 CALLBACK = re.compile(rb"\ncallback:\s*<([^>]+)>", re.IGNORECASE)
 SID = re.compile(rb"\nsid:\s*(\S+)", re.IGNORECASE)
+_TIMEOUT = re.compile(rb"\ntimeout:\s*second-(\d+)", re.IGNORECASE)
 DESIRED = re.compile(rb"<DesiredVolume[^>]*>(\d+)<")
 
 
@@ -37,47 +44,49 @@ def address_of(number: int) -> str:
     return f"127.1.{number // 200}.{number % 200 + 1}"
 
 
-@dataclass(slots=True)
-class Subscription:
-    address: str
-    udn: str
-    service: str
-    sid: str
-    host: str
-    port: int
-    path: str
-    told: dict[str, str]
-    seq: int = 0
-
-    def notify(self, body: bytes) -> bytes:
-        head = (
-            f"NOTIFY {self.path} HTTP/1.1\r\nHOST: {self.host}:{self.port}\r\n"
-            f'CONTENT-TYPE: text/xml; charset="utf-8"\r\nCONTENT-LENGTH: {len(body)}\r\n'
-            f"NT: upnp:event\r\nNTS: upnp:propchange\r\nSID: {self.sid}\r\nSEQ: {self.seq}\r\n\r\n"
-        )
-        self.seq += 1
-        return head.encode() + body
-
-
 class Device:
     """One MediaRenderer: its documents, its volume, its subscribers."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, services: tuple[str, ...] = bodies.SERVICES) -> None:
         self.address = address_of(number)
         self.udn = udn_of(number)
         self.volume = 20
         self.delay_s = 0.0
-        self._told: dict[str, dict[str, str]] = {service: {} for service in bodies.SERVICES}
+        self._told: dict[str, dict[str, str]] = {service: {} for service in services}
+        self.services = services
         self.subscriptions: dict[str, Subscription] = {}
-        self.documents = {b"/": bodies.description(self.udn, f"Renderer {number}").encode()}
-        for service in bodies.SERVICES:
-            scpd = (_SCPDS / f"1-{service}.scpd.xml").read_bytes()
+        told = bodies.description(self.udn, f"Renderer {number}", services)
+        self.documents = {b"/": told.encode()}
+        for service in services:
+            of = "minidlna" if service == "ContentDirectory" else "gmediarender"
+            scpd = (_CAPTURES / of / f"1-{service}.scpd.xml").read_bytes()
             mark = b"<!-- model %d -->" % (number % MODELS)
             self.documents[b"/" + service.encode()] = scpd.rstrip(b"\0\r\n ") + mark
 
     @property
+    def location(self) -> str:
+        return f"http://{self.address}:{PORT}/"
+
+    @property
     def search_answer(self) -> bytes:
-        return bodies.search_answer(self.udn, f"http://{self.address}:{PORT}/")
+        return bodies.search_answer(self.udn, self.location, _MAX_AGE_S)
+
+    def say(self, nts: str) -> None:
+        """Announce everything as `alive`, or as `byebye`."""
+        rows = bodies.announcements(
+            nts, self.udn, self.location, services=self.services, max_age_s=_MAX_AGE_S
+        )
+        multicast(self.address, *rows)
+
+    def subscribed(self, service: str, callback: str) -> Subscription:
+        """Have a new subscriber."""
+        url = urlsplit(callback)
+        new = Subscription(
+            self.address, self.udn, service, f"uuid:{self.udn}-{service}-{next(_sids)}",
+            str(url.hostname), url.port or 80, url.path or "/", self._told[service],
+        )  # fmt: skip
+        self.subscriptions[new.sid] = new
+        return new
 
     def answer(  # noqa: PLR0911 - a table
         self, method: bytes, path: bytes, head: bytes, body: bytes
@@ -92,21 +101,20 @@ class Device:
             case b"POST" if b"#GetVolume" in head:
                 return ok(bodies.GET_VOLUME % self.volume)
             case b"SUBSCRIBE" if callback := CALLBACK.search(head):
-                url = urlsplit(callback[1].decode())
-                new_sid = f"uuid:{self.udn}-{service}-{len(self.subscriptions)}"
-                new = Subscription(
-                    self.address, self.udn, service, new_sid, str(url.hostname), url.port or 80,
-                    url.path or "/", self._told[service],
-                )  # fmt: skip
-                self.subscriptions[new_sid] = new
+                new = self.subscribed(service, callback[1].decode())
                 background(_send_initial(new))
-                return granted(new_sid)
+                # Shorter at first, so that renewals come evenly from then on.
+                return granted(new.sid, int(_asked_s(head) * random.uniform(0.2, 1)))
             case b"SUBSCRIBE" if sid := SID.search(head):
-                return granted(sid[1].decode())
+                return granted(sid[1].decode(), _asked_s(head))
             case b"UNSUBSCRIBE" if sid := SID.search(head):
                 self.subscriptions.pop(sid[1].decode(), None)
                 return ok(b"")
         return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+
+def _asked_s(head: bytes) -> int:
+    return int(asked[1]) if (asked := _TIMEOUT.search(head)) else 1800
 
 
 def ok(body: bytes) -> bytes:
@@ -114,7 +122,7 @@ def ok(body: bytes) -> bytes:
     return head % len(body) + b"\r\n\r\n" + body
 
 
-def granted(sid: str, timeout_s: int = 1800) -> bytes:
+def granted(sid: str, timeout_s: int) -> bytes:
     lines = ("HTTP/1.1 200 OK", f"SID: {sid}", f"TIMEOUT: Second-{timeout_s}", "Content-Length: 0")
     return "\r\n".join((*lines, "", "")).encode()
 
@@ -151,43 +159,7 @@ class Server(asyncio.Protocol):
             self._transport.close()
 
 
-class Sender(asyncio.Protocol):
-    """Sends one NOTIFY at a time."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport
-        self._buffer = b""
-        self._answer: asyncio.Future[bool] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
-    async def send(self, request: bytes) -> bool:
-        """Return whether it was answered with 200."""
-        self._answer = asyncio.get_running_loop().create_future()
-        self.transport.write(request)
-        return await self._answer
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if b"\r\n\r\n" in self._buffer and self._answer and not self._answer.done():
-            self._answer.set_result(self._buffer.startswith(b"HTTP/1.1 200"))
-            self._buffer = b""
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if self._answer and not self._answer.done():
-            self._answer.set_result(False)
-
-
-async def connected(to: Subscription) -> Sender:
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(10):
-        _, sender = await loop.create_connection(
-            Sender, to.host, to.port, local_addr=(to.address, 0)
-        )
-    return sender
-
-
+_sids = itertools.count(1)
 _tasks: set[asyncio.Task[None]] = set()
 
 
@@ -256,20 +228,32 @@ async def load(  # noqa: PLR0913 - by name, from a command
     return result | {"senders": len(chosen), "seconds": time.monotonic() - begin}
 
 
-async def main(count: int) -> None:
+async def _announce(devices: list[Device]) -> None:
+    while devices:
+        for device in devices:
+            await asyncio.sleep(_ANNOUNCED_EVERY_S / len(devices))
+            device.say("alive")
+
+
+async def main(size: int, more_services: list[str]) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     loop = asyncio.get_running_loop()
-    devices = [Device(number) for number in range(count)]
+    services = (*bodies.SERVICES, *more_services)
+    devices = [Device(number, services) for number in range(size)]
     for device in devices:
         await loop.create_server(lambda one=device: Server(one), device.address, PORT)  # type: ignore[misc]
     await Responder.listen(devices)
+    background(_announce(devices))
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    print(json.dumps({"devices": count}), flush=True)
+    loop.add_signal_handler(signal.SIGTERM, commands.feed_eof)
+    print(json.dumps({"devices": size}), flush=True)
     while line := await commands.readline():
         print(json.dumps(await load(devices, **json.loads(line))), flush=True)
+    for device in devices:
+        device.say("byebye")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2:]))

@@ -20,6 +20,7 @@ from async_upnp_client.utils import CaseInsensitiveDict
 from paho.mqtt.enums import CallbackAPIVersion
 
 _SEARCH_S = 3
+_SEARCHES = 20
 _IN_PARALLEL = 50
 
 
@@ -42,10 +43,16 @@ class Naive:
         self._mqtt.connect("127.0.0.1", broker_port)
         self._mqtt.loop_start()
         await self._server.async_start_server()
-        await async_search(
-            self._found, _SEARCH_S, "upnp:rootdevice", source=("127.0.0.1", 0), loop=self._loop
-        )
-        await asyncio.gather(*self._locations.values())
+        # While it reads what it found it may overlook others that answer; so until no more come.
+        found = -1
+        for _ in range(_SEARCHES):
+            if found == len(self._locations):
+                break
+            found = len(self._locations)
+            await async_search(
+                self._found, _SEARCH_S, "upnp:rootdevice", source=("127.0.0.1", 0), loop=self._loop
+            )
+            await asyncio.gather(*self._locations.values())
         last = self._mqtt.publish(f"{self._base}/bridge/main/state", "online", 1, retain=True)
         await self._loop.run_in_executor(None, last.wait_for_publish, 60)
         await self._loop.create_future()

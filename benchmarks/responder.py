@@ -1,10 +1,11 @@
-"""Simulated devices answer searches."""
+"""Simulated devices answer searches and announce themselves."""
 
 import asyncio
 import random
 import re
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol
 
 _GROUP = "239.255.255.250"
@@ -46,6 +47,16 @@ class Responder(asyncio.DatagramProtocol):
             for device in self._devices:
                 delay_s = random.random() * int(mx[1]) * _ANSWERS_WITHIN
                 asyncio.get_running_loop().call_later(delay_s, _answer_search, device, addr)
+
+
+def multicast(source: str, *datagrams: bytes) -> None:
+    """Send to everybody on loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        sock.bind((source, 0))
+        for datagram in datagrams:
+            with suppress(OSError):
+                sock.sendto(datagram, (_GROUP, 1900))
 
 
 def _answer_search(device: Device, to: tuple[str, int]) -> None:

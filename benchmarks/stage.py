@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import itertools
 import json
 import os
 import platform
@@ -13,8 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from benchmarks.onlooker import Onlooker
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _CPUCLOCK_SCHED = 2
 _LINE_BYTES = 2**24
+_ports = itertools.count(31000)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _INSIDE = "BENCHMARKS_NAMESPACE"
 _LIBRARIES = ("async-upnp-client", "aiohttp", "paho-mqtt", "lxml", "httptools")
@@ -46,8 +49,11 @@ def enter_namespace(module: str) -> None:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a free port that no outgoing connection is given: of those there are thousands."""
+    for port in _ports:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError
 
 
 class Process:
@@ -144,27 +150,32 @@ async def mosquitto(port: int, *lines: str) -> AsyncIterator[Process]:
             yield running
 
 
-class Fleet:
-    """The simulated devices."""
+class Server:
+    """A process that answers each line of JSON with another."""
 
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
-        self._child = child
+    def __init__(self, running: Process) -> None:
+        self.process = running
 
     async def ask(self, command: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401
-        assert self._child.stdin
-        assert self._child.stdout
+        assert self.process.child.stdin
+        assert self.process.child.stdout
         if command is not None:
-            self._child.stdin.write(json.dumps(command).encode() + b"\n")
+            self.process.child.stdin.write(json.dumps(command).encode() + b"\n")
         async with asyncio.timeout(120):
-            return json.loads(await self._child.stdout.readline())
+            return json.loads(await self.process.child.stdout.readline())
 
 
 @asynccontextmanager
-async def fleet(devices: int) -> AsyncIterator[Fleet]:
-    async with process(sys.executable, "-m", "benchmarks.fleet", str(devices)) as running:
-        answering = Fleet(running.child)
+async def server(module: str, *words: str) -> AsyncIterator[Server]:
+    """Run a module that says a line when it is ready."""
+    async with process(sys.executable, "-m", module, *words) as running:
+        answering = Server(running)
         await answering.ask()
         yield answering
+
+
+def fleet(devices: int, *more_services: str) -> AbstractAsyncContextManager[Server]:
+    return server("benchmarks.fleet", str(devices), *more_services)
 
 
 class Contestant:
@@ -228,6 +239,26 @@ OURS: Mapping[str, str] = {}
 VALUES: Mapping[str, str] = {"mirror.state": "values"}
 NAIVE = "benchmarks.naive"
 FLOOR = "benchmarks.floor"
+
+
+def contestants(*, uvloop: bool) -> list[Contestant]:
+    """Return the neighbours and ours, on uvloop too where that is wanted."""
+    all_of_them = [
+        Contestant("naive", NAIVE),
+        Contestant("floor", FLOOR),
+        Contestant("ours", OURS),
+        Contestant("ours, leaf topics", VALUES),
+    ]
+    if uvloop:
+        if not find_spec("uvloop"):
+            sys.exit("uvloop is not installed")
+        on_uvloop = ("-m", "benchmarks.on_uvloop")
+        all_of_them += [
+            Contestant("floor, uvloop", FLOOR, on_uvloop),
+            Contestant("ours, uvloop", OURS, on_uvloop),
+            Contestant("ours, leaf topics, uvloop", VALUES, on_uvloop),
+        ]
+    return all_of_them
 
 
 def machine() -> str:

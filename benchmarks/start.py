@@ -1,17 +1,25 @@
-"""The start with many devices: seconds to `online`, CPU, messages, memory."""
+"""The start with many devices: seconds to `online`, CPU, messages, memory; then what idling costs.
+
+Devices have four services here, 263 components: device, services, variables, actions, arguments.
+"""
 
 import argparse
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import stage
+from benchmarks.counts import RECEIVED, RETAINED, Counts
 from benchmarks.onlooker import Onlooker, retained
 from benchmarks.stage import Contestant
 
-_RECEIVED = "$SYS/broker/messages/received"
-_RETAINED = "$SYS/broker/retained messages/count"
+_MORE_SERVICES = ("ContentDirectory",)
+_COLD, _WARM = "ours, empty broker", "ours, tree at the broker"
 _SETTLE_S = 2.5
+_SEARCHED_EVERY_S = 300
+_SEARCH_S = 8.0
+_NO_DOCUMENTS = ("availability", "media", "response")
 
 
 @dataclass(slots=True)
@@ -24,44 +32,96 @@ class Outcome:
     messages: int
     topics: int
     rss_kb: float
+    documents: int | None = None
+    idle: float | None = None
+    """The share of a core that idling takes, a search every 300 s included."""
 
 
-async def start(contestant: Contestant, broker_port: int) -> Outcome:
-    """Start one bridge and end it once it has settled."""
-    counted: dict[str, int] = {}
+class Documents:
+    """Counts the documents that a bridge publishes, of devices and of Home Assistant."""
 
-    def take(topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001
-        counted[topic] = int(payload)
+    def __init__(self) -> None:
+        self.count = 0
+        self._retained = 0
+        self._onlooker: Onlooker
 
-    onlooker = await Onlooker.connect(broker_port, take)
-    await onlooker.subscribe(_RECEIVED, _RETAINED)
-    await asyncio.sleep(1.5)
-    before = counted[_RECEIVED]
+    async def watch(self, broker_port: int, base: str) -> None:
+        """Count from now on; return when what the broker held before has come."""
+        self._onlooker = await Onlooker.connect(broker_port, self._take)
+        below = ("+", "+/+", "+/+/variable/+", "+/+/action/#")
+        hubs = ("homeassistant/+/+/config", "homeassistant/+/+/+/config")
+        await self._onlooker.subscribe(*(f"{base}/{one}" for one in below), *hubs)
+        seen = -1
+        while seen != self._retained:
+            seen = self._retained
+            await asyncio.sleep(0.5)
+
+    def close(self) -> None:
+        self._onlooker.close()
+
+    def _take(self, topic: str, _payload: bytes, was_retained: bool) -> None:  # noqa: FBT001
+        if was_retained:
+            self._retained += 1
+        elif not topic.endswith(_NO_DOCUMENTS) and "/bridge/" not in topic:
+            self.count += 1
+
+
+async def start(
+    contestant: Contestant, broker_port: int, *, idle_s: float = 0, again: bool = False
+) -> Outcome:
+    """Start one bridge and end it once it has settled; `again`, over what it left at the broker."""
+    counts = await Counts.at(broker_port)
+    documents = Documents()
+    if again:
+        await documents.watch(broker_port, contestant.base)
+    before = await counts.read()
     async with contestant.running(broker_port) as online_s:
         await asyncio.sleep(_SETTLE_S)
+        cpu_s = contestant.process.cpu_s
+        after = await counts.read()
         outcome = Outcome(
             len(await retained(broker_port, f"{contestant.base}/+")),
             online_s,
-            contestant.process.cpu_s,
-            counted[_RECEIVED] - before,
-            counted[_RETAINED],
+            cpu_s,
+            after[RECEIVED] - before[RECEIVED],
+            after[RETAINED],
             contestant.process.rss_kb,
         )
-    onlooker.close()
+        if again:
+            outcome.documents = documents.count
+            documents.close()
+        if idle_s:
+            outcome.idle = await _idle(contestant, broker_port, idle_s)
+    counts.close()
     return outcome
 
 
-async def main(sizes: Sequence[int], lines: Sequence[str]) -> None:
+async def _idle(contestant: Contestant, broker_port: int, seconds: float) -> float:
+    async def used(of_s: float) -> float:
+        begin_s, begin_cpu_s = time.monotonic(), contestant.process.cpu_s
+        await asyncio.sleep(of_s)
+        return (contestant.process.cpu_s - begin_cpu_s) / (time.monotonic() - begin_s)
+
+    await asyncio.sleep(15)  # what comes behind a start
+    quiet = await used(seconds)
+    onlooker = await Onlooker.connect(broker_port, lambda *_: None)
+    onlooker.publish(f"{contestant.base}/bridge/main/request/search", b"{}")
+    searching = await used(_SEARCH_S)
+    onlooker.close()
+    return quiet + max(0.0, searching - quiet) * _SEARCH_S / _SEARCHED_EVERY_S
+
+
+async def main(sizes: Sequence[int], lines: Sequence[str], idle_s: float) -> None:
     outcomes: dict[tuple[str, int], Outcome] = {}
     for size in (0, *sizes):
-        async with stage.fleet(size):
+        async with stage.fleet(size, *_MORE_SERVICES):
             async with stage.broker(*lines) as broker_port:
                 naive = Contestant("naive", stage.NAIVE)
                 outcomes["naive", size] = await start(naive, broker_port)
             async with stage.broker(*lines) as broker_port:
                 ours = Contestant("ours", stage.OURS)
-                outcomes["ours, empty broker", size] = await start(ours, broker_port)
-                outcomes["ours, tree at the broker", size] = await start(ours, broker_port)
+                outcomes[_COLD, size] = await start(ours, broker_port)
+                outcomes[_WARM, size] = await start(ours, broker_port, idle_s=idle_s, again=True)
     rows = []
     for (who, size), one in outcomes.items():
         cpu_ms, kb = _per_device(outcomes, who, size)
@@ -76,16 +136,18 @@ async def main(sizes: Sequence[int], lines: Sequence[str]) -> None:
                 f"{cpu_ms:.1f}",
                 f"{naive_cpu_ms / cpu_ms:.1f}" if cpu_ms else "",
                 one.messages,
+                "" if one.documents is None else one.documents,
                 one.topics - outcomes[who, 0].topics,
                 f"{one.rss_kb / 1024:.1f}",
                 f"{kb:.0f}",
                 f"{naive_kb / kb:.1f}" if kb else "",
+                "" if one.idle is None else f"{100 * one.idle:.2f}",
             )
         )
     print(f"\n{stage.machine()}\n")
     head = (
         "devices", "start", "found", "s to online", "CPU s", "CPU ms/device", "naive/this",
-        "messages", "topics", "RSS MB", "kB/device", "naive/this",
+        "messages", "documents", "topics", "RSS MB", "kB/device", "naive/this", "idle %",
     )  # fmt: skip
     stage.table(head, rows)
 
@@ -102,10 +164,15 @@ def _per_device(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", type=int, nargs="*", default=[10, 100, 500], help="devices")
+    parser.add_argument(
+        "sizes", type=int, nargs="*", default=[10, 100, 500, 1000], help="numbers of devices"
+    )
+    parser.add_argument(
+        "--idle", type=float, default=0, metavar="SECONDS", help="idle so long behind a warm start"
+    )
     parser.add_argument(
         "--broker", action="append", default=[], metavar="LINE", help="a line for mosquitto.conf"
     )
     given = parser.parse_args()
     stage.enter_namespace("benchmarks.start")
-    asyncio.run(main(given.sizes, given.broker))
+    asyncio.run(main(given.sizes, given.broker, given.idle))

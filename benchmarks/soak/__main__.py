@@ -17,7 +17,7 @@ from benchmarks import stage
 from benchmarks.onlooker import retained
 from benchmarks.responder import Responder
 from benchmarks.soak import truth, watch
-from benchmarks.soak.bus import Caller, Link, SoakBroker, quiet_port
+from benchmarks.soak.bus import Caller, Link, SoakBroker
 from benchmarks.soak.device import SoakDevice
 from benchmarks.soak.faults import Faults
 from benchmarks.soak.hours import show_hours
@@ -87,7 +87,7 @@ class Soak:
             for device in self.devices:
                 await device.join()
             stack.callback(self._end_devices)
-            callback_port, http_port = quiet_port(), quiet_port()
+            callback_port, http_port = stage.free_port(), stage.free_port()
             ports = {"upnp__callback_port": str(callback_port), "http__port": str(http_port)}
             self.process = await stack.enter_async_context(
                 bridge("benchmarks.soak.subject", self.link.port, **ports)
@@ -195,7 +195,7 @@ class Soak:
         """Compare the tree with that of a bridge which knows nothing of what has happened."""
         other = SoakBroker()
         await other.start()
-        port = str(quiet_port())
+        port = str(stage.free_port())
         try:
             own = bridge("bridge", other.port, upnp__callback_port=port, http__port="0")
             async with own as fresh_bridge:

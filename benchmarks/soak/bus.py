@@ -7,7 +7,6 @@ import math
 import random
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections import Counter
@@ -28,7 +27,6 @@ from benchmarks.soak.tally import Tally
 
 ANSWERED_WITHIN_S = 100.0
 """Behind a device that is slow or gone, and after a broker that was away."""
-_ports = itertools.count(31000)
 _BASE = "upnp"
 _STATE = f"{_BASE}/bridge/main/state"
 _REPLY = f"{_BASE}/reply/soak"
@@ -43,7 +41,7 @@ class SoakBroker:
     """A mosquitto at one port, which can be ended and started again with or without its data."""
 
     def __init__(self) -> None:
-        self.port = quiet_port()
+        self.port = stage.free_port()
         self.lost_s = -1e9
         self._running = AsyncExitStack()
         self._folder = tempfile.mkdtemp()
@@ -84,14 +82,6 @@ class SoakBroker:
     async def close(self) -> None:
         await self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def quiet_port() -> int:
-    """Return a free port that no outgoing connection is given: of those there are thousands."""
-    for port in _ports:
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError
 
 
 async def freeze(process: stage.Process, seconds: float) -> None:
@@ -197,8 +187,8 @@ class Caller:
         self._away_since_s: float | None = time.monotonic()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self.client.on_connect = lambda *_: self._connected()
-        self.client.on_disconnect = lambda *_: self._loop.call_soon_threadsafe(self._disconnected)
-        self.client.on_subscribe = lambda *_: self._loop.call_soon_threadsafe(self.connected.set)
+        self.client.on_disconnect = self._soon(self._disconnected)
+        self.client.on_subscribe = self._soon(self.connected.set)
         self.client.on_message = self._message
         self.client.reconnect_delay_set(1, 1)
 
@@ -209,6 +199,12 @@ class Caller:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+
+    def _soon(self, do: Callable[[], None]) -> Callable[..., None]:
+        def take(*_: object) -> None:
+            self._loop.call_soon_threadsafe(do)
+
+        return take
 
     def _connected(self) -> None:
         filters = (_STATE, f"{_BASE}/+/response", f"{_BASE}/bridge/main/response/+", _REPLY)
@@ -266,7 +262,7 @@ class Caller:
         if not self.connected.is_set():
             return
         callid = next(self._ids)
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.CorrelationData = str(callid).encode()
         wanted = {"own"}
         if callid % 3 == 0:

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import random
 import re
-import socket
 from contextlib import suppress
 
 from benchmarks import bodies
@@ -14,12 +13,12 @@ from benchmarks.fleet import (
     SID,
     Device,
     Server,
-    Subscription,
     background,
-    connected,
     granted,
     ok,
 )
+from benchmarks.notify import Subscription, connected
+from benchmarks.responder import multicast
 from benchmarks.soak.tally import Tally
 
 MAX_AGE_S = 10
@@ -42,7 +41,6 @@ _NO_ACTION = _ANSWER % (
 )
 _GET_VOLUME = re.compile(rb"#(GetVolume(?:DB)?)\"")
 _addresses = itertools.count(1)
-_sids = itertools.count(1)
 
 
 def _next_address() -> str:
@@ -253,13 +251,9 @@ class SoakDevice(Device):
         if service not in self.services or (sid not in self.subscriptions and not callback):
             return b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n"
         if callback:
-            sid = f"uuid:{self.udn}-{service}-{next(_sids)}"
-            host, _, rest = callback[1].decode().removeprefix("http://").partition(":")
-            port, _, path = rest.partition("/")
-            new = Subscription(
-                self.address, self.udn, service, sid, host, int(port), f"/{path}", {}
-            )
-            self.subscriptions[sid], self._locks[sid] = new, asyncio.Lock()
+            new = self.subscribed(service, callback[1].decode())
+            sid = new.sid
+            self._locks[sid] = asyncio.Lock()
             background(self._greet(new))
         self.tally.loads["subscriptions" if callback else "renewals"] += 1
         if expiry := self._expiry.pop(sid, None):
@@ -271,13 +265,3 @@ class SoakDevice(Device):
     async def _greet(self, to: Subscription) -> None:
         await asyncio.sleep(random.choice((0.0, 0.05)))  # before or behind the answer
         await self._notify(to, None)
-
-
-def multicast(source: str, *datagrams: bytes) -> None:
-    """Send to everybody on loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-        sock.bind((source, 0))
-        for datagram in datagrams:
-            with suppress(OSError):
-                sock.sendto(datagram, ("239.255.255.250", 1900))

@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from benchmarks import bodies, stage
 from benchmarks.fleet import MODELS, udn_of
+from benchmarks.responder import multicast
 from benchmarks.soak.bus import Link, SoakBroker, freeze
-from benchmarks.soak.device import MAX_AGE_S, SoakDevice, multicast
+from benchmarks.soak.device import MAX_AGE_S, SoakDevice
 from benchmarks.soak.tally import Tally
 
 _REST_S = 8.0
