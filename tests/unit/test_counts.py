@@ -1,15 +1,18 @@
-"""What a start with many devices takes, counted: publications, encodings, what waits at a time."""
+"""What starts and events take, counted: publications, encodings, readings, what waits or stays."""
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType
+from xml.sax.saxutils import escape
 
-from bridge.core import accessors, jsontext
-from bridge.core.branch import Shape
+from bridge.core import accessors, jsontext, topics, xml
+from bridge.core.branch import Player, Shape
 from bridge.core.model import Description
 from bridge.core.polling import Plan
 from bridge.router import Router
+from bridge.upnp.properties import read_properties
 from tests.unit.captured import captured
 from tests.unit.devices import described, device
 from tests.unit.hubs import home_assistant
@@ -107,3 +110,118 @@ def test_of_a_device_more_with_the_same_scpds_little_is_worked_out():
     assert calls(lambda: one_more(1), jsontext.encode) < len(ends) / 10
     assert calls(lambda: one_more(2), accessors._best) == 0
     assert len(ends) > 200
+
+
+# Events
+
+AVT = "urn:schemas-upnp-org:metadata-1-0/AVT/"
+SMALL = (
+    '<e:propertyset xmlns:e="urn:schemas-upnp-org:event-1-0"><e:property>'
+    "<CurrentConnectionIDs>{}</CurrentConnectionIDs></e:property></e:propertyset>"
+)
+
+
+class Playing:
+    """A router with a renderer whose tree is published; its events come as bytes."""
+
+    def __init__(self) -> None:
+        self.router = started()
+        self.router.device_joined(same(0), "first")
+        self.last_change("STOPPED", 1, initial=True)
+        self.small(0, initial=True)
+        self.taken()
+
+    def small(self, number: int, *, initial: bool = False) -> None:
+        self._event("ConnectionManager", SMALL.format(number), initial=initial)
+
+    def last_change(self, state: str, track: int, *, initial: bool = False) -> None:
+        told = {
+            "TransportState": state,
+            "CurrentTrack": str(track),
+            "CurrentTrackURI": f"http://192.0.2.1/{track}.flac",
+            "NumberOfTracks": "12",
+            "TransportStatus": "OK",
+        }
+        variables = "".join(f'<{name} val="{text}"/>' for name, text in told.items())
+        inner = f'<Event xmlns="{AVT}"><InstanceID val="0">{variables}</InstanceID></Event>'
+        outer = f"<propertyset><property><LastChange>{escape(inner)}</LastChange></property>"
+        self._event("AVTransport", f"{outer}</propertyset>", initial=initial)
+
+    def _event(self, service: str, body: str, *, initial: bool) -> None:
+        properties = read_properties(body.encode())
+        self.router.variables_changed("Player-0", service, properties, initial=initial)
+
+    def taken(self) -> list[str]:
+        return [topic.removeprefix("upnp/Player-0/") for topic in published(self.router)]
+
+
+def test_an_event_is_its_changed_values_one_state_and_one_media():
+    world = Playing()
+    world.small(7)
+    assert world.taken() == [
+        "ConnectionManager/value/CurrentConnectionIDs",
+        "ConnectionManager/state",
+    ]
+    world.last_change("PLAYING", 1)
+    assert world.taken() == [
+        "AVTransport/value/TransportState/0",
+        "AVTransport/state",
+        "media",
+    ]
+
+
+def test_an_event_that_changes_nothing_is_neither_encoded_nor_published():
+    world = Playing()
+
+    def again() -> None:
+        world.small(0)
+        world.last_change("STOPPED", 1)
+        assert world.taken() == []
+
+    assert calls(again, jsontext.encode, Player.payload) == 0
+
+
+def test_an_event_is_read_as_xml_once_and_what_is_within_a_last_change_once_more():
+    world = Playing()
+    assert calls(lambda: world.small(1), xml.parse) == 1
+    assert calls(lambda: world.last_change("PLAYING", 2), xml.parse) == 2
+
+
+def test_a_state_is_encoded_when_it_is_taken_once_for_all_events_until_then():
+    world = Playing()
+
+    def many() -> None:
+        for number in range(1, 101):
+            world.small(number)
+            world.last_change("PLAYING", number)
+
+    assert calls(many, jsontext.encode) == 0
+    assert calls(world.taken, jsontext.encode) == len(["state", "state", "media"])
+
+
+def test_topics_are_built_once_for_many_events():
+    world = Playing()
+    world.last_change("PLAYING", 2)
+
+    def many() -> None:
+        for number in range(100):
+            world.last_change("PLAYING", number)
+
+    assert calls(many, topics.encode_level, topics._encode) <= 100
+
+
+def test_ten_thousand_events_leave_nothing_behind():
+    world = Playing()
+
+    def events(count: int) -> int:
+        for number in range(count):
+            world.small(number)
+            world.last_change("PLAYING", number % 100)
+            if number % 3 == 0:
+                world.taken()
+        world.taken()
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = events(500)
+    assert events(5_000) - before < 200  # two events each
