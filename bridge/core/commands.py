@@ -247,13 +247,14 @@ def _named(name: str | None, services: tuple[Service, ...]) -> list[Service]:
 def _arguments(
     request: CallRequest, service: Service, action: Action
 ) -> tuple[tuple[str, str], ...]:
-    names = [argument.name for argument in action.inputs]
+    inputs = action.inputs
+    names = [argument.name for argument in inputs]
     for name in request.args:
         if name not in names:
             raise _invalid(name, f"no argument {shown(name)}")
     given = {**_DEFAULTS, **request.args}
     texts = []
-    for argument in action.inputs:
+    for argument in inputs:
         if argument.name not in given:
             raise _invalid(argument.name, f"argument {shown(argument.name)} is missing")
         variable = service.scpd.variables.get(argument.variable)
