@@ -19,6 +19,7 @@ from bridge.mqtt.broker import Broker
 from bridge.network import Network
 from bridge.router import Router
 from bridge.settings import Settings
+from bridge.upnp import subscription
 from bridge.upnp.capture import capture
 
 _MAX_SERVICES = 500
@@ -48,9 +49,9 @@ class Health:
         branches = router.mirror.branches.values()
         services = self._services()
         failing = (
-            (name, {"state": one["state"]})
+            (name, {"state": one.state})
             for name, one in services.items()
-            if one["state"] != "subscribed"
+            if one.state != "subscribed"
         )
         return {
             "version": __version__,
@@ -65,7 +66,7 @@ class Health:
                 "known": len(branches),
                 "online": sum(bool(branch.online) for branch in branches),
             },
-            "subscriptions": dict(Counter(str(one["state"]) for one in services.values())),
+            "subscriptions": dict(Counter(str(one.state) for one in services.values())),
             "failing": dict(islice(failing, _MAX_SERVICES)),
             "events": {
                 "received": router.counters.events,
@@ -113,7 +114,7 @@ class Health:
                     }
                     for branch in self._router.mirror.branches.values()
                 ],
-                "services": self._services(),
+                "services": {name: asdict(one) for name, one in self._services().items()},
             },
         )
         size, limit = len(jsontext.encode(document)) + _ENVELOPE_BYTES, self._router.broker_limit
@@ -139,14 +140,12 @@ class Health:
         finally:
             self._is_capturing = False
 
-    def _services(self) -> Mapping[str, dict[str, Any]]:
+    def _services(self) -> Mapping[str, subscription.Health]:
         """Return how the subscription to each service fares, with its counters."""
-        found = {}
+        found: dict[str, subscription.Health] = {}
         for branch in self._router.mirror.branches.values():
-            if branch.description is None:
-                continue
-            for name, one in self._network.subscriptions.health(branch.description.udn).items():
-                found[name] = asdict(one)
+            if branch.description is not None:
+                found |= self._network.subscriptions.health(branch.description.udn)
         return found
 
 

@@ -28,6 +28,7 @@ MAX_QUESTIONS = 128
 
 _MAX_READ = 1024
 _AT_ONCE = 16
+_ROUND_S = 0.25
 _BUSY_S = 1.0
 _NOT_OURS_S = 10.0
 _DEAF = frozenset({"refused", "silent", "lost"})
@@ -89,6 +90,8 @@ class Polls:
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(self._heap[0][0] if self._heap else None):
                         await self._woken.wait()
+                # What is due at about the same time is looked at in one go.
+                await asyncio.sleep(_ROUND_S)
 
     def begin(self, branch: Branch, description: Description) -> None:
         """Ask a device that was described just now, in place of what was asked of it."""

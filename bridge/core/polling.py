@@ -3,7 +3,7 @@
 Pure: time is an argument, in seconds of one monotonic clock. Nothing is sent here.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
@@ -66,7 +66,7 @@ class Question:
     """An action that changes nothing, with its in-arguments, and what is wanted of the answer.
 
     `wanted` has the out-argument that tells it, the key of the value and when it is wanted, by the
-    name of the variable.
+    name of the variable. `is_last_resort` says that it is asked only while no event comes.
     """
 
     service_id: str
@@ -74,11 +74,7 @@ class Question:
     action: Action
     arguments: tuple[tuple[str, str], ...]
     wanted: Mapping[str, tuple[str, Key, When]]
-
-    @property
-    def is_last_resort(self) -> bool:
-        """Whether it is asked only while no event comes."""
-        return all(when is When.DEAF for _, _, when in self.wanted.values())
+    is_last_resort: bool
 
     def told(
         self, texts: Mapping[str, str], names: AbstractSet[str], *, is_deaf: bool
@@ -143,7 +139,8 @@ class Plan:
         )
 
 
-_Asked: TypeAlias = tuple[Action, tuple[tuple[str, str], ...], Mapping[str, tuple[str, Key, When]]]
+_Wanted: TypeAlias = Mapping[str, tuple[str, Key, When]]
+_Asked: TypeAlias = tuple[Action, tuple[tuple[str, str], ...], _Wanted, bool]
 """What a question has beside its service."""
 
 
@@ -159,15 +156,20 @@ def _asked(scpd: Scpd, kind: str, named: frozenset[str]) -> tuple[_Asked, ...]:
             key = Key(name, *accessor.place(channel=channel))
             wanted[name] = accessor.argument.name, key, when
     return tuple(
-        (one.action, tuple(_arguments(scpd, one)), wanted) for one, wanted in by_action.values()
+        (one.action, tuple(_arguments(scpd, one)), wanted, _is_last_resort(wanted))
+        for one, wanted in by_action.values()
     )
+
+
+def _is_last_resort(wanted: _Wanted) -> bool:
+    return all(when is When.DEAF for _, _, when in wanted.values())
 
 
 @once_for_each
 def _untold(scpd: Scpd, kind: str, named: frozenset[str]) -> frozenset[str]:
     return frozenset(
         name
-        for _, _, wanted in _asked(scpd, kind, named)
+        for _, _, wanted, _ in _asked(scpd, kind, named)
         for name, (_, _, when) in wanted.items()
         if when is not When.DEAF
     )
@@ -310,14 +312,17 @@ class Poll:
     def _timer(self, question: Question) -> _Timer:
         return self._timers[self.questions.index(question)]
 
-    def _pause_s(self, question: Question, wanted: Iterable[str]) -> float:
-        whens = {question.wanted[name][2] for name in wanted}
-        if not whens:
+    def _pause_s(self, question: Question, wanted: Collection[str]) -> float:
+        if not wanted:
             return min(self.interval_s, _RECHECK_S)
+        whens = {question.wanted[name][2] for name in wanted}
         return min(self.interval_s, POSITION_S) if When.PLAYING in whens else self.interval_s
 
 
 def _wanted(question: Question, heard: Hearing) -> frozenset[str]:
+    if question.is_last_resort and not heard.is_deaf:
+        return _NONE  # most questions, nearly always
+
     def is_wanted(name: str, when: When) -> bool:
         match when:
             case When.ALWAYS:
