@@ -221,6 +221,7 @@ class _Timer:
 
 
 _RECHECK_S = 10.0
+_LAST_RESORT_RECHECK_S = 30.0
 _SLOW = 20.0
 _MOST_PAUSES = 6
 _LONGEST_PAUSE_S = 3600.0
@@ -264,7 +265,8 @@ class Poll:
         """Yield what is to be asked now, and which variables of each answer count.
 
         That which has waited longest comes first, and what is not taken stays due. `hearing` is by
-        the id of the service. What is due and not wanted now is looked at again in 10 s.
+        the id of the service. What is due and not wanted now is looked at again in 10 s, in 30 s
+        where only a service whose events do not come is asked.
         """
         waiting = [(timer.at, number) for number, timer in self._timers.items() if timer.at <= now]
         for _, number in sorted(waiting):
@@ -314,7 +316,8 @@ class Poll:
 
     def _pause_s(self, question: Question, wanted: Collection[str]) -> float:
         if not wanted:
-            return min(self.interval_s, _RECHECK_S)
+            recheck_s = _LAST_RESORT_RECHECK_S if question.is_last_resort else _RECHECK_S
+            return min(self.interval_s, recheck_s)
         whens = {question.wanted[name][2] for name in wanted}
         return min(self.interval_s, POSITION_S) if When.PLAYING in whens else self.interval_s
 

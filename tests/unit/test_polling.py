@@ -369,6 +369,15 @@ def test_what_is_not_wanted_is_looked_at_again_soon():
     assert short.at == 3
 
 
+def test_what_only_a_service_without_events_is_asked_is_looked_at_a_little_later():
+    found = questions("minidlna/1")["ConnectionManager"]
+    last = next(one for one in found if one.is_last_resort)
+    poll = begun((last,))
+    assert due(poll, 0, Hearing()) == []
+    assert poll.at == 30
+    assert [one for one, _ in due(poll, 30, DEAF)] == [last]
+
+
 def test_a_service_that_nobody_knows_of_counts_as_deaf():
     (status,) = questions("light/1")["SwitchPower:1"]
     assert [names for _, names in begun((status,)).due(0, {})] == [{"Status"}]
