@@ -148,13 +148,13 @@ class Bus:
                 marker_topic=f"{mqtt.base_topic}/reply/{self._settings.instance}",
                 optional=router.hub_pieces(held),
             )
+            is_online_there = held.get(router.state_topic) == b"online"
             remembered = router.open(
                 held, mqtt.max_payload, session.max_payload, echoes=session.protocol != "5"
             )
-            if held.get(router.state_topic) == b"online":
+            if is_online_there:
                 # A broker that was restarted still says so; what was asked since then is lost.
                 await session.publish(self._state(b"offline"))
-            held.clear()
             self._network.expect(remembered)
             self._session = session
             session.start()

@@ -215,18 +215,14 @@ class Router:
         """
         base = self._shape.base
         yield f"{base}/+", f"{base}/bridge/#"
-        for few in _few(sorted(self._holdings(held).named), _DEVICES_AT_ONCE):
+        for few in _few(self._named(held), _DEVICES_AT_ONCE):
             yield tuple(f"{base}/{device}/#" for device in few)
 
     def hub_pieces(self, held: Mapping[str, bytes]) -> Iterator[tuple[str, ...]]:
         """Yield likewise what hubs may have been told, when all else is `held`."""
         outside = [
             *self._shape.own_hub_topics(),
-            *(
-                topic
-                for device in sorted(self._holdings(held).named)
-                for topic in self._shape.hub_topics(device)
-            ),
+            *(topic for device in self._named(held) for topic in self._shape.hub_topics(device)),
         ]
         yield from _few(outside, _HUB_TOPICS_AT_ONCE)
 
@@ -240,15 +236,24 @@ class Router:
     ) -> tuple[Remembered, ...]:
         """Begin with a broker that holds this; return the devices that it remembers as ours.
 
+        `held` is empty afterwards, for it may be large.
         `max_payload` is the most bytes that a payload is to have, `broker_limit` the most that it
         can have, if there is a limit. `echoes` says that it returns to us what we publish.
         """
         self._echoes = echoes
         self.broker_limit = broker_limit
         holdings = self._holdings(held)
+        held.clear()
         self.neighbours.begin(holdings.online, holdings.owners)
         limit = min(max_payload, broker_limit or max_payload)
         return self.mirror.open(holdings, limit, self.neighbours.comes_first)
+
+    def _named(self, held: Mapping[str, bytes]) -> list[str]:
+        """Return the ids of all devices that the uppermost topics speak of."""
+        base = self._shape.base
+        own, below = f"{base}/bridge/", base.count("/") + 1
+        top = {t: p for t, p in held.items() if t.count("/") == below or t.startswith(own)}
+        return sorted(self._holdings(top).named)
 
     def _holdings(self, held: Mapping[str, bytes]) -> Holdings:
         shape = self._shape

@@ -96,7 +96,7 @@ class Branch:
     id: str
     devices: tuple[str, ...]
     description: Description | None = None
-    kept: dict[str, bytes] = field(default_factory=dict)
+    kept: Mapping[str, bytes] = field(default_factory=dict)
     row: dict[str, object] = field(default_factory=dict)
     online: bool | None = None
     offline_since: str | None = None

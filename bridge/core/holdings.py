@@ -4,7 +4,7 @@ Retained payloads may come from anyone: nothing here trusts their form.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -81,6 +81,12 @@ class Holdings:
     def group(self, device: str) -> Mapping[str, bytes]:
         """Return what stands at and below a device's topic and is of a mirror's form."""
         return self._groups.get(device, {})
+
+    def groups(self, devices: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the groups of these devices as one; of a single device, nothing is copied."""
+        if len(devices) == 1:
+            return self.group(devices[0])
+        return {topic: held for device in devices for topic, held in self.group(device).items()}
 
     def document(self, device: str) -> dict[str, object]:
         """Return a device's document; empty where there is none to be read."""

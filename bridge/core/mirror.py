@@ -179,7 +179,7 @@ class Mirror:
         for branch in self.branches.values():
             branch.owned = not is_anothers(branch.id)
             if branch.owned:
-                mine = {t: p for one in branch.devices for t, p in holdings.group(one).items()}
+                mine = holdings.groups(branch.devices)
                 for live in branch.services.values():
                     live.state.remember(shape.held_state(live, mine))
                 self._uncompared[branch.id] = mine
@@ -359,16 +359,17 @@ class Mirror:
             udn, location = document.get("udn"), document.get("location")
             if root in self.branches or not isinstance(udn, str) or not isinstance(location, str):
                 continue
-            free = tuple(device for device in (root, *devices) if device not in self._holder)
-            kept = {
-                topic: payload
-                for group in map(holdings.group, free)
-                for topic, payload in group.items()
-                if self._shape.is_kept(topic) and not is_stray(group, topic)
+            mine = dict.fromkeys((root, *devices))
+            free = tuple(device for device in mine if device not in self._holder)
+            kept = holdings.groups(free)
+            gone = {
+                topic for topic in kept if not self._shape.is_kept(topic) or is_stray(kept, topic)
             }
+            if gone:
+                kept = {topic: payload for topic, payload in kept.items() if topic not in gone}
             row = holdings.rows.get(root, {"id": root})
             since, server = row.get("offline_since"), document.get("server")
-            branch = Branch(root, tuple(dict.fromkeys(free)), kept=kept, row=row)
+            branch = Branch(root, free, kept=kept, row=row)
             branch.offline_since = since if isinstance(since, str) else None
             self._enter(branch)
             yield Remembered(
