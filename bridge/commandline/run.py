@@ -1,10 +1,10 @@
 """`run` and `demo`: a bridge that lasts until a signal."""
 
 import asyncio
-import importlib.util
+import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -22,18 +22,10 @@ _DEMO_STOP_S = 3.0
 def run(chosen: Settings, *, demo: bool = False) -> int:
     """Bridge until SIGTERM or SIGINT; with `demo`, beside simulated devices. Raises ConfigError."""
     log.configure(chosen.log.level, chosen.log.format)
-    with asyncio.Runner(loop_factory=_event_loop()) as runner:
-        runner.run(_run(chosen, demo=demo))
+    gc.freeze()  # what was imported stays: to look through it again stops all for 50 ms
+    asyncio.run(_run(chosen, demo=demo))
     _log.info("stopped")
     return 0
-
-
-def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return how uvloop makes a loop, where it is installed."""
-    if importlib.util.find_spec("uvloop") is None:
-        return None
-    made: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
-    return made
 
 
 async def _run(chosen: Settings, *, demo: bool) -> None:
