@@ -222,6 +222,7 @@ class _Timer:
 
 _RECHECK_S = 10.0
 _LAST_RESORT_RECHECK_S = 30.0
+_TOGETHER = 60.0
 _SLOW = 20.0
 _MOST_PAUSES = 6
 _LONGEST_PAUSE_S = 3600.0
@@ -266,10 +267,12 @@ class Poll:
 
         That which has waited longest comes first, and what is not taken stays due. `hearing` is by
         the id of the service. What is due and not wanted now is looked at again in 10 s, in 30 s
-        where only a service whose events do not come is asked.
+        where only a service whose events do not come is asked. With what is due comes what would be
+        within a sixtieth of the interval.
         """
-        waiting = [(timer.at, number) for number, timer in self._timers.items() if timer.at <= now]
-        for _, number in sorted(waiting):
+        soon = now + self.interval_s / _TOGETHER
+        waiting = sorted((timer.at, n) for n, timer in self._timers.items() if timer.at <= soon)
+        for _, number in waiting if waiting and waiting[0][0] <= now else ():
             timer = self._timers[number]
             question = self.questions[number]
             heard = hearing.get(question.service_id, Hearing(is_deaf=True))

@@ -378,6 +378,17 @@ def test_what_only_a_service_without_events_is_asked_is_looked_at_a_little_later
     assert [one for one, _ in due(poll, 30, DEAF)] == [last]
 
 
+def test_what_is_due_a_moment_later_is_asked_together_with_what_is_due_now():
+    poll = begun(many(2))
+    assert len(due(poll, 0)) == 2
+    early, late = poll._timers.values()
+    late.at += 0.9
+    assert due(poll, early.at - 0.1) == []
+    assert len(due(poll, early.at)) == 2
+    late.at += 1.1
+    assert len(due(poll, early.at)) == 1
+
+
 def test_a_service_that_nobody_knows_of_counts_as_deaf():
     (status,) = questions("light/1")["SwitchPower:1"]
     assert [names for _, names in begun((status,)).due(0, {})] == [{"Status"}]
