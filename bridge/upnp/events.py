@@ -52,8 +52,9 @@ class OnProperties(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Subscribed:
-    """A service with its subscription; `turn` is shared by all services of a root device."""
+    """A service, by its id, with its subscription; all services of a root device share `turn`."""
 
+    id: str
     root_udn: str
     udn: str
     service: Service
@@ -124,6 +125,7 @@ class Subscriptions:
         turn = asyncio.Lock()
         self._roots[description.udn] = tuple(
             _Subscribed(
+                topics.service_id(topics.device_id(device.udn), service.level),
                 description.udn,
                 device.udn,
                 service,
@@ -169,12 +171,7 @@ class Subscriptions:
 
     def states(self, root_udn: str) -> Mapping[str, State]:
         """Return how the subscription to each service of a root device fares, by its id."""
-        return {
-            topics.service_id(topics.device_id(item.udn), item.service.level): (
-                item.subscription.health.state
-            )
-            for item in self._roots.get(root_udn, ())
-        }
+        return {item.id: item.subscription.health.state for item in self._roots.get(root_udn, ())}
 
     def _start(self, services: Iterable[_Subscribed]) -> None:
         if self._tasks:
