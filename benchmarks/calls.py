@@ -9,17 +9,19 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 
 from benchmarks import stage
 from benchmarks.fleet import udn_of
 from benchmarks.onlooker import Onlooker
+from benchmarks.profiled import looked_at, profiled
 from benchmarks.stage import Contestant, Server
 
-_DEVICES = 20
+DEVICES = 20
 _RAW = {"raw POST, aiohttp": "aiohttp", "raw POST, kept": "kept", "raw POST, new": "new"}
 _BEYOND = {
     "naive": "raw POST, aiohttp",
@@ -39,6 +41,10 @@ class Outcome:
     per_s: float
     failed: int
     latencies_us: list[int]
+
+
+Outcomes = dict[tuple[int, str], list[Outcome]]
+"""By the number of devices called and who calls; one for each round."""
 
 
 class Caller:
@@ -110,11 +116,11 @@ async def _caller(stack: AsyncExitStack, contestant: Contestant, broker_port: in
     return caller
 
 
-async def main(seconds: float, rounds: int, *, uvloop: bool) -> None:
-    outcomes: dict[tuple[int, str], list[Outcome]] = defaultdict(list)
+async def measure(seconds: float, rounds: int, *, uvloop: bool = False) -> Outcomes:
+    outcomes: Outcomes = defaultdict(list)
     async with AsyncExitStack() as stack:
         broker_port = await stack.enter_async_context(stage.broker())
-        await stack.enter_async_context(stage.fleet(_DEVICES))
+        await stack.enter_async_context(stage.fleet(DEVICES))
         loads: dict[str, Load] = {}
         for name, how in _RAW.items():
             server = await stack.enter_async_context(stage.server("benchmarks.post", how))
@@ -125,45 +131,44 @@ async def main(seconds: float, rounds: int, *, uvloop: bool) -> None:
                 loads[contestant.name] = caller.load
         await asyncio.sleep(1)
         for _ in range(rounds):
-            for devices in (_DEVICES, 1):
+            for devices in (DEVICES, 1):
                 for name, load in loads.items():
                     outcomes[devices, name].append(await load(devices, seconds))
-    print(f"\n{stage.machine()}\n\nGetVolume over MQTT, each device called one at a time:\n")
-    _print(outcomes)
+    return outcomes
 
 
-def _print(outcomes: Mapping[tuple[int, str], list[Outcome]]) -> None:
-    mean_us = {
-        key: sum(one.cpu_us for one in rounds) / len(rounds) for key, rounds in outcomes.items()
-    }
-    beyond_us = {
-        (devices, who): cpu_us - mean_us[devices, _BEYOND[who]]
-        for (devices, who), cpu_us in mean_us.items()
-        if who in _BEYOND
-    }
+def beyond_us(outcomes: Outcomes, devices: int, who: str) -> float:
+    """Return what a call costs a bridge beyond a raw POST in its own way."""
+    return cpu_us(outcomes, devices, who) - cpu_us(outcomes, devices, _BEYOND[who])
+
+
+def cpu_us(outcomes: Outcomes, devices: int, who: str) -> float:
+    return fmean(one.cpu_us for one in outcomes[devices, who])
+
+
+def show(outcomes: Outcomes) -> None:
+    print("\nGetVolume over MQTT, each device called one at a time:\n")
     rows = []
-    for key, rounds in outcomes.items():
-        devices, who = key
+    for (devices, who), rounds in outcomes.items():
         latencies_us = [latency for one in rounds for latency in one.latencies_us]
+        all_us = cpu_us(outcomes, devices, who)
         beyond = ("", "", "")
         if who in _BEYOND:
-            naive_us, floor_us = (beyond_us[devices, one] for one in ("naive", "floor"))
-            beyond = (
-                f"{beyond_us[key]:.0f}",
-                f"{beyond_us[key] / naive_us:.2f}",
-                f"{beyond_us[key] / floor_us:.2f}",
+            own_us, naive_us, floor_us = (
+                beyond_us(outcomes, devices, one) for one in (who, "naive", "floor")
             )
+            beyond = (f"{own_us:.0f}", f"{own_us / naive_us:.2f}", f"{own_us / floor_us:.2f}")
         rows.append(
             (
                 devices,
                 who,
-                f"{mean_us[key]:.0f}",
-                f"{mean_us[devices, 'naive'] / mean_us[key]:.2f}",
+                f"{all_us:.0f}",
+                f"{cpu_us(outcomes, devices, 'naive') / all_us:.2f}",
                 *beyond,
-                f"{sum(one.per_s for one in rounds) / len(rounds):.0f}",
+                f"{fmean(one.per_s for one in rounds):.0f}",
                 sum(one.failed for one in rounds),
-                stage.quantile_ms(latencies_us, 0.5),
-                stage.quantile_ms(latencies_us, 0.99),
+                f"{stage.quantile_ms(latencies_us, 0.5):.2f}",
+                f"{stage.quantile_ms(latencies_us, 0.99):.2f}",
             )
         )
     head = (
@@ -173,11 +178,28 @@ def _print(outcomes: Mapping[tuple[int, str], list[Outcome]]) -> None:
     stage.table(head, rows)
 
 
+async def profile(seconds: float) -> None:
+    """Have ours call under cProfile, and print who takes the time."""
+    with profiled() as contestant:
+        async with AsyncExitStack() as stack:
+            broker_port = await stack.enter_async_context(stage.broker())
+            await stack.enter_async_context(stage.fleet(DEVICES))
+            caller = await _caller(stack, contestant, broker_port)
+            await asyncio.sleep(1)
+            async with looked_at(contestant):
+                await caller.load(DEVICES, seconds)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each load lasts")
     parser.add_argument("--rounds", type=int, default=3, help="how often each takes its turn")
     parser.add_argument("--uvloop", action="store_true", help="ours on uvloop, too")
+    parser.add_argument("--profile", action="store_true", help="where ours spends its time")
     given = parser.parse_args()
     stage.enter_namespace("benchmarks.calls")
-    asyncio.run(main(given.seconds, given.rounds, uvloop=given.uvloop))
+    if given.profile:
+        asyncio.run(profile(given.seconds))
+    else:
+        print(stage.machine())
+        show(asyncio.run(measure(given.seconds, given.rounds, uvloop=given.uvloop)))

@@ -5,19 +5,18 @@ All run at once, each subscribed to the same 8 devices; they are loaded in turn.
 
 import argparse
 import asyncio
-import pstats
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import fmean
 from typing import Self
 
 from benchmarks import bodies, stage
 from benchmarks.counts import RECEIVED, Counts
 from benchmarks.onlooker import Onlooker, retained
+from benchmarks.profiled import looked_at, profiled
 from benchmarks.stage import Contestant, Server
 
 _DEVICES = 8
@@ -43,6 +42,10 @@ class Outcome:
     arrived: float
     latencies_us: list[int]
     rss_kb: float
+
+
+Outcomes = dict[tuple[str, str], list[Outcome]]
+"""By the name of the load and that of the bridge; one for each round."""
 
 
 class Watch:
@@ -83,6 +86,7 @@ class Ring:
         self.broker_port = broker_port
         self._fleet = fleet
         self._counts = counts
+        self._received = 0
 
     @classmethod
     @asynccontextmanager
@@ -92,13 +96,17 @@ class Ring:
             yield cls(fleet, broker_port, counts)
             counts.close()
 
+    async def settle(self) -> None:
+        """Let what bridges do at first be over; it counts for no load."""
+        await asyncio.sleep(1)
+        self._received = (await self._counts.read())[RECEIVED]
+
     async def load(
         self, contestant: Contestant, watch: Watch, kind: bodies.Kind, **command: float
     ) -> Outcome:
         """Load one bridge, wait until the last values have arrived, and check what is retained."""
         running = contestant.process
         watch.latencies_us.clear()
-        before = await self._counts.read()
         begin_s, begin_cpu_s = time.monotonic(), running.cpu_s
         result = await self._fleet.ask(
             {"callback": contestant.callback_port, "kind": kind, "senders": _DEVICES, **command}
@@ -111,13 +119,13 @@ class Ring:
         if result["failed"] or result["senders"] != _DEVICES:
             count = result["senders"]
             print(f"PROBLEM: {contestant.name}: {count} senders, {result['failed']} failed")
-        after = await self._counts.read()
         await _check_retained(contestant, self.broker_port, result["last"])
+        before, self._received = self._received, (await self._counts.read())[RECEIVED]
         sent = result["sent"]
         return Outcome(
             cpu_s / sent * 1e6,
             sent / seconds,
-            (after[RECEIVED] - before[RECEIVED]) / sent,
+            (self._received - before) / sent,
             len(watch.latencies_us) / sent,
             list(watch.latencies_us),
             running.rss_kb,
@@ -141,7 +149,7 @@ async def _check_retained(
         )
 
 
-async def main(seconds: float, rounds: int, *, uvloop: bool) -> None:
+async def measure(seconds: float, rounds: int, *, uvloop: bool = False, only: str = "") -> Outcomes:
     contestants = stage.contestants(uvloop=uvloop)
     async with AsyncExitStack() as stack:
         ring = await stack.enter_async_context(Ring.opened())
@@ -149,23 +157,22 @@ async def main(seconds: float, rounds: int, *, uvloop: bool) -> None:
             await _started(stack, contestant, ring.broker_port, Watch())
             for contestant in contestants
         ]
-        await asyncio.sleep(1)
+        await ring.settle()
         before = [contestant.process.rss_kb for contestant in contestants]
-        outcomes: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+        outcomes: Outcomes = defaultdict(list)
         for _ in range(rounds):
-            for name, kind, fresh, rate in _LOADS:
+            for name, kind, fresh, rate in (load for load in _LOADS if only in load[0]):
                 for contestant, watch in zip(contestants, watches, strict=True):
                     one = await ring.load(
                         contestant, watch, kind, seconds=seconds, fresh=fresh, rate=rate
                     )
                     outcomes[name, contestant.name].append(one)
-    print(f"\n{stage.machine()}\n\nNOTIFY to MQTT, QoS 1, {_DEVICES} devices:\n")
-    _print(outcomes)
     told = (
         f"{contestant.name} {rss_kb / 1024:.1f}"
         for contestant, rss_kb in zip(contestants, before, strict=True)
     )
     print("RSS in MB before the first load:", ", ".join(told))
+    return outcomes
 
 
 async def _started(
@@ -180,30 +187,36 @@ async def _started(
     return watch
 
 
-def _print(outcomes: Mapping[tuple[str, str], list[Outcome]]) -> None:
-    def mean(values: list[float]) -> float:
-        return sum(values) / len(values)
+def cpu_us(outcomes: Outcomes, load: str, who: str) -> float:
+    """Return what an event of a load costs a bridge."""
+    return fmean(one.cpu_us for one in outcomes[load, who])
 
+
+def latency_ms(outcomes: Outcomes, load: str, who: str, share: float) -> float:
+    return stage.quantile_ms(
+        [latency for one in outcomes[load, who] for latency in one.latencies_us], share
+    )
+
+
+def show(outcomes: Outcomes) -> None:
+    print(f"\nNOTIFY to MQTT, QoS 1, {_DEVICES} devices:\n")
     rows = []
     for (name, who), rounds in outcomes.items():
-        cpu_us = mean([one.cpu_us for one in rounds])
-        naive_us, floor_us = (
-            mean([one.cpu_us for one in outcomes[name, neighbour]])
-            for neighbour in ("naive", "floor")
+        own_us, naive_us, floor_us = (
+            cpu_us(outcomes, name, one) for one in (who, "naive", "floor")
         )
-        latencies_us = [latency for one in rounds for latency in one.latencies_us]
         rows.append(
             (
                 name,
                 who,
-                f"{cpu_us:.0f}",
-                f"{naive_us / cpu_us:.2f}",
-                f"{cpu_us / floor_us:.2f}",
-                f"{mean([one.messages for one in rounds]):.1f}",
-                f"{mean([one.per_s for one in rounds]):.0f}",
-                f"{100 * mean([one.arrived for one in rounds]):.0f} %",
-                stage.quantile_ms(latencies_us, 0.5),
-                stage.quantile_ms(latencies_us, 0.99),
+                f"{own_us:.0f}",
+                f"{naive_us / own_us:.2f}",
+                f"{own_us / floor_us:.2f}",
+                f"{fmean(one.messages for one in rounds):.1f}",
+                f"{fmean(one.per_s for one in rounds):.0f}",
+                f"{100 * fmean(one.arrived for one in rounds):.0f} %",
+                f"{latency_ms(outcomes, name, who, 0.5):.2f}",
+                f"{latency_ms(outcomes, name, who, 0.99):.2f}",
                 f"{rounds[-1].rss_kb / 1024:.1f}",
             )
         )
@@ -216,16 +229,13 @@ def _print(outcomes: Mapping[tuple[str, str], list[Outcome]]) -> None:
 
 async def profile(kind: bodies.Kind, rate: float) -> None:
     """Load ours under cProfile, and print who takes the time."""
-    with tempfile.TemporaryDirectory() as directory:
-        file = str(Path(directory) / "profile")
-        contestant, watch = Contestant("ours", stage.OURS, ("-m", "cProfile", "-o", file)), Watch()
+    with profiled() as contestant:
         async with AsyncExitStack() as stack:
             ring = await stack.enter_async_context(Ring.opened())
-            await _started(stack, contestant, ring.broker_port, watch)
-            await ring.load(contestant, watch, kind, seconds=_PROFILED_S, rate=rate)
-        told = pstats.Stats(file)
-        for order in ("tottime", "cumulative"):
-            told.sort_stats(order).print_stats(50)
+            watch = await _started(stack, contestant, ring.broker_port, Watch())
+            await ring.settle()
+            async with looked_at(contestant):
+                await ring.load(contestant, watch, kind, seconds=_PROFILED_S, rate=rate)
 
 
 if __name__ == "__main__":
@@ -235,9 +245,12 @@ if __name__ == "__main__":
     parser.add_argument("--profile", choices=bodies.SERVICE_OF, help="where ours spends its time")
     parser.add_argument("--rate", type=float, default=0, help="events per second, with --profile")
     parser.add_argument("--uvloop", action="store_true", help="the floor and ours on uvloop, too")
+    parser.add_argument("--only", default="", metavar="TEXT", help="the loads named with it")
     given = parser.parse_args()
     stage.enter_namespace("benchmarks.events")
     if given.profile:
         asyncio.run(profile(given.profile, given.rate))
     else:
-        asyncio.run(main(given.seconds, given.rounds, uvloop=given.uvloop))
+        print(stage.machine())
+        measured = measure(given.seconds, given.rounds, uvloop=given.uvloop, only=given.only)
+        show(asyncio.run(measured))

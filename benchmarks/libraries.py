@@ -280,8 +280,7 @@ def compare(title: str, rows: Iterator[Row]) -> None:
     stage.table(("library", "CPU us", "times cheaper", "fit"), told)
 
 
-def main() -> None:
-    print(f"{stage.machine()}\n")
+def show() -> None:
     scpd = (_CAPTURES / "gmediarender" / "1-AVTransport.scpd.xml").read_bytes().rstrip(b"\0\r\n ")
     event = bodies.body("lastchange", bodies.values("lastchange", 1, 1))
     compare("JSON, the documents of a renderer written", writers())
@@ -294,4 +293,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print(f"{stage.machine()}\n")
+    show()

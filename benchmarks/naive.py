@@ -20,7 +20,7 @@ from async_upnp_client.utils import CaseInsensitiveDict
 from paho.mqtt.enums import CallbackAPIVersion
 
 _SEARCH_S = 3
-_SEARCHES = 20
+_SEARCHES, _QUIET_SEARCHES = 20, 2
 _IN_PARALLEL = 50
 
 
@@ -43,16 +43,16 @@ class Naive:
         self._mqtt.connect("127.0.0.1", broker_port)
         self._mqtt.loop_start()
         await self._server.async_start_server()
-        # While it reads what it found it may overlook others that answer; so until no more come.
-        found = -1
-        for _ in range(_SEARCHES):
-            if found == len(self._locations):
-                break
+        # While it reads what it found it overlooks others that answer: until no more come.
+        quiet, searches = 0, 0
+        while quiet < _QUIET_SEARCHES and searches < _SEARCHES:
             found = len(self._locations)
             await async_search(
                 self._found, _SEARCH_S, "upnp:rootdevice", source=("127.0.0.1", 0), loop=self._loop
             )
             await asyncio.gather(*self._locations.values())
+            searches += 1
+            quiet = quiet + 1 if len(self._locations) == found else 0
         last = self._mqtt.publish(f"{self._base}/bridge/main/state", "online", 1, retain=True)
         await self._loop.run_in_executor(None, last.wait_for_publish, 60)
         await self._loop.create_future()

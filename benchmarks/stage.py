@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import itertools
 import json
+import math
 import os
 import platform
 import shutil
@@ -274,11 +275,12 @@ def machine() -> str:
     )
 
 
-def quantile_ms(microseconds: Sequence[int], share: float) -> str:
+def quantile_ms(microseconds: Sequence[int], share: float) -> float:
+    """Return what this share of them does not exceed, infinite where there are none."""
     if not microseconds:
-        return "-"
+        return math.inf
     ordered = sorted(microseconds)
-    return f"{ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1000:.2f}"
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1000
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

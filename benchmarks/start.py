@@ -6,16 +6,17 @@ Devices have four services here, 263 components: device, services, variables, ac
 import argparse
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import stage
 from benchmarks.counts import RECEIVED, RETAINED, Counts
 from benchmarks.onlooker import Onlooker, retained
+from benchmarks.profiled import looked_at, profiled
 from benchmarks.stage import Contestant
 
 _MORE_SERVICES = ("ContentDirectory",)
-_COLD, _WARM = "ours, empty broker", "ours, tree at the broker"
+COLD, WARM = "ours, empty broker", "ours, tree at the broker"
 _SETTLE_S = 2.5
 _SEARCHED_EVERY_S = 300
 _SEARCH_S = 8.0
@@ -35,6 +36,10 @@ class Outcome:
     documents: int | None = None
     idle: float | None = None
     """The share of a core that idling takes, a search every 300 s included."""
+
+
+Outcomes = dict[tuple[str, int], Outcome]
+"""By the kind of the start and the number of devices."""
 
 
 class Documents:
@@ -111,8 +116,8 @@ async def _idle(contestant: Contestant, broker_port: int, seconds: float) -> flo
     return quiet + max(0.0, searching - quiet) * _SEARCH_S / _SEARCHED_EVERY_S
 
 
-async def main(sizes: Sequence[int], lines: Sequence[str], idle_s: float) -> None:
-    outcomes: dict[tuple[str, int], Outcome] = {}
+async def measure(sizes: Sequence[int], lines: Sequence[str] = (), idle_s: float = 0) -> Outcomes:
+    outcomes: Outcomes = {}
     for size in (0, *sizes):
         async with stage.fleet(size, *_MORE_SERVICES):
             async with stage.broker(*lines) as broker_port:
@@ -120,13 +125,17 @@ async def main(sizes: Sequence[int], lines: Sequence[str], idle_s: float) -> Non
                 outcomes["naive", size] = await start(naive, broker_port)
             async with stage.broker(*lines) as broker_port:
                 ours = Contestant("ours", stage.OURS)
-                outcomes[_COLD, size] = await start(ours, broker_port)
+                outcomes[COLD, size] = await start(ours, broker_port)
                 idles_s = idle_s if size == max(sizes) else 0
-                outcomes[_WARM, size] = await start(ours, broker_port, idle_s=idles_s, again=True)
+                outcomes[WARM, size] = await start(ours, broker_port, idle_s=idles_s, again=True)
+    return outcomes
+
+
+def show(outcomes: Outcomes) -> None:
     rows = []
     for (who, size), one in outcomes.items():
-        cpu_ms, kb = _per_device(outcomes, who, size)
-        naive_cpu_ms, naive_kb = _per_device(outcomes, "naive", size)
+        cpu_ms, kb = per_device(outcomes, who, size)
+        naive_cpu_ms, naive_kb = per_device(outcomes, "naive", size)
         rows.append(
             (
                 size,
@@ -145,7 +154,7 @@ async def main(sizes: Sequence[int], lines: Sequence[str], idle_s: float) -> Non
                 "" if one.idle is None else f"{100 * one.idle:.2f}",
             )
         )
-    print(f"\n{stage.machine()}\n")
+    print("\nStarts:\n")
     head = (
         "devices", "start", "found", "s to online", "CPU s", "CPU ms/device", "naive/this",
         "messages", "documents", "topics", "RSS MB", "kB/device", "naive/this", "idle %",
@@ -153,14 +162,26 @@ async def main(sizes: Sequence[int], lines: Sequence[str], idle_s: float) -> Non
     stage.table(head, rows)
 
 
-def _per_device(
-    outcomes: Mapping[tuple[str, int], Outcome], who: str, size: int
-) -> tuple[float, float]:
+def per_device(outcomes: Outcomes, who: str, size: int) -> tuple[float, float]:
     """Return CPU in ms and memory in kB for each device found, above what no device costs."""
     one, none = outcomes[who, size], outcomes[who, 0]
     if not one.found:
         return 0.0, 0.0
     return 1000 * (one.cpu_s - none.cpu_s) / one.found, (one.rss_kb - none.rss_kb) / one.found
+
+
+async def profile(size: int, phase: str, idle_s: float) -> None:
+    """Start ours under cProfile, or let it idle, and print who takes the time."""
+    async with stage.fleet(size, *_MORE_SERVICES), stage.broker() as broker_port:
+        if phase == "warm":
+            await start(Contestant("ours", stage.OURS), broker_port)
+        with profiled(whole=phase != "idle") as ours:
+            async with ours.running(broker_port):
+                await asyncio.sleep(_SETTLE_S)
+                if phase == "idle":
+                    await asyncio.sleep(15)
+                    async with looked_at(ours):
+                        await asyncio.sleep(idle_s)
 
 
 if __name__ == "__main__":
@@ -174,6 +195,11 @@ if __name__ == "__main__":
     parser.add_argument(
         "--broker", action="append", default=[], metavar="LINE", help="a line for mosquitto.conf"
     )
+    parser.add_argument("--profile", choices=("cold", "warm", "idle"), help="of one size, ours")
     given = parser.parse_args()
     stage.enter_namespace("benchmarks.start")
-    asyncio.run(main(given.sizes, given.broker, given.idle))
+    if given.profile:
+        asyncio.run(profile(given.sizes[0], given.profile, given.idle or 30))
+    else:
+        print(stage.machine())
+        show(asyncio.run(measure(given.sizes, given.broker, given.idle)))
