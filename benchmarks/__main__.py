@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmarks import calls, events, libraries, stage, start
 from benchmarks.start import COLD, WARM
 
-_EVENTS_S, _CALLS_S, _ROUNDS, _IDLE_S = 1.0, 1.5, 2, 45.0
+_LOAD_S, _ROUNDS, _IDLE_S = 0.8, 4, 45.0
 _SIZES = (10, 100, 500, 1000)
 _KINDS = ("small", "LastChange")
 _LEAF = "ours, leaf topics"
@@ -104,9 +104,9 @@ def of_calls(outcomes: calls.Outcomes) -> Iterator[Row]:
 
 def main(*, uvloop: bool) -> None:
     print(stage.machine(), flush=True)
-    of_all_events = asyncio.run(events.measure(_EVENTS_S, _ROUNDS, uvloop=uvloop))
+    of_all_events = asyncio.run(events.measure(_LOAD_S, _ROUNDS, uvloop=uvloop))
     events.show(of_all_events)
-    of_all_calls = asyncio.run(calls.measure(_CALLS_S, _ROUNDS, uvloop=uvloop))
+    of_all_calls = asyncio.run(calls.measure(_LOAD_S, _ROUNDS, uvloop=uvloop))
     calls.show(of_all_calls)
     of_all_starts = asyncio.run(start.measure(_SIZES, idle_s=_IDLE_S))
     start.show(of_all_starts)

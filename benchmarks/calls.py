@@ -143,7 +143,7 @@ def beyond_us(outcomes: Outcomes, devices: int, who: str) -> float:
 
 
 def cpu_us(outcomes: Outcomes, devices: int, who: str) -> float:
-    return fmean(one.cpu_us for one in outcomes[devices, who])
+    return min(one.cpu_us for one in outcomes[devices, who])
 
 
 def show(outcomes: Outcomes) -> None:
@@ -192,8 +192,8 @@ async def profile(seconds: float) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each load lasts")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each takes its turn")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each load lasts")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each takes its turn")
     parser.add_argument("--uvloop", action="store_true", help="ours on uvloop, too")
     parser.add_argument("--profile", action="store_true", help="where ours spends its time")
     given = parser.parse_args()
