@@ -434,9 +434,11 @@ def _split(properties: Iterable[tuple[str, str]]) -> tuple[list[tuple[Key, str]]
             readable = False
         else:
             told += changes
-    return [one for one in told if _fits(*one[0])], readable
-
-
-def _fits(name: str, instance: str | None, channel: str | None) -> bool:
     most = topics.MAX_LEVEL
-    return len(name) <= most and len(instance or "") <= most and len(channel or "") <= most
+    return [
+        (key, text)
+        for key, text in told
+        if len(key.name) <= most
+        and (key.instance is None or len(key.instance) <= most)
+        and (key.channel is None or len(key.channel) <= most)
+    ], readable

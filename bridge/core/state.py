@@ -107,21 +107,22 @@ class ServiceState:
     def _change(self, told: Mapping[Key, Value], gone: Iterable[Key], now: str) -> list[Change]:
         known = self.values
         going = [Change(key, known.pop(key), None) for key in gone]
-        self._length -= sum(_length(one.old) for one in going)
+        for _, old, _ in going:
+            self._length -= _length(old)
         changes = []
         for key, value in told.items():
             old = known.get(key)
             if old == value and type(old) is type(value):
                 continue
-            rest = self._length - _length(old)
+            length = self._length - _length(old) + _length(value)
             has_room = len(known) < MAX_VALUES or old is not None
-            if has_room and rest + _length(value) <= MAX_LENGTH:
+            if has_room and length <= MAX_LENGTH:
                 changes.append(Change(key, old, value))
                 known[key] = value
-                self._length = rest + _length(value)
+                self._length = length
             elif old is not None:  # rather no value than one that is true no more
                 changes.append(Change(key, known.pop(key), None))
-                self._length = rest
+                self._length -= _length(old)
         changes += going
         if changes:
             self.updated = now
