@@ -6,6 +6,7 @@ Bytes in, values out: no sockets, no clock. Everything unreadable is a ValueErro
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 HTTP_PORT = 80
@@ -209,6 +210,7 @@ def _announced(content_length: str) -> int | None:
     return next((int(value) for value in values if _LENGTH.fullmatch(value)), None)
 
 
+@lru_cache(256)  # a device's few URLs are taken apart again and again
 def split_url(url: str) -> Address:
     """Return where an `http` URL leads; user, password and fragment are left out.
 
