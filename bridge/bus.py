@@ -113,7 +113,9 @@ class Bus:
             diagnostics=self.health.diagnostics,
             max_bytes=settings.mqtt.max_payload,
         )
+        self._waking: asyncio.TimerHandle | None = None
         router.wake = self.wake
+        router.wake_in = self._wake_in
 
     async def run(self) -> None:
         """Keep a session with the broker until cancelled."""
@@ -124,6 +126,14 @@ class Bus:
         if self._session is not None:
             self._session.wake()
 
+    def _wake_in(self, delay_s: float) -> None:
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().call_later(delay_s, self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._waking = None
+        self.wake()
+
     async def leave(self) -> None:
         """Answer what is asked, end subscriptions, and say `offline`; takes less than 5 s."""
         async with asyncio.TaskGroup() as tasks:
@@ -131,6 +141,7 @@ class Bus:
             tasks.create_task(self.verbs.close())
             tasks.create_task(self._network.subscriptions.close())
         self._online.clear()
+        self._router.is_leaving = True
         if (session := self._session) is not None:
             for farewell in (session.flush, lambda: session.publish(self._state(b"offline"))):
                 with suppress(BrokerError, TimeoutError):

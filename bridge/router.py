@@ -7,6 +7,7 @@ step is whole before the next begins.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import structlog
@@ -50,8 +51,10 @@ class Counters:
 class Router:
     """The mirror and what waits for the broker; `take` is the session's source.
 
-    `wake` is called when there is something to take, `on_delay` with the seconds from an event to
-    the moment at which all that it changed was taken. `qos` is that of the tree.
+    `wake` is called when there is something to take, `wake_in` with the seconds until there is,
+    where that is known; once it `is_leaving`, nothing waits for its time. `on_delay` is called with
+    the seconds from an event to the moment at which all that it changed was taken. `qos` is that of
+    the tree.
     """
 
     def __init__(self, shape: Shape, *, qos: int, clock: Clock | None = None) -> None:
@@ -68,6 +71,8 @@ class Router:
         self.counters = Counters()
         self.broker_limit: int | None = None
         self.wake: Callable[[], None] = lambda: None
+        self.wake_in: Callable[[float], None] = lambda _: None
+        self.is_leaving = False
         self.on_delay: Callable[[float], None] = lambda _: None
 
     @property
@@ -166,8 +171,11 @@ class Router:
             self._is_trees_turn = True
             return answer
         self._is_trees_turn = False
-        due = self.mirror.take()
+        now_s = self._clock.monotonic()
+        due = self.mirror.take(inf if self.is_leaving else now_s)
         if due is None:
+            if (due_s := self.mirror.media_due_s) is not None:
+                self.wake_in(due_s - now_s)
             if self._delays:
                 for delay_s in self._delays.end(self._clock.monotonic()):
                     self.on_delay(delay_s)

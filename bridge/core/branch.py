@@ -6,6 +6,7 @@ compared, and never stored.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, Protocol, TypeAlias
 
 from bridge.core import documents, jsontext, player, topics, values
@@ -65,7 +66,7 @@ class LiveService:
 class Player:
     """A device that plays: its AVTransport and, where it has one, its RenderingControl.
 
-    `told` is what `media` was wanted to hold last.
+    `told` is what `media` was wanted to hold last, and `told_s` since when, by a monotonic clock.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Player:
     volume: StateVariable | None
     base_url: str
     told: bytes = b""
+    told_s: float = -inf
 
     def payload(self) -> bytes:
         """Return what `media` should hold now; empty where nothing is known."""

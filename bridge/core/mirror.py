@@ -5,6 +5,7 @@ Nothing here knows how a description was fetched or how a payload travels.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, LiveService, Player, Shape
@@ -17,6 +18,10 @@ from bridge.core.xml import XmlError
 
 _AT_ONCE = 8
 """How many devices' trees are published side by side; of the others none is computed meanwhile."""
+
+
+MEDIA_PAUSE_S = 0.1
+"""The least time between two publications of one player's `media`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +195,17 @@ class Mirror:
         self.ledger.close()
         self._uncompared.clear()
 
-    def take(self) -> tuple[str, Entry] | None:
-        """Return the next topic to publish and what it should hold; the table of devices last."""
+    def take(self, now_s: float = inf) -> tuple[str, Entry] | None:
+        """Return the next topic to publish and what it should hold; the table of devices last.
+
+        What a player is now comes behind all else, at most ten times a second; see `media_due_s`.
+        """
         while self._uncompared and self.ledger.owners < _AT_ONCE:
             device = next(iter(self._uncompared))
             self._compare(self.branches[device], self._uncompared.pop(device))
         due = self.ledger.take()
         if due is None and self._playing:
-            self._tell_players()
+            self._tell_players(now_s)
             due = self.ledger.take()
         if due is None and (self._leaving or self._table_due):
             self._leaving.clear()
@@ -205,6 +213,12 @@ class Mirror:
             self._write_table()
             due = self.ledger.take()
         return due
+
+    @property
+    def media_due_s(self) -> float | None:
+        """When the next player is due that is told of too often to be told of now."""
+        due = (player.told_s + MEDIA_PAUSE_S for _, player in self._playing.values())
+        return min(due, default=None)
 
     def put_own(self, name: str, payload: bytes) -> None:
         """Set a retained document of the bridge itself."""
@@ -298,16 +312,19 @@ class Mirror:
         if (player := branch.players.get(live.id)) is not None:
             self._playing[player.id] = branch, player
 
-    def _tell_players(self) -> None:
-        """Note what players are now whose values have changed.
+    def _tell_players(self, now_s: float = inf) -> None:
+        """Note what players are now whose values have changed, and which are due.
 
         Not with each event: to read what plays takes longer than all else of an event.
         """
-        playing, self._playing = self._playing, {}
-        for branch, player in playing.values():
+        for key, (branch, player) in tuple(self._playing.items()):
+            if player.told_s + MEDIA_PAUSE_S > now_s:
+                continue
+            del self._playing[key]
             if branch.owned and self.branches.get(branch.id) is branch:
                 was = player.told
                 if player.payload() != was:
+                    player.told_s = now_s if now_s < inf else player.told_s
                     topic = self._shape.topic(player.id)
                     self.ledger.put(topic, player.told, was=len(was), of=branch.id)
 

@@ -589,6 +589,28 @@ def test_media_is_published_once_for_an_event_and_only_when_it_differs():
     assert world.media() == said | {"muted": True}
 
 
+def test_media_is_told_at_once_and_then_at_most_ten_times_a_second():
+    world = World("gmediarender/1")
+    world.published()
+    told = []
+    for track, at_s in enumerate((5.0, 5.04, 5.08, 5.1)):
+        where = f"{world.udn}/AVTransport"
+        text = f'<Event><InstanceID val="0"><CurrentTrack val="{track}"/></InstanceID></Event>'
+        world.mirror.tell(where, [("LastChange", text)], initial=False, now=NOW)
+        while (due := world.mirror.take(at_s)) is not None:
+            world.held[due[0]] = due[1].payload
+            if due[0] == world.topic:
+                told.append(at_s)
+        assert world.mirror.media_due_s == (None if at_s in (5.0, 5.1) else 5.1)
+    assert told == [5.0, 5.1]
+
+
+def test_a_bridge_that_leaves_tells_all_media():
+    world = World("gmediarender/1")
+    for track in ("1", "2"):
+        assert world.topic in world.event("AVTransport", f'<CurrentTrack val="{track}"/>')
+
+
 def test_what_was_asked_for_counts_as_what_was_told():
     world = World("gmediarender/1")
     world.published()

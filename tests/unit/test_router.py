@@ -7,7 +7,7 @@ import pytest
 from bridge.core.branch import Shape
 from bridge.core.messages import Message, Publication
 from bridge.router import Router
-from tests.unit.devices import renderer, router
+from tests.unit.devices import RENDERING_CONTROL, described, device, renderer, router, service
 from tests.unit.hubs import home_assistant
 
 LIMIT = 100_000
@@ -433,3 +433,22 @@ def test_answers_and_the_tree_take_turns():
     assert world.topics() == [
         *("answer/0", "tree/0", "answer/1", "tree/1", "answer/2", "tree/2", "answer/3")
     ]
+
+
+def test_media_that_waits_for_its_time_wakes_the_session_or_goes_when_the_bridge_leaves():
+    world = Onlooking()
+    waits: list[float] = []
+    world.router.wake_in = waits.append
+    player = described(device("Renderer-1", service("AVTransport", RENDERING_CONTROL)))
+    world.router.device_joined(player, "first")
+    world.taken()
+    for number in range(3):
+        text = f'<Event><InstanceID val="0"><CurrentTrack val="{number}"/></InstanceID></Event>'
+        world.router.variables_changed(
+            "Renderer-1", "AVTransport", [("LastChange", text)], initial=False
+        )
+        world.taken()
+    assert waits
+    assert all(0 < one <= 0.1 for one in waits)
+    world.router.is_leaving = True
+    assert world.topics() == ["a/b/Renderer-1/media"]
