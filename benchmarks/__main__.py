@@ -79,7 +79,7 @@ def of_starts(outcomes: start.Outcomes) -> Iterator[Row]:
     )
     each_ms = {size: start.per_device(outcomes, COLD, size)[0] for size in (10, 100, 1000)}
     idle = 100 * (outcomes[WARM, 1000].idle or 0)
-    rss_mb = outcomes[COLD, 1000].rss_kb / 1024
+    rss_mb = [outcomes[kind, 1000].rss_kb / 1024 for kind in (COLD, WARM)]
     yield (
         "10 -> 100 -> 1000 devices: CPU of a start",
         "flat",
@@ -87,7 +87,12 @@ def of_starts(outcomes: start.Outcomes) -> Iterator[Row]:
         each_ms[1000] <= 1.25 * each_ms[100],
     )
     yield "1000 devices: idle CPU", "< 2 %", f"{idle:.2f} %", idle < 2  # noqa: PLR2004
-    yield "1000 devices: memory", "<= 250 MB", f"{rss_mb:.0f} MB", rss_mb <= 250  # noqa: PLR2004
+    yield (
+        "1000 devices: memory after a cold and a warm start",
+        "<= 250 MB",
+        f"{rss_mb[0]:.0f}, {rss_mb[1]:.0f} MB",
+        max(rss_mb) <= 250,  # noqa: PLR2004 - the words before
+    )
 
 
 def of_calls(outcomes: calls.Outcomes) -> Iterator[Row]:
@@ -110,11 +115,11 @@ def main(*, uvloop: bool) -> None:
     calls.show(of_all_calls)
     of_all_starts = asyncio.run(start.measure(_SIZES, idle_s=_IDLE_S))
     start.show(of_all_starts)
-    libraries.show()
     rows = [*of_events(of_all_events), *of_starts(of_all_starts), *of_calls(of_all_calls)]
     print("\nWhat is to be reached:\n")
     told = [(*row[:3], "held" if row[3] else "missed") for row in rows]
     stage.table(("path", "reach", "measured", "held or missed"), told)
+    libraries.show()
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ _ODD_JSON = (b'"\\ud800"', b"[123456789012345678901234567890]", b'{"a":1,"a":2}'
 def writers() -> Iterator[Row]:
     """Write the documents of a renderer."""
     found = components(captured("gmediarender/1"), bridge="main", detail="full")
-    documents = [document for _, document in found]
+    documents = [json.loads(document) for _, document in found]
     encoders: dict[str, Callable[[object], bytes]] = {"json": jsontext.encode}
     if orjson := module("orjson"):
         encoders["orjson"] = orjson.dumps

@@ -34,6 +34,7 @@ class Naive:
         self._devices: dict[str, UpnpDevice] = {}
         self._locations: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(_IN_PARALLEL)
+        self._last: paho.MQTTMessageInfo | None = None
         self._mqtt = paho.Client(CallbackAPIVersion.VERSION2)
         self._mqtt.on_connect = lambda client, *_: client.subscribe(f"{base}/+/call", 1)
         self._mqtt.on_message = self._on_message
@@ -51,10 +52,11 @@ class Naive:
                 self._found, _SEARCH_S, "upnp:rootdevice", source=("127.0.0.1", 0), loop=self._loop
             )
             await asyncio.gather(*self._locations.values())
+            await self._all_published()
             searches += 1
             quiet = quiet + 1 if len(self._locations) == found else 0
-        last = self._mqtt.publish(f"{self._base}/bridge/main/state", "online", 1, retain=True)
-        await self._loop.run_in_executor(None, last.wait_for_publish, 60)
+        self._publish("bridge/main/state", "online")
+        await self._all_published()
         await self._loop.create_future()
 
     async def _found(self, headers: CaseInsensitiveDict) -> None:
@@ -80,7 +82,11 @@ class Naive:
                 self._publish(f"{_id(service)}/value/{variable.name}", str(variable.value))
 
     def _publish(self, topic: str, payload: str) -> None:
-        self._mqtt.publish(f"{self._base}/{topic}", payload, 1, retain=True)
+        self._last = self._mqtt.publish(f"{self._base}/{topic}", payload, 1, retain=True)
+
+    async def _all_published(self) -> None:
+        if self._last:
+            await self._loop.run_in_executor(None, self._last.wait_for_publish, 60)
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         asyncio.run_coroutine_threadsafe(self._call(message.topic, message.payload), self._loop)

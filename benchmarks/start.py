@@ -18,6 +18,8 @@ from benchmarks.stage import Contestant
 _MORE_SERVICES = ("ContentDirectory",)
 COLD, WARM = "ours, empty broker", "ours, tree at the broker"
 _SETTLE_S = 2.5
+_LOOKS = 5
+"""At who is there after `online`: devices that were found late are described still."""
 _SEARCHED_EVERY_S = 300
 _SEARCH_S = 8.0
 _NO_DOCUMENTS = ("availability", "media", "response")
@@ -71,8 +73,18 @@ class Documents:
             self.count += 1
 
 
+async def _found(contestant: Contestant, broker_port: int, size: int) -> int:
+    """Wait until all devices are there, and not for ever; return how many are."""
+    for _ in range(_LOOKS):
+        await asyncio.sleep(_SETTLE_S)
+        found = len(await retained(broker_port, f"{contestant.base}/+"))
+        if found >= size:
+            break
+    return found
+
+
 async def start(
-    contestant: Contestant, broker_port: int, *, idle_s: float = 0, again: bool = False
+    contestant: Contestant, broker_port: int, size: int, *, idle_s: float = 0, again: bool = False
 ) -> Outcome:
     """Start one bridge and end it once it has settled; `again`, over what it left at the broker."""
     counts = await Counts.at(broker_port)
@@ -81,11 +93,11 @@ async def start(
         await documents.watch(broker_port, contestant.base)
     before = await counts.read()
     async with contestant.running(broker_port) as online_s:
-        await asyncio.sleep(_SETTLE_S)
+        found = await _found(contestant, broker_port, size)
         cpu_s = contestant.process.cpu_s
         after = await counts.read()
         outcome = Outcome(
-            len(await retained(broker_port, f"{contestant.base}/+")),
+            found,
             online_s,
             cpu_s,
             after[RECEIVED] - before[RECEIVED],
@@ -122,12 +134,14 @@ async def measure(sizes: Sequence[int], lines: Sequence[str] = (), idle_s: float
         async with stage.fleet(size, *_MORE_SERVICES):
             async with stage.broker(*lines) as broker_port:
                 naive = Contestant("naive", stage.NAIVE)
-                outcomes["naive", size] = await start(naive, broker_port)
+                outcomes["naive", size] = await start(naive, broker_port, size)
             async with stage.broker(*lines) as broker_port:
                 ours = Contestant("ours", stage.OURS)
-                outcomes[COLD, size] = await start(ours, broker_port)
+                outcomes[COLD, size] = await start(ours, broker_port, size)
                 idles_s = idle_s if size == max(sizes) else 0
-                outcomes[WARM, size] = await start(ours, broker_port, idle_s=idles_s, again=True)
+                outcomes[WARM, size] = await start(
+                    ours, broker_port, size, idle_s=idles_s, again=True
+                )
     return outcomes
 
 
@@ -174,7 +188,7 @@ async def profile(size: int, phase: str, idle_s: float) -> None:
     """Start ours under cProfile, or let it idle, and print who takes the time."""
     async with stage.fleet(size, *_MORE_SERVICES), stage.broker() as broker_port:
         if phase == "warm":
-            await start(Contestant("ours", stage.OURS), broker_port)
+            await start(Contestant("ours", stage.OURS), broker_port, size)
         with profiled(whole=phase != "idle") as ours:
             async with ours.running(broker_port):
                 await asyncio.sleep(_SETTLE_S)
