@@ -8,7 +8,7 @@ from benchmarks import calls, events, libraries, stage, start
 from benchmarks.start import COLD, WARM
 
 _LOAD_S, _ROUNDS, _IDLE_S = 0.8, 4, 45.0
-_SIZES = (10, 100, 500, 1000)
+_SIZES = (0, 10, 100, 500, 1000)
 _KINDS = ("small", "LastChange")
 _LEAF = "ours, leaf topics"
 

@@ -40,6 +40,7 @@ class Outcome:
     """The share of a core that idling takes, a search every 300 s included."""
 
 
+_NOTHING = Outcome(0, 0, 0, 0, 0, 0)
 Outcomes = dict[tuple[str, int], Outcome]
 """By the kind of the start and the number of devices."""
 
@@ -130,7 +131,7 @@ async def _idle(contestant: Contestant, broker_port: int, seconds: float) -> flo
 
 async def measure(sizes: Sequence[int], lines: Sequence[str] = (), idle_s: float = 0) -> Outcomes:
     outcomes: Outcomes = {}
-    for size in (0, *sizes):
+    for size in sizes:
         async with stage.fleet(size, *_MORE_SERVICES):
             async with stage.broker(*lines) as broker_port:
                 naive = Contestant("naive", stage.NAIVE)
@@ -161,7 +162,7 @@ def show(outcomes: Outcomes) -> None:
                 f"{naive_cpu_ms / cpu_ms:.1f}" if cpu_ms else "",
                 one.messages,
                 "" if one.documents is None else one.documents,
-                one.topics - outcomes[who, 0].topics,
+                one.topics - outcomes.get((who, 0), _NOTHING).topics,
                 f"{one.rss_kb / 1024:.1f}",
                 f"{kb:.0f}",
                 f"{naive_kb / kb:.1f}" if kb else "",
@@ -178,7 +179,7 @@ def show(outcomes: Outcomes) -> None:
 
 def per_device(outcomes: Outcomes, who: str, size: int) -> tuple[float, float]:
     """Return CPU in ms and memory in kB for each device found, above what no device costs."""
-    one, none = outcomes[who, size], outcomes[who, 0]
+    one, none = outcomes[who, size], outcomes.get((who, 0), _NOTHING)
     if not one.found:
         return 0.0, 0.0
     return 1000 * (one.cpu_s - none.cpu_s) / one.found, (one.rss_kb - none.rss_kb) / one.found
@@ -201,7 +202,11 @@ async def profile(size: int, phase: str, idle_s: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "sizes", type=int, nargs="*", default=[10, 100, 500, 1000], help="numbers of devices"
+        "sizes",
+        type=int,
+        nargs="*",
+        default=[0, 10, 100, 500, 1000],
+        help="numbers of devices, 0 for what the others are compared with",
     )
     parser.add_argument(
         "--idle", type=float, default=0, metavar="SECONDS", help="let the most idle so long"

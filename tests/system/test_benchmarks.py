@@ -12,9 +12,9 @@ _ROOT = Path(__file__).parents[2]
 _UNSHARE = ("unshare", "--net", "--map-root-user")
 _SHORT = ("--seconds", "0.2", "--rounds", "1")
 _RUNS = (
-    ("benchmarks.events", "--only", "small, saturated", *_SHORT),
+    ("benchmarks.events", "--only", "small, saturated, new", *_SHORT),
     ("benchmarks.calls", *_SHORT),
-    ("benchmarks.start", "2", "--idle", "1"),
+    ("benchmarks.start", "2"),
 )
 
 
