@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 from typing import Self
 
 from benchmarks import bodies, stage
@@ -205,9 +205,8 @@ def cpu_us(outcomes: Outcomes, load: str, who: str) -> float:
 
 
 def latency_ms(outcomes: Outcomes, load: str, who: str, share: float) -> float:
-    return stage.quantile_ms(
-        [latency for one in outcomes[load, who] for latency in one.latencies_us], share
-    )
+    """Return what this share of the latencies does not exceed in the median round."""
+    return median(stage.quantile_ms(one.latencies_us, share) for one in outcomes[load, who])
 
 
 def show(outcomes: Outcomes) -> None:
