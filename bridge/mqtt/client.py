@@ -70,20 +70,7 @@ class Client(paho.Client):
             topic, payload, retain = publication.topic, publication.payload, publication.retain
             return self.publish(topic, payload, qos, retain, properties).mid
         mid = self._mid_generate()
-        packed = b""
-        if self._is_5:
-            properties = publish_properties(publication)
-            packed = properties.pack() if properties else b"\0"  # type: ignore[no-untyped-call]
-        self._wire.send(
-            publish_packet(
-                publication.topic.encode(),
-                publication.payload,
-                mid=mid,
-                qos=qos,
-                retain=publication.retain,
-                properties=packed,
-            )
-        )
+        self._wire.send(publish_packet(publication, mid=mid, qos=qos, is_5=self._is_5))
         if not qos:
             self._unwritten.append(mid)
         return mid

@@ -12,7 +12,7 @@ from paho.mqtt import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from bridge.core.messages import Message
+from bridge.core.messages import Message, Publication
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
@@ -206,23 +206,41 @@ def _body(data: bytearray, at: int) -> tuple[int, int] | None:
     return at, _NO_LENGTH
 
 
-def publish_packet(  # noqa: PLR0913 - the fields of the packet
-    topic: bytes, payload: bytes, *, mid: int, qos: int, retain: bool, properties: bytes
-) -> bytearray:
-    """Return a PUBLISH of QoS 0 or 1.
+def publish_packet(publication: Publication, *, mid: int, qos: int, is_5: bool) -> bytes:
+    """Return a PUBLISH of QoS 0 or 1."""
+    topic = publication.topic.encode()
+    identifier = mid.to_bytes(2, "big") if qos else b""
+    properties = _properties(publication) if is_5 else b""
+    size = 2 + len(topic) + len(identifier) + len(properties) + len(publication.payload)
+    return b"".join(
+        (
+            bytes((_PUBLISH | qos << 1 | publication.retain,)),
+            _length(size),
+            len(topic).to_bytes(2, "big"),
+            topic,
+            identifier,
+            properties,
+            publication.payload,
+        )
+    )
 
-    `properties` are those of MQTT 5 with their length, and nothing at all for MQTT 3.1.1.
-    """
-    size = 2 + len(topic) + len(properties) + len(payload) + (2 if qos else 0)
-    packet = bytearray((_PUBLISH | qos << 1 | retain,))
-    while size > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        packet.append(size & 0x7F | 0x80)
-        size >>= 7
-    packet.append(size)
-    packet += len(topic).to_bytes(2, "big")
-    packet += topic
-    if qos:
-        packet += mid.to_bytes(2, "big")
-    packet += properties
-    packet += payload
-    return packet
+
+def _properties(publication: Publication) -> bytes:
+    """Return the properties of a PUBLISH, with their length (MQTT 5, section 3.3.2.3)."""
+    parts = []
+    if publication.expiry_s is not None:
+        parts.append(b"\x02" + publication.expiry_s.to_bytes(4, "big"))
+    if publication.content_type is not None:
+        text = publication.content_type.encode()
+        parts.append(b"\x03" + len(text).to_bytes(2, "big") + text)
+    if (data := publication.correlation_data) is not None:
+        parts.append(b"\x09" + len(data).to_bytes(2, "big") + data)
+    packed = b"".join(parts)
+    return _length(len(packed)) + packed
+
+
+def _length(size: int) -> bytes:
+    """Return a length, seven bits a byte (MQTT 5, section 1.5.5)."""
+    if size < 0x80:  # noqa: PLR2004 - the bit that says that more follows
+        return bytes((size,))
+    return bytes((size & 0x7F | 0x80,)) + _length(size >> 7)
