@@ -121,9 +121,11 @@ def initial(service: str, told: dict[str, str]) -> bytes:
     """Return what a service says of itself first, `told` being what it said last."""
     match service:
         case "AVTransport":
-            return body("lastchange", values("lastchange", 0, 0) | told)
+            still = {"TransportState": "STOPPED"}  # one that plays is asked where it is
+            return body("lastchange", values("lastchange", 0, 0) | still | told)
         case "RenderingControl":
-            return _propertyset({"LastChange": _last_change("RCS", {"PresetNameList": "Factory"})})
+            told = {"PresetNameList": "Factory", "Mute/Master": "0", "Volume/Master": "20"}
+            return _propertyset({"LastChange": _last_change("RCS", told)})
         case "ContentDirectory":
             return _propertyset({"TransferIDs": "", "SystemUpdateID": "1"} | told)
         case _:

@@ -32,7 +32,14 @@ _BOUNDED = (
     "_contextvars.",
 )
 """What may fill up to a stated bound, and timers, which asyncio keeps until they are due."""
-_CACHED = ("bridge.upnp.ssdp.Announcement", "ipaddress.", "urllib.", "_struct.", "re.")
+_CACHED = (
+    "bridge.upnp.http1.Address",
+    "bridge.upnp.ssdp.Announcement",
+    "ipaddress.",
+    "urllib.",
+    "_struct.",
+    "re.",
+)
 """Of these classes the caches hold instances, up to their bounds."""
 _NOT_OURS = ("builtins.", "collections.", "tracemalloc.", "weakref.", *_CACHED)
 """Of these classes instances come and go with whatever runs at the moment."""
