@@ -62,6 +62,7 @@ class Client(paho.Client):
         self._wire: Wire | None = None
         self._is_5 = options.get("protocol") == paho.MQTTv5
         self._unwritten: list[int] = []
+        self._is_behind = False
 
     def send(self, publication: Publication, qos: int) -> int:
         """Publish; return the packet identifier, which is drawn for QoS 0 too."""
@@ -104,7 +105,9 @@ class Client(paho.Client):
         wire = self._wire
         if wire is None:
             return False
-        wire.fill()
+        if not self._is_behind:
+            wire.fill()
+        self._is_behind = False
         for _ in range(_PACKETS_AT_ONCE):
             is_more = wire.step()
             if wire.has_news and self.loop_read() is not MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -112,6 +115,7 @@ class Client(paho.Client):
             if not is_more:
                 # TLS holds back what no selector tells of.
                 return isinstance(self.connected, ssl.SSLSocket) and self.connected.pending() > 0
+        self._is_behind = True
         return True
 
     def close(self) -> None:

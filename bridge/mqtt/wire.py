@@ -176,15 +176,13 @@ class Wire:
             return False
         if at > len(body) or not topic:
             return False
-        self._on_message(
-            Message(
-                topic,
-                body[at:],
-                bool(head & _RETAIN),
-                getattr(properties, "ResponseTopic", None),
-                getattr(properties, "CorrelationData", None),
+        message = Message(topic, body[at:], bool(head & _RETAIN))
+        if properties is not None:
+            message = message._replace(
+                response_topic=getattr(properties, "ResponseTopic", None),
+                correlation_data=getattr(properties, "CorrelationData", None),
             )
-        )
+        self._on_message(message)
         if identifier:
             self._outward += b"\x40\x02" + identifier
         return True
