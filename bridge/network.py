@@ -88,6 +88,7 @@ class Network:
             suspect=self.directory.suspect,
             rng=adapters.rng,
         )
+        router.mirror.on_transport = self.changed
 
     def parts(self) -> Mapping[str, Coroutine[None, None, None]]:
         """Return what is to run, by name."""

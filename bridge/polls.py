@@ -124,8 +124,8 @@ class Polls:
     def hurry(self, branch: Branch, service_id: str) -> None:
         """Ask a service soon, since something was done to it."""
         polled = self._polled.get(branch.id)
-        if polled is not None:
-            polled.poll.hurry(service_id, asyncio.get_running_loop().time() + _BUSY_S)
+        soon = asyncio.get_running_loop().time() + _BUSY_S
+        if polled is not None and polled.poll.hurry(service_id, soon):
             self._schedule(polled)
 
     def _is_current(self, polled: _Polled) -> bool:

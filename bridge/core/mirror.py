@@ -49,6 +49,8 @@ class Mirror:
         self._uncompared: dict[str, Mapping[str, bytes]] = {}
         """What the broker holds of branches, by id, that are to be compared with it."""
         self.branches: dict[str, Branch] = {}
+        self.on_transport: Callable[[str], None] = lambda _: None
+        """Told the id of a service whose `TransportState` has changed."""
         self.ledger = Ledger(shape.foreword)
 
     @property
@@ -311,6 +313,8 @@ class Mirror:
             self.ledger.promise(topic, live.document, was=live.state_length, of=branch.id)
         if (player := branch.players.get(live.id)) is not None:
             self._playing[player.id] = branch, player
+            if any(change.key.name == "TransportState" for change in changes):
+                self.on_transport(live.id)
 
     def _tell_players(self, now_s: float = inf) -> None:
         """Note what players are now whose values have changed, and which are due.

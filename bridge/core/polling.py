@@ -220,8 +220,8 @@ class _Timer:
     """What is to be asked once more, to know where a player has stopped."""
 
 
-_RECHECK_S = 10.0
-_LAST_RESORT_RECHECK_S = 30.0
+_FIRST_RECHECK_S = 10.0
+_RECHECK_S = 30.0
 _TOGETHER = 60.0
 _SLOW = 20.0
 _MOST_PAUSES = 6
@@ -266,9 +266,9 @@ class Poll:
         """Yield what is to be asked now, and which variables of each answer count.
 
         That which has waited longest comes first, and what is not taken stays due. `hearing` is by
-        the id of the service. What is due and not wanted now is looked at again in 10 s, in 30 s
-        where only a service whose events do not come is asked. With what is due comes what would be
-        within a sixtieth of the interval.
+        the id of the service. What is due and not wanted now is looked at again in 30 s, in 10 s
+        while a first event may still come. With what is due comes what would be within a sixtieth
+        of the interval.
         """
         soon = now + self.interval_s / _TOGETHER
         waiting = sorted((timer.at, n) for n, timer in self._timers.items() if timer.at <= soon)
@@ -285,7 +285,9 @@ class Poll:
                 timer.at = min(timer.at, now + max(self.interval_s, _LONGEST_PAUSE_S))
                 yield question, asked
             else:
-                timer.at = now + self._pause_s(question, wanted)
+                is_early = heard.told is None and not heard.is_deaf
+                recheck_s = _FIRST_RECHECK_S if is_early else _RECHECK_S
+                timer.at = now + min(self.interval_s, recheck_s)
 
     def is_free(self, now: float) -> bool:
         """Return whether the device may be asked now at all."""
@@ -308,19 +310,22 @@ class Poll:
         self._failures = min(self._failures + 1, _MOST_PAUSES)
         self._free_at = now + self.interval_s * 2.0**self._failures
 
-    def hurry(self, service_id: str, now: float) -> None:
-        """Ask a service soon: something was done to it."""
+    def hurry(self, service_id: str, now: float) -> bool:
+        """Ask a service soon: something was done to it. Return whether it is asked sooner so."""
+        hastened = False
         for number, timer in self._timers.items():
-            if self.questions[number].service_id == service_id and not timer.refused:
-                timer.at = min(timer.at, now)
+            is_its = self.questions[number].service_id == service_id
+            if is_its and not timer.refused and timer.at > now:
+                timer.at = now
+                hastened = True
+        return hastened
 
     def _timer(self, question: Question) -> _Timer:
         return self._timers[self.questions.index(question)]
 
     def _pause_s(self, question: Question, wanted: Collection[str]) -> float:
         if not wanted:
-            recheck_s = _LAST_RESORT_RECHECK_S if question.is_last_resort else _RECHECK_S
-            return min(self.interval_s, recheck_s)
+            return min(self.interval_s, _RECHECK_S)
         whens = {question.wanted[name][2] for name in wanted}
         return min(self.interval_s, POSITION_S) if When.PLAYING in whens else self.interval_s
 
