@@ -115,6 +115,49 @@ async def test_nothing_of_the_source_is_published_before_start(broker):
         assert not source.waiting
 
 
+class Counting:
+    """A socket whose reads and writes are counted."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self.sent: list[bytes] = []
+        self.received = 0
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+    def send(self, data):
+        self.sent.append(bytes(data))
+        return self._sock.send(data)
+
+    def recv(self, size):
+        self.received += 1
+        return self._sock.recv(size)
+
+
+async def test_however_many_messages_a_turn_of_the_loop_has_one_send_and_one_recv(broker, protocol):
+    source = Queue(*(Publication(f"up/{n}", b"1") for n in range(640)))
+    async with connected(broker.endpoint, source, protocol) as session:
+        wire = session._client._wire
+        assert wire
+        counting = wire._sock = Counting(wire._sock)
+        turns = 0
+
+        def turn():
+            nonlocal turns
+            turns += 1
+            loop.call_soon(turn)
+
+        loop = asyncio.get_running_loop()
+        loop.call_soon(turn)
+        session.start()
+        await session.flush()
+        assert counting.sent[0].count(b"up/") == session.limits.window
+        assert len(counting.sent) <= turns + 1
+        assert counting.received <= turns + 1
+    assert len(await retained(broker.endpoint)) == 640
+
+
 async def test_a_wake_publishes_what_came_later(broker):
     source = Queue()
     async with connected(broker.endpoint, source) as session:

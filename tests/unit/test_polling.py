@@ -114,7 +114,7 @@ def test_a_renderer_is_asked_for_its_position_while_it_plays_and_once_more(rende
     assert asked(renderer, "AVTransport", stopped) == {}
     assert asked(renderer, "RenderingControl", stopped) == {}
     poll = begun(
-        tuple(one for one in questions(renderer)["AVTransport"] if POSITION <= one.wanted.keys())
+        tuple(one for one in questions(renderer)["AVTransport"] if one.wanted.keys() >= POSITION)
     )
     now = 0.0
     for hearing, expected in (
