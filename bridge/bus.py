@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import structlog
 
+from bridge import memory
 from bridge.adapters import Adapters
 from bridge.answers import Answers
 from bridge.calls import Calls, Limits
@@ -24,6 +25,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _CALLS_GRACE_S = 1.0
 _FAREWELL_S = 0.5
+_LARGE_TREE = 10_000
+"""Topics from which on what it took to read them is worth to be given back."""
 
 
 def broker_options(settings: Settings, urls: Sequence[str], client_id: str) -> BrokerOptions:
@@ -159,6 +162,7 @@ class Bus:
                 marker_topic=f"{mqtt.base_topic}/reply/{self._settings.instance}",
                 optional=router.hub_pieces(held),
             )
+            is_large = len(held) > _LARGE_TREE
             is_online_there = held.get(router.state_topic) == b"online"
             remembered = router.open(
                 held, mqtt.max_payload, session.max_payload, echoes=session.protocol != "5"
@@ -175,6 +179,8 @@ class Bus:
             await session.subscribe(router.neighbour_filters, self._neighbour)
             await session.publish(self._state(b"online"))
             self._online.set()
+            if is_large:
+                memory.give_back()
             await self._await_births(session)
             _log.info(
                 "online",
