@@ -225,15 +225,14 @@ def publish_packet(publication: Publication, *, mid: int, qos: int, is_5: bool) 
 
 def _properties(publication: Publication) -> bytes:
     """Return the properties of a PUBLISH, with their length (MQTT 5, section 3.3.2.3)."""
-    parts = []
+    packed = b""
     if publication.expiry_s is not None:
-        parts.append(b"\x02" + publication.expiry_s.to_bytes(4, "big"))
+        packed += b"\x02" + publication.expiry_s.to_bytes(4, "big")
     if publication.content_type is not None:
         text = publication.content_type.encode()
-        parts.append(b"\x03" + len(text).to_bytes(2, "big") + text)
+        packed += b"\x03" + len(text).to_bytes(2, "big") + text
     if (data := publication.correlation_data) is not None:
-        parts.append(b"\x09" + len(data).to_bytes(2, "big") + data)
-    packed = b"".join(parts)
+        packed += b"\x09" + len(data).to_bytes(2, "big") + data
     return _length(len(packed)) + packed
 
 
