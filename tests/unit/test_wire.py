@@ -135,6 +135,13 @@ def test_what_is_ours_is_taken_and_all_else_passes_however_it_is_cut(packets, da
     assert not cut.wire.has_news
 
 
+@given(st.lists(st.binary(max_size=60)), st.binary(max_size=40), st.booleans())
+def test_no_bytes_break_it(pieces, properties, is_5):
+    odd = publish("a", b"1", properties=bytes((len(properties),)) + properties)
+    reader = Reader(odd, *pieces, is_5=is_5).read()
+    assert len(reader.passed) <= len(odd) + sum(map(len, pieces))
+
+
 @pytest.mark.parametrize("is_5", [True, False])
 def test_a_message_is_handed_over_and_acknowledged(is_5):
     none = b"\0" if is_5 else b""
@@ -175,6 +182,7 @@ def test_a_large_packet_is_passed_on_while_it_comes():
         b"\x32\x04\x00\x01a\x00",
         b"\x30\x04\x00\x01a\x05",
         b"\x30\x06\x00\x01a\x02\xfe\x00",
+        b"\x30\x05\x00\x01a\x01\x02",
         b"\x30\x05\x00\x02\xff\xff\x00",
         b"\x30\x03\x00\x00\x00",
     ],
