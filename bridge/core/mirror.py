@@ -302,6 +302,9 @@ class Mirror:
 
     def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:
         """Note what a service's changed values change in the tree."""
+        player = branch.players.get(live.id)
+        if player and any(change.key.name == "TransportState" for change in changes):
+            self.on_transport(live.id)
         if not (changes and branch.owned and self.ledger.is_open) or branch.id in self._uncompared:
             return
         if self._shape.mode != "document":
@@ -311,10 +314,8 @@ class Mirror:
         if self._shape.mode != "values":
             topic = self._shape.state_topic(live)
             self.ledger.promise(topic, live.document, was=live.state_length, of=branch.id)
-        if (player := branch.players.get(live.id)) is not None:
+        if player is not None:
             self._playing[player.id] = branch, player
-            if any(change.key.name == "TransportState" for change in changes):
-                self.on_transport(live.id)
 
     def _tell_players(self, now_s: float = inf) -> None:
         """Note what players are now whose values have changed, and which are due.
