@@ -83,7 +83,7 @@ async def replies_elsewhere(site: Site) -> None:
     told = [
         one.topic
         for one in site.onlooker.messages[mark:]
-        if b'"unknown_action"' in one.payload and one.topic not in allowed
+        if b'"code":"unknown_action"' in one.payload and one.topic not in allowed
     ]
     assert [one[:99] for one in told] == []
 
