@@ -386,8 +386,9 @@ class Broker(RuleBasedStateMachine):
 
 
 def _platforms(payload: bytes) -> dict[str, str]:
-    found = json.loads(payload)["components"]
-    return {key: component["platform"] for key, component in found.items()}
+    # What has nothing but its platform is told to go.
+    found = json.loads(payload)["components"].items()
+    return {key: one["platform"] for key, one in found if list(one) != ["platform"]}
 
 
 def _is_of(topic: str, root: str) -> bool:
