@@ -4,17 +4,42 @@ All instances, all channels, all variables, listed in the SCPD or not. Typing th
 ContentDirectory's `LastChange`, of the same name, tells of objects and holds no such changes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from bridge.core import xml
+from bridge.core import topics, xml
 from bridge.core.state import Key
 
 Change = tuple[Key, str]
-"""One variable of a `LastChange`, with its text as the device sent it.
+"""One variable of an event or a `LastChange`, with its text as the device sent it.
 
 Its instance is the InstanceID (or the id of another container: Sonos' Queue service has `QueueID`),
-its channel is None where the event names none.
+its channel is None where the event names none; of a plain variable both are None.
 """
+
+
+def read_event(properties: Iterable[tuple[str, str]]) -> tuple[list[Change], bool]:
+    """Return an event by key, each `LastChange` taken apart, and whether all could be read.
+
+    What has a name that no topic level can hold is left out.
+    """
+    told: list[Change] = []
+    readable = True
+    for name, text in properties:
+        if name != "LastChange":
+            told.append((Key(name), text))
+            continue
+        try:
+            told += split(text)
+        except xml.XmlError:
+            readable = False
+    most = topics.MAX_LEVEL
+    return [
+        (key, text)
+        for key, text in told
+        if len(key.name) <= most
+        and (key.instance is None or len(key.instance) <= most)
+        and (key.channel is None or len(key.channel) <= most)
+    ], readable
 
 
 def split(text: str) -> list[Change]:

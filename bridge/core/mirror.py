@@ -8,20 +8,16 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from bridge.core import jsontext, lastchange, topics, values
-from bridge.core.branch import Branch, LiveService, Player, Shape
+from bridge.core.branch import Branch, LiveService, Shape
 from bridge.core.holdings import Holdings, is_stray, join_parts
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device, Service
+from bridge.core.players import Players
 from bridge.core.state import Change, Key, typed
 from bridge.core.values import Value
-from bridge.core.xml import XmlError
 
 _AT_ONCE = 8
 """How many devices' trees are published side by side; of the others none is computed meanwhile."""
-
-
-MEDIA_PAUSE_S = 0.1
-"""The least time between two publications of one player's `media`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,7 @@ class Mirror:
         self._table_due = False
         self._leaving: list[dict[str, object]] = []
         self._restored = False
-        self._playing: dict[str, tuple[Branch, Player]] = {}
+        self._players = Players()
         self._holder: dict[str, Branch] = {}
         self._devices: dict[str, tuple[Branch, Device | None]] = {}
         self._uncompared: dict[str, Mapping[str, bytes]] = {}
@@ -129,7 +125,7 @@ class Mirror:
         live = branch.services.get(service_id) if branch else None
         if branch is None or live is None:
             return True
-        told, readable = _split(properties)
+        told, readable = lastchange.read_event(properties)
         changes = live.state.apply(
             typed(told, live.readers),
             whole=initial and readable,
@@ -206,7 +202,7 @@ class Mirror:
             device = next(iter(self._uncompared))
             self._compare(self.branches[device], self._uncompared.pop(device))
         due = self.ledger.take()
-        if due is None and self._playing:
+        if due is None and self._players:
             self._tell_players(now_s)
             due = self.ledger.take()
         if due is None and (self._leaving or self._table_due):
@@ -219,8 +215,7 @@ class Mirror:
     @property
     def media_due_s(self) -> float | None:
         """When the next player is due that is told of too often to be told of now."""
-        due = (player.told_s + MEDIA_PAUSE_S for _, player in self._playing.values())
-        return min(due, default=None)
+        return self._players.due_s
 
     def put_own(self, name: str, payload: bytes) -> None:
         """Set a retained document of the bridge itself."""
@@ -315,17 +310,14 @@ class Mirror:
             topic = self._shape.state_topic(live)
             self.ledger.promise(topic, live.document, was=live.state_length, of=branch.id)
         if player is not None:
-            self._playing[player.id] = branch, player
+            self._players.note(branch, player)
 
     def _tell_players(self, now_s: float = inf) -> None:
         """Note what players are now whose values have changed, and which are due.
 
         Not with each event: to read what plays takes longer than all else of an event.
         """
-        for key, (branch, player) in tuple(self._playing.items()):
-            if player.told_s + MEDIA_PAUSE_S > now_s:
-                continue
-            del self._playing[key]
+        for branch, player in self._players.take(now_s):
             if branch.owned and self.branches.get(branch.id) is branch:
                 was = player.told
                 if player.payload() != was:
@@ -440,27 +432,3 @@ class Mirror:
 
 def _payload(value: Value | None) -> bytes:
     return b"" if value is None else values.write(value).encode()
-
-
-def _split(properties: Iterable[tuple[str, str]]) -> tuple[list[tuple[Key, str]], bool]:
-    """Return properties by key, each `LastChange` taken apart, and whether all could be read."""
-    told: list[tuple[Key, str]] = []
-    readable = True
-    for name, text in properties:
-        if name != "LastChange":
-            told.append((Key(name), text))
-            continue
-        try:
-            changes = lastchange.split(text)
-        except XmlError:
-            readable = False
-        else:
-            told += changes
-    most = topics.MAX_LEVEL
-    return [
-        (key, text)
-        for key, text in told
-        if len(key.name) <= most
-        and (key.instance is None or len(key.instance) <= most)
-        and (key.channel is None or len(key.channel) <= most)
-    ], readable
