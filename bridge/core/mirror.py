@@ -4,15 +4,16 @@ Nothing here knows how a description was fetched or how a payload travels.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
 from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, LiveService, Shape
 from bridge.core.holdings import Holdings, is_stray, join_parts
 from bridge.core.ledger import Entry, Ledger
-from bridge.core.model import Description, Device, Service
+from bridge.core.model import Description, Device
 from bridge.core.players import Players
+from bridge.core.roster import Roster
 from bridge.core.state import Change, Key, typed
 from bridge.core.values import Value
 
@@ -40,11 +41,10 @@ class Mirror:
         self._leaving: list[dict[str, object]] = []
         self._restored = False
         self._players = Players()
-        self._holder: dict[str, Branch] = {}
-        self._devices: dict[str, tuple[Branch, Device | None]] = {}
+        self._roster = Roster()
         self._uncompared: dict[str, Mapping[str, bytes]] = {}
         """What the broker holds of branches, by id, that are to be compared with it."""
-        self.branches: dict[str, Branch] = {}
+        self.branches: Mapping[str, Branch] = self._roster.branches
         self.on_transport: Callable[[str], None] = lambda _: None
         """Told the id of a service whose `TransportState` has changed."""
         self.ledger = Ledger(shape.foreword)
@@ -61,10 +61,10 @@ class Mirror:
 
         One that was not known is not `owned` where another instance mirrors it.
         """
-        description = self._without_claimed(description)
+        description = self._roster.without_claimed(description)
         branch = Branch.of(description, self._shape.plan)
         branch.owned = owned
-        holders = [self._holder[device] for device in branch.devices if device in self._holder]
+        holders = filter(None, map(self._roster.holder, branch.devices))
         for other in {holder.id: holder for holder in holders if holder.id != branch.id}.values():
             self.forget(other)  # it is gone, and what it was made of is another's now
         old = self.branches.get(branch.id)
@@ -121,7 +121,7 @@ class Mirror:
 
         An initial event is all that the service has (UDA 2.0, section 4.1.2).
         """
-        branch = self._holder.get(service_id.partition("/")[0])
+        branch = self._roster.holder(service_id.partition("/")[0])
         live = branch.services.get(service_id) if branch else None
         if branch is None or live is None:
             return True
@@ -142,7 +142,7 @@ class Mirror:
 
         What it is asked for `regularly` only while its events do not come lasts until they do.
         """
-        branch = self._holder.get(service_id.partition("/")[0])
+        branch = self._roster.holder(service_id.partition("/")[0])
         live = branch.services.get(service_id) if branch else None
         if branch is not None and live is not None:
             answers = typed(told, live.readers)
@@ -173,7 +173,7 @@ class Mirror:
             if payload := join_parts(holdings.own, topic):
                 self._own.setdefault(topic, payload)
         ledger.reconcile(holdings.own, self._own)
-        gone = [device for device in holdings.claimed if device not in self._holder]
+        gone = [device for device in holdings.claimed if self._roster.holder(device) is None]
         self._leaving = [{"id": device} for device in gone]
         self._table_due = True
         self._write_table()
@@ -236,7 +236,7 @@ class Mirror:
             chosen[""] = dict(self._own)
         else:
             for one in ids:
-                holder = self._holder.get(one.partition("/")[0])
+                holder = self._roster.holder(one.partition("/")[0])
                 top = self._shape.topic(one)
                 wanted = self._wanted(holder) if holder and holder.owned else {}
                 found = {t: p for t, p in wanted.items() if f"{t}/".startswith(f"{top}/")}
@@ -291,7 +291,7 @@ class Mirror:
 
         The device itself is None while it has not been described.
         """
-        return self._devices.get(topics.same_udn(udn))
+        return self._roster.find(udn)
 
     # Within
 
@@ -374,7 +374,7 @@ class Mirror:
             if root in self.branches or not isinstance(udn, str) or not isinstance(location, str):
                 continue
             mine = dict.fromkeys((root, *devices))
-            free = tuple(device for device in mine if device not in self._holder)
+            free = tuple(device for device in mine if self._roster.holder(device) is None)
             kept = holdings.groups(free)
             gone = {
                 topic for topic in kept if not self._shape.is_kept(topic) or is_stray(kept, topic)
@@ -391,43 +391,13 @@ class Mirror:
             )
 
     def _enter(self, branch: Branch) -> None:
-        self.branches[branch.id] = branch
-        for device in branch.devices:
-            self._holder[device] = branch
-            self._devices[topics.same_udn(topics.decode_level(device))] = branch, None
-        if branch.description is not None:
-            for one in branch.description.device.walk():
-                self._devices[topics.same_udn(one.udn)] = branch, one
+        self._roster.enter(branch)
         self._table_due = True
 
     def _drop(self, branch: Branch) -> None:
-        del self.branches[branch.id]
+        self._roster.drop(branch)
         self._uncompared.pop(branch.id, None)
-        for device in branch.devices:
-            if self._holder.get(device) is branch:
-                del self._holder[device]
-                del self._devices[topics.same_udn(topics.decode_level(device))]
         self._table_due = True
-
-    def _without_claimed(self, description: Description) -> Description:
-        """Leave out embedded devices that another root has, one that is online."""
-        root = topics.device_id(description.udn)
-
-        def pruned(device: Device) -> Device:
-            children: list[Service | Device] = []
-            problems = list(device.problems)
-            for child in device.children:
-                if isinstance(child, Service):
-                    children.append(child)
-                    continue
-                holder = self._holder.get(topics.device_id(child.udn))
-                if holder is None or holder.id == root or not holder.online:
-                    children.append(pruned(child))
-                else:
-                    problems.append(f"embedded device {child.udn} is one of {holder.id}: left out")
-            return replace(device, children=tuple(children), problems=tuple(problems))
-
-        return replace(description, device=pruned(description.device))
 
 
 def _payload(value: Value | None) -> bytes:
