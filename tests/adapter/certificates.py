@@ -20,7 +20,7 @@ def certificate(
         if issuer == name
         else f"-CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial"
     )
-    days = -1 if expired else 2
+    days = 0 if expired else 2  # newer releases of openssl refuse an end before the start
     for command in (
         f"openssl req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}",
         f"openssl x509 -req -in {name}.csr -out {name}.pem -days {days} -extfile {files} {signed}",

@@ -24,6 +24,7 @@ from tests.adapter.mosquitto import (
     retained,
     until,
 )
+from tests.adapter.serving import serving
 
 
 class Pauses:
@@ -56,19 +57,16 @@ async def scripted(answer):
     levels = []
 
     async def serve(reader, writer):
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = await reader.readexactly(2)
-            packet = await reader.readexactly(head[1])
-            levels.append(packet[6])
-            if reply := answer(packet[6]):
-                writer.write(reply)
-                if reply[3] == 0:
-                    await reader.read(100)
-        writer.close()
+        head = await reader.readexactly(2)
+        packet = await reader.readexactly(head[1])
+        levels.append(packet[6])
+        if reply := answer(packet[6]):
+            writer.write(reply)
+            if reply[3] == 0:
+                await reader.read(100)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield parse_url(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"), levels
+    async with serving(serve) as port:
+        yield parse_url(f"127.0.0.1:{port}"), levels
 
 
 async def one_session(broker):

@@ -4,8 +4,8 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +14,11 @@ import pytest
 from bridge import __version__
 from bridge.errors import BadResponse, DeviceTimeout, DeviceUnreachable
 from bridge.upnp.client import HttpClient, Response, local_address_towards
+from tests.adapter.serving import Handler, serving
 
 CLIENT = HttpClient(connect_timeout_s=2.0)
 OK = b"HTTP/1.1 200 OK\r\n"
 XML = b"<a>1</a>"
-
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -35,35 +34,24 @@ class Device:
 
 
 @asynccontextmanager
-async def device(answer: bytes | Answer, host: str = "127.0.0.1") -> AsyncIterator[Device]:
+async def device(answer: bytes | Handler, host: str = "127.0.0.1") -> AsyncIterator[Device]:
     """Run a device that reads each request, then answers so and closes."""
     made = Device()
-    handlers: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if task := asyncio.current_task():
-            handlers.add(task)
         made.requests.append(b"")
-        with suppress(OSError, asyncio.CancelledError):
-            if isinstance(answer, bytes):
-                made.requests[-1] = await reader.readuntil(b"\r\n\r\n")
-                writer.write(answer)
-                await writer.drain()
-            else:
-                await answer(reader, writer)
-        writer.close()
+        if isinstance(answer, bytes):
+            made.requests[-1] = await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+        else:
+            await answer(reader, writer)
 
-    try:
-        async with await asyncio.start_server(handle, host, 0) as server:
-            made.port = server.sockets[0].getsockname()[1]
-            yield made
-    finally:
-        for handler in handlers:
-            handler.cancel()
-        await asyncio.gather(*handlers)
+    async with serving(handle, host) as made.port:
+        yield made
 
 
-async def get(answer: bytes | Answer, *, timeout_s: float = 5.0, method: str = "GET") -> Response:
+async def get(answer: bytes | Handler, *, timeout_s: float = 5.0, method: str = "GET") -> Response:
     async with device(answer) as made:
         try:
             return await CLIENT.request(method, made.url, timeout_s=timeout_s)

@@ -12,6 +12,7 @@ from bridge.core.model import Scpd, Service
 from bridge.errors import Code, CommandError, Outcome
 from bridge.upnp.client import HttpClient
 from bridge.upnp.control import invoke
+from tests.adapter.serving import serving
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 SERVICE_TYPE = "urn:schemas-upnp-org:service:RenderingControl:1"
@@ -31,10 +32,8 @@ async def device(answer: bytes | None) -> AsyncIterator[tuple[Service, list[byte
         if answer is None:
             await reader.read()
         writer.write(answer or b"")
-        writer.close()
 
-    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving(handle) as port:
         yield service_at(f"http://127.0.0.1:{port}/ctl?x=%3A"), requests
         await asyncio.sleep(0.01)
 

@@ -41,6 +41,7 @@ from tests.adapter.device import (
     running,
 )
 from tests.adapter.mosquitto import free_port, mosquitto, until
+from tests.adapter.serving import serving
 from tests.unit.captured import described
 
 ROOT = Path(__file__).parents[2]
@@ -86,10 +87,9 @@ async def silent(answer: bytes = b"") -> AsyncIterator[str]:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
         await reader.read()
-        writer.close()
 
-    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/d.xml"
+    async with serving(handle) as port:
+        yield f"http://127.0.0.1:{port}/d.xml"
         await asyncio.sleep(0.01)
 
 

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import threading
 import time
-from typing import Any
 
 import pytest
 import structlog
@@ -32,6 +31,7 @@ from tests.adapter.mosquitto import (
     retained,
     until,
 )
+from tests.adapter.serving import serving
 
 
 @pytest.fixture
@@ -49,30 +49,18 @@ def protocol(request):
 async def fake(answer):
     """A broker that reads CONNECT and then does what `answer` does."""
 
-    serving: set[asyncio.Task[Any]] = set()
-
     async def serve(reader, writer):
-        if task := asyncio.current_task():
-            serving.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                head = await reader.readexactly(2)
-                await reader.readexactly(head[1])
-                await answer(reader, writer)
-        finally:
-            writer.close()
+        head = await reader.readexactly(2)
+        await reader.readexactly(head[1])
+        await answer(reader, writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield parse_url(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        for task in serving:
-            task.cancel()
-        await asyncio.wait(serving)
+    async with serving(serve) as port:
+        yield parse_url(f"127.0.0.1:{port}")
 
 
 def saying(*packets, stay=True):
     async def answer(reader, writer):
-        writer.writelines(packets)
+        writer.write(b"".join(packets))
         while stay and await reader.read(4096):
             pass
 
