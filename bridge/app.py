@@ -158,7 +158,7 @@ class Bridge:
 
     async def _settle(self, is_remembered: bool) -> None:  # noqa: FBT001 - the bus's callback
         """Wait for the end of the first round; who `is_remembered` need not be searched for."""
-        if is_remembered:
+        if is_remembered and not self._first_round.is_set():
             await self._end_first_round()
         await self._first_round.wait()
 

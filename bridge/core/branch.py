@@ -216,7 +216,12 @@ class Shape:
 
         Only what hubs are told has to fit in `limit` bytes.
         """
-        wanted = dict(branch.kept)
+        base = f"{self.base}/"
+        wanted = {
+            topic: payload
+            for topic, payload in branch.kept.items()
+            if len(payload) <= limit or topic.startswith(base)
+        }
         if branch.description is not None:
             for own, document in documents.components(
                 branch.description, bridge=self.instance, detail=self.detail

@@ -120,8 +120,8 @@ class Holdings:
 
 
 _HEAD = b'{"chunks":'
+_PART = re.compile(r"/chunk/[0-9]+\Z")
 _NOT_OURS = frozenset({"state", "request", "response"})
-_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def _is_ours(whole: str, payload: bytes) -> bool:
@@ -135,15 +135,29 @@ def _strings(value: object) -> list[str]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
-def is_stray(held: Mapping[str, bytes], topic: str) -> bool:
-    """Return whether a topic is a part of a payload that was never put there whole."""
-    whole, is_part, number = topic.rpartition("/chunk/")
-    if not is_part:
-        return False
-    payload = held.get(whole, b"")
-    head = jsontext.read(payload) if payload.startswith(_HEAD) else None
-    count = head.get("chunks") if isinstance(head, dict) else None
-    return not (isinstance(count, int) and _NUMBER.fullmatch(number) and int(number) <= count)
+def whole_payloads(held: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return what a broker holds with all payloads whole: no parts, and none that belongs to none.
+
+    Where parts are missing or not of one payload, both they and what tells of them stay as they are.
+    """
+    whole = {topic: payload for topic, payload in held.items() if not _PART.search(topic)}
+    for topic, payload in tuple(whole.items()):
+        if payload.startswith(_HEAD):
+            joined = join_parts(held, topic)
+            if joined is not None:
+                whole[topic] = joined
+                continue
+            numbers = range(1, min(_count(payload), len(held)) + 1)
+            parts = (topics.chunk_id(topic, number) for number in numbers)
+            whole |= {part: held[part] for part in parts if part in held}
+    return whole
+
+
+def _count(head: bytes) -> int:
+    """Return in how many parts a payload says that it is, 0 where it does not."""
+    document = jsontext.read(head)
+    count = document.get("chunks") if isinstance(document, dict) else None
+    return count if isinstance(count, int) else 0
 
 
 def join_parts(held: Mapping[str, bytes], topic: str) -> bytes | None:

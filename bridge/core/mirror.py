@@ -9,7 +9,7 @@ from math import inf
 
 from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, LiveService, Shape
-from bridge.core.holdings import Holdings, is_stray, join_parts
+from bridge.core.holdings import Holdings, join_parts, whole_payloads
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device
 from bridge.core.players import Players
@@ -19,6 +19,8 @@ from bridge.core.values import Value
 
 _AT_ONCE = 8
 """How many devices' trees are published side by side; of the others none is computed meanwhile."""
+
+_MAX_FORGOTTEN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Mirror:
         self._table = shape.topic(f"bridge/{shape.instance}/devices")
         self._table_due = False
         self._leaving: list[dict[str, object]] = []
-        self._restored = False
+        self._forgotten: dict[str, None] = {}
+        """Roots of which a broker may remember what is not to come back."""
         self._players = Players()
         self._roster = Roster()
         self._uncompared: dict[str, Mapping[str, bytes]] = {}
@@ -106,6 +109,9 @@ class Mirror:
 
     def forget(self, branch: Branch) -> None:
         """Clear every topic of a device, its document first."""
+        self._forgotten[branch.id] = None
+        if len(self._forgotten) > _MAX_FORGOTTEN:
+            del self._forgotten[next(iter(self._forgotten))]
         if branch.owned and self.ledger.is_open:
             self._leaving.append(branch.row)
             self._table_due = True
@@ -158,13 +164,12 @@ class Mirror:
         """Compare all with what the broker holds under the base topic, and go on from there.
 
         Payloads over `limit` bytes are cut. Devices that are another instance's, by id, are
-        left alone. The first time, the devices that the broker remembers as ours become
-        branches, and are returned to be looked for.
+        left alone. The devices that the broker remembers as ours become branches, and are
+        returned to be looked for, but for those that were forgotten since this program started.
         """
         ledger, shape = self.ledger, self._shape
         ledger.open(limit)
-        remembered = () if self._restored else tuple(self._remember(holdings))
-        self._restored = True
+        remembered = tuple(self._remember(holdings))
         for topic in shape.own_hub_topics():
             self._own.pop(topic, None)
         for hub in shape.hubs:
@@ -371,16 +376,17 @@ class Mirror:
         for root, devices in holdings.roots.items():
             document = holdings.document(root)
             udn, location = document.get("udn"), document.get("location")
-            if root in self.branches or not isinstance(udn, str) or not isinstance(location, str):
+            if self._roster.holder(root) is not None or root in self._forgotten:
+                continue
+            if not isinstance(udn, str) or not isinstance(location, str):
                 continue
             mine = dict.fromkeys((root, *devices))
             free = tuple(device for device in mine if self._roster.holder(device) is None)
-            kept = holdings.groups(free)
-            gone = {
-                topic for topic in kept if not self._shape.is_kept(topic) or is_stray(kept, topic)
+            kept = {
+                topic: payload
+                for topic, payload in whole_payloads(holdings.groups(free)).items()
+                if self._shape.is_kept(topic)
             }
-            if gone:
-                kept = {topic: payload for topic, payload in kept.items() if topic not in gone}
             row = holdings.rows.get(root, {"id": root})
             since, server = row.get("offline_since"), document.get("server")
             branch = Branch(root, free, kept=kept, row=row)
@@ -391,6 +397,7 @@ class Mirror:
             )
 
     def _enter(self, branch: Branch) -> None:
+        self._forgotten.pop(branch.id, None)
         self._roster.enter(branch)
         self._table_due = True
 

@@ -38,7 +38,7 @@ class ServiceState:
     `MAX_LENGTH` is left out.
     """
 
-    __slots__ = ("_asked", "_asked_for", "_length", "told", "updated", "values")
+    __slots__ = ("_asked", "_asked_for", "_length", "_remembered", "told", "updated", "values")
 
     def __init__(self, held: Mapping[Key, Value] | None = None, updated: str = "") -> None:
         self.values: dict[Key, Value] = dict(held or {})
@@ -47,6 +47,8 @@ class ServiceState:
         self._length = sum(map(_length, self.values.values()))
         self._asked: set[Key] = set()
         self._asked_for: AbstractSet[str] = frozenset()
+        self._remembered: str | None = None
+        """How old what was last taken over from a broker was; None where nothing was."""
 
     def apply(
         self,
@@ -131,11 +133,16 @@ class ServiceState:
     def remember(self, other: "ServiceState") -> None:
         """Take over what the broker holds, unless the service itself knows better.
 
-        Once it has told all that it sends events of, that is what it is asked for regularly.
+        Once it has told all that it sends events of, that is what it is asked for regularly. Until
+        then a broker that has lost what another connection brought, or is back with an older
+        state, takes nothing away: only what was written since then counts before that.
         """
         if self.told is None:
             asked = {key: self.values[key] for key in self._asked}
-            self.values = dict(other.values)
+            is_newer = self._remembered is None or other.updated > self._remembered
+            if (other.values and is_newer) or not self.values.keys() - self._asked:
+                self.values = dict(other.values)
+                self._remembered = other.updated if other.values else self._remembered
             placed = {self._place(key): value for key, value in asked.items()}
             self.values |= placed
             self._asked = set(placed)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.holdings import Holdings, is_stray, join_parts
+from bridge.core.holdings import Holdings, join_parts, whole_payloads
+from bridge.core.ledger import Ledger
 
 
 def encoded(document):
@@ -170,10 +171,32 @@ def test_nothing_that_a_broker_may_hold_breaks_it(held):
 
 
 def test_a_part_with_a_number_beyond_all_numbers_is_a_stray():
-    assert is_stray({"t": b'{"chunks":3}'}, f"t/chunk/{'1' * 5000}")
+    part = f"t/chunk/{'1' * 5000}"
+    assert part not in whole_payloads({"t": b'{"chunks":3}', part: b"x"})
 
 
 @pytest.mark.parametrize("name", ["\0", "\ud800", "a b", "+", "", "x" * 600])
 def test_no_device_is_asked_for_whose_name_is_none_of_ours(name):
     rows = json.dumps([{"id": name, "subdevices": [name]}]).encode()
     assert not holdings({"bridge/main/devices": rows}).named
+
+
+def test_payloads_are_put_together_and_what_is_no_part_of_any_is_left_out():
+    ledger = Ledger()
+    ledger.open(10)
+    held = ledger.cut({"a": b"x" * 25, "b": b"short", "a/action/chunk/argument/1": b"an argument"})
+    whole = {"a": b"x" * 25, "b": b"short", "a/action/chunk/argument/1": b"an argument"}
+    assert len(held) > 3
+    assert whole_payloads(held) == whole
+    strays = {"b/chunk/1": b"of nothing", "a/chunk/9": b"one too many"}
+    assert whole_payloads(held | strays) == whole
+
+
+def test_what_cannot_be_put_together_stays_as_it_is():
+    ledger = Ledger()
+    ledger.open(10)
+    held = ledger.cut({"a": b"x" * 25})
+    del held["a/chunk/2"]
+    assert whole_payloads(held) == held
+    assert whole_payloads({"v": b'{"chunks":true}'}) == {"v": b'{"chunks":true}'}
+    assert whole_payloads({"v": b'{"chunks":1}'}) == {"v": b'{"chunks":1}'}

@@ -1,7 +1,9 @@
-"""Roots that share devices; what else the mirror does is held against a model broker."""
+"""Roots that share devices, brokers that lose what they held; what else the mirror does is held against a model broker."""
+
+import pytest
 
 from bridge.core.branch import Shape
-from bridge.core.holdings import Holdings
+from bridge.core.holdings import Holdings, whole_payloads
 from bridge.core.mirror import Mirror
 from bridge.core.state import Key
 from tests.unit.devices import described, device, scpd, service
@@ -183,3 +185,105 @@ def test_what_a_broker_holds_of_a_device_that_is_forgotten_before_it_is_compared
     again.forget(again.branches["A"])
     drain(again, held)
     assert not [topic for topic in held if topic.startswith("upnp/A")]
+
+
+def read_again(mirror: Mirror, held: dict[str, bytes], limit: int = 10_000) -> list[str]:
+    """Have the broker lost and back with this, take all; return the devices to be looked for."""
+    mirror.close()
+    shape = mirror._shape
+    holdings = Holdings(
+        held,
+        base="upnp",
+        instance="main",
+        own_outside=shape.own_hub_topics(),
+        outside=shape.hub_topics,
+    )
+    remembered = mirror.open(holdings, limit, lambda _: False)
+    drain(mirror, held)
+    return [one.udn for one in remembered]
+
+
+def told_and_gone(*, limit: int = 10_000) -> dict[str, bytes]:
+    """What a broker holds of a player and its embedded device that have told of themselves."""
+    mirror = Mirror(with_hub())
+    transport = service("AVTransport", scpd("TransportState:string", "Long:string"))
+    held: dict[str, bytes] = {}
+    mirror.join(described(device("A", transport, device("inner", PART))))
+    mirror.tell("A/AVTransport", [("TransportState", "PLAYING")], initial=True, now=NOW)
+    mirror.tell_asked("A/AVTransport", [(Key("Long"), "long " * 100)], now=NOW)
+    mirror.tell("inner/One", [("V", "3")], initial=True, now=NOW)
+    read_again(mirror, held, limit)
+    return held
+
+
+def in_base(held: dict[str, bytes]) -> dict[str, bytes]:
+    return {topic: payload for topic, payload in held.items() if topic.startswith("upnp/")}
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+@pytest.mark.parametrize("limits", [(10_000, 10_000), (200, 200), (200, 10_000), (10_000, 200)])
+def test_a_device_known_from_a_broker_alone_is_whole_again_where_that_comes_back_empty(
+    is_away, limits
+):
+    mirror, held = Mirror(with_hub()), told_and_gone(limit=limits[0])
+    assert read_again(mirror, held, limits[0]) == ["A"]
+    if is_away:
+        mirror.leave("A", NOW)
+        drain(mirror, held)
+        assert held["upnp/inner/availability"] == b"offline"
+    before = whole_payloads(held)
+    for _ in range(2):
+        held.clear()
+        assert read_again(mirror, held, limits[1]) == []
+        assert max(map(len, held.values())) <= limits[1]
+        assert in_base(whole_payloads(held)) == in_base(before)
+        # A hub is told of nothing that is too long for one message.
+        assert (HUB_TOPIC in held) == (min(limits) > 200)
+    assert {"upnp/A/media", "upnp/A/AVTransport/value/Long"} <= before.keys()
+
+
+def test_values_that_a_broker_remembered_outlast_it_where_a_device_has_come_but_not_told():
+    mirror, held = Mirror(with_hub()), told_and_gone()
+    before = dict(held)
+    read_again(mirror, held)
+    transport = service("AVTransport", scpd("TransportState:string", "Long:string"))
+    mirror.join(described(device("A", transport, device("inner", PART))))
+    held.clear()
+    read_again(mirror, held)
+    assert held == before
+    mirror.tell("inner/One", [("V", "4")], initial=True, now=NOW)
+    held.clear()
+    read_again(mirror, held)
+    assert held.pop("upnp/inner/One/value/V") == b"4"
+    assert held["upnp/A/AVTransport/value/Long"] == before["upnp/A/AVTransport/value/Long"]
+    mirror.tell("inner/One", [], initial=True, now=NOW)
+    older = dict(before)
+    read_again(mirror, older)
+    assert "upnp/inner/One/value/V" not in older
+
+
+def test_a_device_that_another_broker_remembers_is_looked_for_unless_it_was_forgotten():
+    mirror, elsewhere = Mirror(with_hub()), told_and_gone()
+    assert read_again(mirror, {}) == []
+    before = dict(elsewhere)
+    assert read_again(mirror, elsewhere) == ["A"]
+    assert elsewhere == before
+    mirror.forget(mirror.branches["A"])
+    assert read_again(mirror, elsewhere) == []
+    assert not [topic for topic in elsewhere if "/A" in topic or "/inner" in topic]
+    restored = dict(before)
+    assert read_again(mirror, restored) == []
+    assert not [topic for topic in restored if "/A" in topic or "/inner" in topic]
+    mirror.join(described(device("A", PART)))
+    drain(mirror, restored)
+    assert "upnp/A/One" in restored
+
+
+def test_a_root_that_is_embedded_by_now_is_not_remembered_as_a_root():
+    mirror, held = opened()
+    mirror.join(described(device("inner", PART)))
+    drain(mirror, held)
+    mirror, _ = Mirror(Shape("upnp", "main")), None
+    mirror.join(described(device("A", device("inner", PART))))
+    assert read_again(mirror, held) == []
+    assert b'"root":"A"' in held["upnp/inner"]

@@ -133,6 +133,38 @@ def test_what_the_broker_holds_counts_until_the_service_has_told():
     assert (state.values, state.updated) == ({Key("A"): 2}, NOW)
 
 
+def told_of(numbers: dict[str, int], when: str) -> ServiceState:
+    return ServiceState({Key(name): value for name, value in numbers.items()}, when)
+
+
+def test_what_a_broker_has_lost_or_holds_as_it_was_before_takes_nothing_of_what_is_remembered():
+    for later in (ServiceState(), told_of({"A": 0, "Old": 1}, THEN), told_of({"A": 3}, "1970")):
+        state = ServiceState()
+        state.remember(told_of({"A": 1, "B": 2}, NOW))
+        state.take_answers({Key("B"): 5}, now=NOW)
+        state.remember(later)
+        state.remember(later)
+        assert state.values == {Key("A"): 1, Key("B"): 5}
+        assert state.apply({}, whole=True, now=NOW)
+        state.remember(later)
+        assert state.values == {Key("B"): 5}
+
+
+def test_what_another_wrote_since_a_service_s_values_were_remembered_counts_before_that():
+    state = ServiceState()
+    state.remember(told_of({"A": 1, "B": 2}, THEN))
+    state.take_answers({Key("B"): 5}, now=NOW)
+    state.remember(told_of({"A": 3, "C": 1}, NOW))
+    assert state.values == {Key("A"): 3, Key("B"): 5, Key("C"): 1}
+
+
+def test_what_was_remembered_of_a_broker_without_values_gives_way_to_any():
+    state = ServiceState()
+    state.remember(ServiceState())
+    state.remember(told_of({"A": 1}, THEN))
+    assert (state.values, state.updated) == ({Key("A"): 1}, THEN)
+
+
 def test_what_was_told_first_keeps_the_time_that_the_broker_has_for_it():
     held, state = ServiceState(), ServiceState()
     held.apply({Key("A"): 1}, whole=True, now=THEN)
