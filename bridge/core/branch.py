@@ -66,6 +66,7 @@ class LiveService:
 class Player:
     """A device that plays: its AVTransport and, where it has one, its RenderingControl.
 
+    `volume` and `volume_db` are the state variables, where the SCPD has them.
     `told` is what `media` was wanted to hold last, and `told_s` since when, by a monotonic clock.
     """
 
@@ -73,6 +74,7 @@ class Player:
     transport: LiveService
     rendering: LiveService | None
     volume: StateVariable | None
+    volume_db: StateVariable | None
     base_url: str
     told: bytes = b""
     told_s: float = -inf
@@ -80,7 +82,9 @@ class Player:
     def payload(self) -> bytes:
         """Return what `media` should hold now; empty where nothing is known."""
         rendering = self.rendering.state.values if self.rendering else {}
-        fields = player.summary(self.transport.state.values, rendering, self.volume, self.base_url)
+        fields = player.summary(
+            self.transport.state.values, rendering, self.volume, self.base_url, self.volume_db
+        )
         self.told = jsontext.encode(fields) if fields else b""
         return self.told
 
@@ -136,12 +140,14 @@ class Branch:
             for one in (transport, rendering)
             if one is not None
         ]
+        variables = rendering.scpd.variables if rendering else {}
         one = Player(
             topics.media_id(own),
             lives[0],
             lives[1] if rendering else None,
-            rendering.scpd.variables.get("Volume") if rendering else None,
-            self.description.location,
+            variables.get("Volume"),
+            variables.get("VolumeDB"),
+            self.description.base_url,
         )
         self.players |= {live.id: one for live in lives}
 

@@ -191,12 +191,19 @@ class Description:
     """A root device with what its description and announcements say of the whole.
 
     `server` is the SERVER header of its announcements, `upnp_version` for instance "1.1".
+    `url_base` is its URLBase, None where that is the location.
     """
 
     device: Device
     location: str
     upnp_version: str
     server: str | None = None
+    url_base: str | None = None
+
+    @property
+    def base_url(self) -> str:
+        """What relative URLs are relative to that the device writes."""
+        return self.url_base or self.location
 
     @property
     def udn(self) -> str:

@@ -1,21 +1,16 @@
 """The player in one piece: AVTransport and RenderingControl of instance 0, for people and hubs.
 
-What `media` says of a device (AVTransport 1.0 section 2.2, RenderingControl 1.0 section 2.2), with
-DIDL-Lite (ContentDirectory 1.0 section 2.3) read by didl-lite.
+What `media` says of a device (AVTransport 1.0 section 2.2, RenderingControl 1.0 section 2.2).
+`didl` reads the metadata.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from html import unescape
 from math import inf
 from typing import Final
-from urllib.parse import urljoin, urlsplit
 
-from didl_lite import didl_lite
-from didl_lite.utils import NAMESPACES
-
-from bridge.core import values, xml
+from bridge.core import didl, titles, values
+from bridge.core.didl import Item
 from bridge.core.model import StateVariable
 from bridge.core.state import Key
 from bridge.core.values import Value
@@ -35,188 +30,192 @@ STATES: Final[Mapping[str, str]] = {
 }
 """What a TransportState is called in `media`; other states, of vendors, are left out."""
 
-_PLACES: Mapping[str, tuple[Key, ...]] = {
-    name: (Key(name, INSTANCE), Key(name))
-    for name in (
-        "AVTransportURI",
-        "AVTransportURIMetaData",
-        "CurrentMediaDuration",
-        "CurrentPlayMode",
-        "CurrentTrack",
-        "CurrentTrackDuration",
-        "CurrentTrackMetaData",
-        "CurrentTrackURI",
-        "NumberOfTracks",
-        "TransportState",
-    )
-}
-"""Where the values of AVTransport may stand, the likely place first."""
-
-_SPEAKERS: Mapping[str, tuple[Key, ...]] = {
-    name: (*(Key(name, INSTANCE, one) for one in ("Master", None, "LF", "RF")), Key(name))
-    for name in ("Volume", "Mute")
-}
-"""Where those of RenderingControl may stand: of the whole, else of the first speaker."""
-
-_UNKNOWN = frozenset({"", "NOT_IMPLEMENTED"})
-_DURATION = re.compile(r"\+?(\d{1,6}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)(?:/\d+)?")
-_MAX_METADATA = 262_144
-_MAX_CLASS = 256
-_MAX_ATTRIBUTES = 64
-"""Of an element: more are no DIDL-Lite, and the library reads them slower and slower."""
+_STATE = "TransportState"
+_VOLUME = "Volume"
+_MASTER = "Master"
+_PAIRS = (("lf", "rf"), ("fl", "fr"), ("l", "r"), ("left", "right"))
+_SUBWOOFERS = frozenset({"lfe", "sw", "sub", "subwoofer"})
+_PERCENT = (0.0, 100.0)
+_DECIBELS = (-60.0 * 256, 0.0)
+"""The range of a VolumeDB that has none: what players commonly do between silent and full."""
+_SWITCHED = {"on": True, "off": False}
 
 
 def summary(
-    transport: Values, rendering: Values, volume: StateVariable | None, base_url: str
+    transport: Values,
+    rendering: Values,
+    volume: StateVariable | None,
+    base_url: str,
+    volume_db: StateVariable | None = None,
 ) -> dict[str, object]:
     """Return what `media` says, from the values of both services; empty where nothing is known.
 
-    `volume` is the state variable whose range is 0 to 100 %, URLs are made absolute by `base_url`.
+    `volume` is the state variable whose range is 0 to 100 %, `volume_db` counts where no volume
+    is told. URLs are made absolute by `base_url`. Where a service tells nothing of instance 0, the
+    least InstanceID that it does tell of counts.
     """
+    instance = _instance(transport, INSTANCE, Key(_STATE, INSTANCE))
 
-    def told(*names: str) -> str | None:
-        for name in names:
-            value = _first(transport, _PLACES[name])
-            if value is not None and value not in _UNKNOWN:
-                return values.write(value)
+    def told(name: str) -> str | None:
+        for place in _places(name, instance):
+            value = transport.get(place)
+            if value is not None:
+                text = values.write(value).strip()
+                if text not in didl.UNKNOWN:
+                    return text
         return None
 
-    item = _item(told("CurrentTrackMetaData"), base_url) or _item(
-        told("AVTransportURIMetaData"), base_url
-    )
-    duration = _seconds(told("CurrentTrackDuration")) or item.pop("duration_s", None)
-    item.pop("duration_s", None)
+    track_uri, loaded_uri = told("CurrentTrackURI"), told("AVTransportURI")
+    track = didl.read(told("CurrentTrackMetaData"), base_url)
+    loaded = didl.read(told("AVTransportURIMetaData"), base_url)
+    station = didl.read(told("EnqueuedTransportURIMetaData"), base_url)  # Sonos
+    is_same = track_uri is None or loaded_uri is None or track_uri == loaded_uri
+    item = _described(track, loaded, station, track_uri or loaded_uri, is_same=is_same)
+    duration = didl.seconds(told("CurrentTrackDuration")) or item.duration_s
+    speaker = _instance(rendering, instance, Key(_VOLUME, instance, _MASTER))
     fields = {
-        "state": STATES.get(told("TransportState") or ""),
-        **item,
-        "uri": told("CurrentTrackURI", "AVTransportURI"),
-        "duration_s": duration or _seconds(told("CurrentMediaDuration")),
+        "state": STATES.get(told(_STATE) or ""),
+        "title": item.title,
+        "artist": item.artist,
+        "album": item.album,
+        "album_art": item.art,
+        "media_class": item.media_class,
+        "uri": track_uri or loaded_uri,
+        "duration_s": duration or didl.seconds(told("CurrentMediaDuration")),
         "track": _whole(told("CurrentTrack")),
         "tracks": _whole(told("NumberOfTracks")),
-        "volume": _percent(_first(rendering, _SPEAKERS["Volume"]), volume),
-        "muted": _first(rendering, _SPEAKERS["Mute"]),
+        "volume": _percent(rendering, speaker, volume, volume_db),
+        "muted": _muted(rendering, speaker),
         "play_mode": told("CurrentPlayMode"),
     }
-    if not isinstance(fields["muted"], bool):
-        fields["muted"] = None
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _first(told: Values, places: Iterable[Key]) -> Value | None:
-    for place in places:
-        if place in told:
-            return told[place]
-    return None
+def _instance(told: Values, preferred: str, likely: Key) -> str:
+    """Return the InstanceID that a service tells of: this one, else 0, else the least."""
+    if likely in told:
+        return preferred
+    found = {key.instance for key in told if key.instance is not None}
+    for one in (preferred, INSTANCE):
+        if one in found or not found:
+            return one
+    return min(found, key=lambda one: (len(one), one))
 
 
-def _percent(value: Value | None, variable: StateVariable | None) -> int | None:
-    if isinstance(value, bool | str | None):
-        return None
-    low, high = volume_range(variable)
-    span = high - low
-    if not 0 < span < inf:
-        return None
-    return round((min(max(value, low), high) - low) / span * 100)
+def _places(name: str, instance: str) -> tuple[Key, Key]:
+    """Return where a value may stand; what has no InstanceID counts before another's than 0."""
+    own, bare = Key(name, instance), Key(name)
+    return (own, bare) if instance == INSTANCE else (bare, own)
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text, re.ASCII) else None
+
+
+# What plays
+
+
+def _described(track: Item, loaded: Item, station: Item, uri: str | None, *, is_same: bool) -> Item:
+    """Return what is known of what plays: the track's own metadata, else that of what is loaded.
+
+    `is_same` says that what is loaded may be the track itself, and no list of many. A title for
+    machines, as those of streams are, gives way to what is on the air, then to the station's.
+    """
+    item = loaded if track == didl.NOTHING else track
+    title, artist, album, art = item.title, item.artist, item.album, item.art
+    named = titles.of_uri(uri)
+    is_technical = titles.is_technical(title)
+    is_station = (item.media_class or "").lower().endswith("audiobroadcast")
+    is_stream = is_same or named is None
+    air = titles.on_air(item.on_air)
+    if (air.title or air.artist) and (is_technical or is_station or not (artist or album)):
+        title = air.title or (None if is_technical else title)
+        artist, album = air.artist or artist, air.album or album
+    elif is_technical:
+        around = (loaded.title, station.title) if is_stream else ()
+        better = (one for one in (titles.show(item.show), *around) if one)
+        title = next((one for one in better if not titles.is_technical(one)), title)
+    if title is None or titles.is_url(title):
+        title = titles.of_uri(title) or named
+    if art is None and is_stream:
+        art = loaded.art or station.art
+    return Item(title, artist, album, art, item.media_class, item.duration_s)
+
+
+# How loud
 
 
 def volume_range(variable: StateVariable | None) -> tuple[float, float]:
     """Return the least and the greatest volume; 0 and 100 where the SCPD does not say."""
+    return _range(variable, _PERCENT)
+
+
+def _range(variable: StateVariable | None, default: tuple[float, float]) -> tuple[float, float]:
     found: list[float] = []
-    for text, default in ((variable and variable.minimum, 0), (variable and variable.maximum, 100)):
-        bound = values.read("r8", text) if text else default
-        found.append(default if isinstance(bound, str) else bound)
+    bounds = (variable.minimum, variable.maximum) if variable else (None, None)
+    for text, other in zip(bounds, default, strict=True):
+        bound = values.read("r8", text.strip()) if text else other
+        found.append(other if isinstance(bound, str) else bound)
     return found[0], found[1]
 
 
-def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text) else None
-
-
-def _seconds(text: str | None) -> float | None:
-    """Return the seconds in an `H+:MM:SS[.F+]`; None where there are none, or no such form."""
-    match = _DURATION.fullmatch((text or "").strip())
-    if match is None:
-        return None
-    seconds = int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
-    return (int(seconds) if seconds.is_integer() else round(seconds, 3)) or None
-
-
-def _item(metadata: str | None, base_url: str) -> dict[str, object]:
-    """Return what DIDL-Lite says of the first thing in it; a new dictionary, empty for no such."""
-    if metadata is None or len(metadata) > _MAX_METADATA:
-        return {}
-    return dict(_read_item(metadata, base_url))
-
-
-@lru_cache(maxsize=64)
-def _read_item(metadata: str, base_url: str) -> Mapping[str, object]:
-    try:
-        if "<" not in metadata:
-            metadata = unescape(metadata)  # of devices that escape it once too often
-        root, _ = xml.parse_text(metadata)
-        upnp_class = _mend(root)
-        found = didl_lite.from_xml_el(root, strict=False)  # type: ignore[arg-type]
-    except (didl_lite.DidlLiteException, ValueError, LookupError, AttributeError, TypeError):
-        return {}  # XmlError is a ValueError
-    thing = next((one for one in found if isinstance(one, didl_lite.DidlObject)), None)
-    if thing is None:
-        return {}
-    durations = (_seconds(getattr(one, "duration", None)) for one in thing.res)
-    fields: dict[str, object] = {
-        "title": _text(thing, "title"),
-        "artist": _text(thing, "artist", "creator", "author", "album_artist"),
-        "album": _text(thing, "album"),
-        "album_art": _absolute(_text(thing, "album_art_uri"), base_url),
-        "media_class": upnp_class,
-        "duration_s": next((one for one in durations if one), None),
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _text(thing: didl_lite.DidlObject, *names: str) -> str | None:
-    for name in names:
-        text = getattr(thing, name, None)
-        if isinstance(text, str) and text.strip():
-            return text.strip()
+def _percent(
+    told: Values, instance: str, volume: StateVariable | None, volume_db: StateVariable | None
+) -> int | None:
+    for name, variable, default in (
+        (_VOLUME, volume, _PERCENT),
+        ("VolumeDB", volume_db, _DECIBELS),
+    ):
+        levels = [one for one in map(_number, _speakers(told, name, instance)) if one is not None]
+        if levels:
+            bounds = sorted(_range(variable, default))
+            low, high = bounds if 0 < bounds[1] - bounds[0] < inf else default
+            shares = [(min(max(one, low), high) - low) / (high - low) for one in levels]
+            return round(sum(shares) / len(shares) * 100)
     return None
 
 
-def _absolute(url: str | None, base_url: str) -> str | None:
-    if url is None:
-        return None
-    try:
-        whole = urljoin(base_url, url)
-        parts = urlsplit(whole)
-    except ValueError:
-        return None
-    return whole if parts.scheme in ("http", "https") and parts.hostname else None
+def _muted(told: Values, instance: str) -> bool | None:
+    found = [one for one in map(_truth, _speakers(told, "Mute", instance)) if one is not None]
+    return all(found) if found else None
 
 
-def _mend(root: xml.Element) -> str | None:
-    """Make DIDL-Lite what the library reads, its first thing alone; return its class, as it came.
+def _speakers(told: Values, name: str, instance: str) -> Iterable[Value]:
+    """Return what is told of the whole, else without a channel, else of all speakers that count.
 
-    Names count whatever their namespaces are, and a class that the library does not know is read as
-    the nearest one above it that it knows (`object.item.audioItem.musicTrack.live`).
+    These are the two in front; else all but subwoofers.
     """
-    thing = next((one for one in root if xml.local(one) in ("item", "container")), None)
-    if thing is None or len(thing.attrib) > _MAX_ATTRIBUTES:
-        root.clear()
-        return None
-    named = xml.child_text(thing, "class") or xml.child_text(root, "class")  # WiiM has it above
-    for other in tuple(root):
-        if other is not thing:
-            root.remove(other)
-    thing.tag = f"{{{NAMESPACES['didl_lite']}}}{xml.local(thing)}"
-    for element in tuple(thing):
-        name = xml.local(element)
-        if name in ("class", "desc", "") or len(element.attrib) > _MAX_ATTRIBUTES:
-            thing.remove(element)
-        else:
-            element.tag = f"{{{NAMESPACES['didl_lite']}}}{name}" if name == "res" else name
-    known = named = named[:_MAX_CLASS]
-    while known and didl_lite.type_by_upnp_class(known, strict=False) is None:
-        known = known.rpartition(".")[0]
-    element = thing.makeelement(f"{{{NAMESPACES['upnp']}}}class", None, None)
-    element.text = known if known.count(".") else "object.item"
-    thing.append(element)
-    return named or None
+    for place in (Key(name, instance, _MASTER), *_places(name, instance)):
+        if place.instance is None and instance == INSTANCE:
+            continue  # behind the speakers
+        value = told.get(place)
+        if value is not None and value not in didl.UNKNOWN:
+            return (value,)
+    channels = {
+        key.channel.strip().lower(): value
+        for key, value in told.items()
+        if key.name == name
+        and key.instance == instance
+        and key.channel is not None
+        and value not in didl.UNKNOWN
+    }
+    for group in ((_MASTER.lower(),), *_PAIRS):
+        if found := [channels[one] for one in group if one in channels]:
+            return found
+    if Key(name) in told:
+        return (told[Key(name)],)
+    return [value for channel, value in channels.items() if channel not in _SUBWOOFERS]
+
+
+def _number(value: Value) -> float | None:
+    """Return a volume as a number, as text too: a service may lack its SCPD."""
+    if isinstance(value, str):
+        value = values.read("r8", value.strip().removesuffix("%").rstrip())
+    return None if isinstance(value, bool | str) else value
+
+
+def _truth(value: Value) -> bool | None:
+    if not isinstance(value, bool):
+        text = values.write(value).strip().lower()
+        value = _SWITCHED.get(text, values.read("boolean", text))
+    return value if isinstance(value, bool) else None

@@ -74,6 +74,7 @@ def read_description(
         location=location,
         upnp_version=version if _VERSION.fullmatch(version) else "1.0",
         server=server,
+        url_base=urls.base if urls.base != location else None,
     )
 
 

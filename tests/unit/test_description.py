@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from hypothesis import given
@@ -263,8 +264,10 @@ def test_a_url_that_must_not_be_asked_counts_as_absent_by_itself(written):
 )
 def test_a_url_base_counts_where_it_may_be_asked(url_base, base, problems):
     for outer in (f"<URLBase>{url_base}</URLBase>", f"<URLBase> {url_base}\n</URLBase>"):
-        found = read(root(services(service()), outer)).device
+        description = read(root(services(service()), outer))
+        found = description.device
         assert found.services[0].control_url == base + "c"
+        assert urljoin(description.base_url, "c") == base + "c"
         assert len(found.problems) == problems
 
 

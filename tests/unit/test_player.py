@@ -1,6 +1,7 @@
 """`media`: a player in one piece, from what its services have told."""
 
 import json
+from dataclasses import replace
 from html import escape
 from time import perf_counter
 
@@ -12,10 +13,11 @@ from bridge.core import jsontext, player
 from bridge.core.branch import Shape
 from bridge.core.holdings import Holdings
 from bridge.core.mirror import Mirror
-from bridge.core.model import StateVariable
+from bridge.core.model import Scpd, StateVariable
 from bridge.core.state import Key
 from bridge.core.values import Value
 from bridge.upnp.properties import read_properties
+from tests.unit import devices
 from tests.unit.captured import CAPTURES, captured
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -176,10 +178,36 @@ def test_what_is_loaded_stands_in_for_what_is_not_told_of_the_track():
         ("END_OF_MEDIA", None),
         ("-0:00:01", None),
         ("0:61:00", None),
-        ("12", None),
-        ("3:25", None),
+        ("12", 12),
+        ("3:25", 205),
         ("9999999:00:00", None),
         ("", None),
+        (":08:17.493", 497.493),
+        ("0:08:17.", 497),
+        ("0:08:17.4930000000", 497.493),
+        ("0:08:17.49300000000000000000000", 497.493),
+        ("8:17.493", 497.493),
+        ("::17", 17),
+        (":17", 17),
+        ("0:08:17.0/1", 497),
+        ("0:08:17.1/4", 497.25),
+        ("0:08:17.3/2", 497),
+        ("0:08:17.1/0", 497),
+        ("0:08:17,5", 497.5),
+        ("000:08:17", 497),
+        ("497.493", 497.493),
+        ("75:30", 4530),
+        ("-5", None),
+        ("0:08:77", None),
+        ("0:08:", None),
+        ("8:17:", None),
+        (":", None),
+        (".5", None),
+        ("596523:14:07", None),
+        ("4294967295", None),
+        ("0:08:17:12", None),
+        ("1e3", None),
+        ("٣:25", None),
     ],
 )
 def test_a_duration_is_in_seconds(told, seconds):
@@ -219,11 +247,21 @@ def ranged(low: str | None, high: str | None, data_type: str = "ui2") -> StateVa
         (ranged(None, "50"), 40, 80),
         (ranged("no", "number"), 40, 40),
         (ranged("0", "inf"), 40, 40),
-        (ranged("0", "0"), 40, None),
-        (ranged("100", "0"), 40, None),
-        (ranged("-1e308", "1e308", "r8"), 40, None),
+        (ranged("0", "0"), 40, 40),
+        (ranged("100", "0"), 40, 40),
+        (ranged("-1e308", "1e308", "r8"), 40, 40),
+        (ranged(" 0 ", " 50 "), 40, 80),
+        (ranged("", ""), 40, 40),
         (None, 40, 40),
-        (PERCENT, "40", None),
+        (None, "40", 40),
+        (None, " 40.6 ", 41),
+        (None, "40%", 40),
+        (None, "140", 100),
+        (PERCENT, "40", 40),
+        (ranged("0", "50"), "40", 80),
+        (None, "loud", None),
+        (None, "nan", None),
+        (None, "NOT_IMPLEMENTED", None),
         (PERCENT, True, None),
         (PERCENT, 1.7e308, 100),
         (PERCENT, -1.7e308, 0),
@@ -245,14 +283,19 @@ def test_master_counts_before_the_whole_and_that_before_the_speakers():
         Key("Volume"),
     ]
     told: dict[Key, Value] = {key: number * 10 for number, key in enumerate(keys)}
-    for number, key in enumerate(keys):
-        assert media(rendering=told) == {"volume": number * 10}
+    for key, volume in zip(keys, (0, 10, 25, 30, 40), strict=True):
+        assert media(rendering=told) == {"volume": volume}
         del told[key]
     assert media(rendering={Key("Volume", "1", "Master"): 5, Key("Volume", "0", "SW"): 5}) == {}
 
 
 @pytest.mark.parametrize(
-    ("told", "muted"), [(True, True), (False, False), ("NOT_IMPLEMENTED", None), (1, None)]
+    ("told", "muted"),
+    [
+        *((True, True), (False, False), ("NOT_IMPLEMENTED", None), ("", None), (2, None)),
+        *((1, True), (0, False), ("1", True), ("0", False), ("true", True), ("False", False)),
+        *((" yes ", True), ("no", False), ("On", True), ("off", False), ("loud", None)),
+    ],
 )
 def test_muted_is_true_or_false(told, muted):
     for key in (Key("Mute", "0", "Master"), Key("Mute", "0"), Key("Mute")):
@@ -267,6 +310,108 @@ def test_only_instance_0_and_what_has_none_counts():
     assert player.summary(told, {}, None, BASE_URL) == {"state": "stopped"}
     told[Key("TransportState", "0")] = "PAUSED_PLAYBACK"
     assert player.summary(told, {}, None, BASE_URL) == {"state": "paused"}
+
+
+@pytest.mark.parametrize(
+    ("told", "volume"),
+    [
+        ({"Master": 10, None: 20, "LF": 30}, 10),
+        ({"MASTER": 10, "LF": 30}, 10),
+        ({"Master": "", None: 20}, 20),
+        ({"Master": "NOT_IMPLEMENTED", "LF": 30, "RF": 40}, 35),
+        ({"LF": 30, "RF": "40"}, 35),
+        ({"LF": 30, "RF": "x"}, 30),
+        ({"RF": 40, "CF": 90, "SW": 10}, 40),
+        ({"FL": 10, "FR": 30}, 20),
+        ({"CF": 50, "LFE": 10}, 50),
+        ({"Speaker": 50}, 50),
+        ({"LFE": 10, "SW": 5}, None),
+        ({None: "20"}, 20),
+        ({"Master": 0, "LF": 30}, 0),
+    ],
+)
+def test_volume_is_of_the_whole_or_of_what_stands_for_it(told, volume):
+    rendering: dict[Key, Value] = {Key("Volume", "0", one): value for one, value in told.items()}
+    assert media(rendering=rendering, volume=None) == ({} if volume is None else {"volume": volume})
+
+
+@pytest.mark.parametrize(
+    ("told", "muted"),
+    [
+        ({"Master": "0", "LF": True}, False),
+        ({"LF": True, "RF": True}, True),
+        ({"LF": "1", "RF": "0"}, False),
+        ({"Speaker": "yes"}, True),
+    ],
+)
+def test_muted_is_said_where_all_that_counts_is_silent(told, muted):
+    rendering: dict[Key, Value] = {Key("Mute", "0", one): value for one, value in told.items()}
+    assert media(rendering=rendering) == {"muted": muted}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "told", "volume"),
+    [
+        (None, -15360, 0),
+        (None, "-7680", 50),
+        (None, 0, 100),
+        (None, -32768, 0),
+        (("-20480", "0"), -5120, 75),
+        (("-20480", "2560"), -8960, 50),
+        (("0", "0"), -7680, 50),
+    ],
+)
+def test_a_volume_in_decibels_alone_is_percent_of_its_range(bounds, told, volume):
+    variable = (
+        StateVariable("VolumeDB", "i2", minimum=bounds[0], maximum=bounds[1]) if bounds else None
+    )
+    rendering: dict[Key, Value] = {Key("VolumeDB", "0", "Master"): told}
+    assert player.summary({}, rendering, None, BASE_URL, variable) == {"volume": volume}
+    rendering[Key("Volume", "0", "Master")] = 5
+    assert player.summary({}, rendering, None, BASE_URL, variable) == {"volume": 5}
+
+
+@pytest.mark.parametrize("instance", ["1", "7", "4294967295"])
+def test_a_device_that_tells_of_another_instance_alone_has_that_one(instance):
+    transport: dict[Key, Value] = {
+        Key("TransportState", instance): "PLAYING",
+        Key("CurrentTrack", instance): 2,
+        Key("CurrentTrack", "99999999999"): 3,
+    }
+    rendering: dict[Key, Value] = {
+        Key("Volume", instance, "Master"): 10,
+        Key("Mute", instance): True,
+    }
+    said = {"state": "playing", "track": 2, "volume": 10, "muted": True}
+    assert player.summary(transport, rendering, None, BASE_URL) == said
+    rendering |= {Key("Volume", "0", "Master"): 20, Key("Mute", "0"): False}
+    assert player.summary(transport, rendering, None, BASE_URL) == said
+    transport[Key("TransportStatus", "0")] = "OK"
+    said = {"volume": 20, "muted": False}
+    assert player.summary(transport, rendering, None, BASE_URL) == said
+
+
+def test_a_transport_without_an_scpd_has_all_fields():
+    texts: dict[str, Value] = {
+        "TransportState": "PLAYING",
+        "CurrentTrackMetaData": didl(),
+        "CurrentTrackURI": "http://192.0.2.9/s",
+        "CurrentTrackDuration": "0:03:26",
+        "CurrentTrack": "3",
+        "NumberOfTracks": " 12 ",
+        "CurrentPlayMode": "SHUFFLE",
+    }
+    rendering: dict[Key, Value] = {Key("Volume", "0", "Master"): "25", Key("Mute", "0"): "0"}
+    assert media(texts, rendering, None) == SONG_FIELDS | {
+        "state": "playing",
+        "uri": "http://192.0.2.9/s",
+        "duration_s": 206,
+        "track": 3,
+        "tracks": 12,
+        "volume": 25,
+        "muted": False,
+        "play_mode": "SHUFFLE",
+    }
 
 
 # DIDL-Lite
@@ -388,9 +533,9 @@ def test_album_art_is_absolute_and_of_the_web_or_left_out(url, art):
         "<" * 1000,
         "<a>" * 1000,
         didl(f"<dc:title>{'x' * 300_000}</dc:title>"),
-        didl("<strict>1</strict>"),
-        didl("<self>1</self>"),
-        didl("<xmlEl>1</xmlEl>"),
+        didl("<strict>1</strict>", None),
+        didl("<self>1</self>", None),
+        didl("<xmlEl>1</xmlEl>", None),
     ],
 )
 def test_of_what_cannot_be_read_nothing_is_said(metadata):
@@ -677,6 +822,36 @@ def test_a_device_that_leaves_keeps_its_media_and_one_that_is_forgotten_does_not
     world.mirror.forget(branch)
     assert world.topic in world.published()
     assert world.media() is None
+
+
+@pytest.mark.parametrize("base", [None, "http://192.0.2.9:1400/x/"])
+def test_a_player_whose_scpds_are_missing_has_all_of_media(base):
+    players = devices.device(
+        "P",
+        devices.service("AVTransport", Scpd.of(())),
+        devices.service("RenderingControl", Scpd.of(())),
+    )
+    mirror = Mirror(Shape("upnp", "main"))
+    mirror.open(Holdings({}, base="upnp", instance="main"), 9000, lambda _: False)
+    mirror.join(replace(devices.described(players), url_base=base))
+    art = didl("<upnp:albumArtURI>/a.jpg</upnp:albumArtURI>", "object.item")
+    for service, inside in (
+        (
+            "AVTransport",
+            f'<TransportState val="PLAYING"/><CurrentTrackMetaData val="{escape(art)}"/>',
+        ),
+        ("RenderingControl", '<Volume val="20"/><Mute channel="Master" val="1"/>'),
+    ):
+        text = f'<Event><InstanceID val="0">{inside}</InstanceID></Event>'
+        assert mirror.tell(f"P/{service}", [("LastChange", text)], initial=True, now=NOW)
+    held = dict(iter(mirror.take, None))
+    assert json.loads(held["upnp/P/media"].payload) == {
+        "state": "playing",
+        "album_art": f"http://192.0.2.{'9:1400' if base else '1'}/a.jpg",
+        "media_class": "object.item",
+        "volume": 20,
+        "muted": True,
+    }
 
 
 @pytest.mark.parametrize("name", ["light/1", "minidlna/1", "miniupnpd/1", "rygel/1"])
