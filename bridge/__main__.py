@@ -5,14 +5,21 @@ import signal
 import sys
 
 
-def _start() -> int:
-    # Process 1, in a container, never gets a SIGTERM that it does not handle yet, unless it is
-    # blocked: so one that comes while the bridge starts waits for `run`.
-    how = signal.SIG_BLOCK if os.getpid() == 1 else signal.SIG_UNBLOCK
-    signal.pthread_sigmask(how, {signal.SIGTERM})
+def start() -> int:
+    """Carry out the command of this process's arguments; return its exit status."""
+    # What comes while the program starts waits for the command, which ends in order then. Process
+    # 1, in a container, would never get a SIGTERM that it does not handle yet.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     from bridge.cli import main  # noqa: PLC0415 - takes a while
 
-    return main()
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `upnp2mqtt discover | head -1` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
-sys.exit(_start())
+if __name__ == "__main__":
+    sys.exit(start())

@@ -34,7 +34,7 @@ _FIRST_EVENTS_S = 1.0
 _TICK_S = 0.05
 _HEALTH_S = 60.0
 _FORGET_S = 60.0
-_EMBEDDED_PORT = 1883
+_ONLINE_TICK_S = 1.0
 
 
 class Bridge:
@@ -81,7 +81,7 @@ class Bridge:
         async with AsyncExitStack() as stack:
             urls, embedded = settings.mqtt.url, None
             if not urls:
-                embedded = await stack.enter_async_context(await _embedded())
+                embedded = await stack.enter_async_context(await EmbeddedBroker.beside_others())
                 urls = [embedded.url]
             notify = adapters.notify(None, settings.upnp.callback_port)
             await stack.enter_async_context(notify)
@@ -175,11 +175,18 @@ class Bridge:
         self._first_round.set()
 
     async def _tell_health(self) -> None:
+        """Publish it every minute, and as soon as the bridge is online."""
         await self._first_round.wait()
+        was_online, left_s = False, 0.0
         while True:
-            self.router.mirror.put_own("health", jsontext.encode(self.bus.health.document()))
-            self.bus.wake()
-            await asyncio.sleep(_HEALTH_S)
+            is_online = self.online.is_set()
+            if left_s <= 0 or (is_online and not was_online):
+                self.router.mirror.put_own("health", jsontext.encode(self.bus.health.document()))
+                self.bus.wake()
+                left_s = _HEALTH_S
+            was_online = is_online
+            await asyncio.sleep(_ONLINE_TICK_S)
+            left_s -= _ONLINE_TICK_S
 
     async def _forget_gone(self) -> None:
         """Clear devices that are gone for long."""
@@ -193,15 +200,3 @@ class Bridge:
                         gone = now - datetime.fromisoformat(branch.offline_since)
                         if gone.total_seconds() > forget_after_s:
                             self.network.forget(topics.decode_level(branch.id))
-
-
-async def _embedded() -> EmbeddedBroker:
-    """Return an own broker on the usual port, or on a free one where that is taken."""
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", _EMBEDDED_PORT)
-    except OSError:
-        return EmbeddedBroker(_EMBEDDED_PORT)
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-    return EmbeddedBroker(0)

@@ -1,11 +1,14 @@
 """The command line: words to settings and a command."""
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from bridge import __version__, settings
 from bridge.commandline.secrecy import hide_secrets
+from bridge.commandline.signals import Interrupted
 from bridge.errors import BridgeError, ConfigError
 from bridge.settings import Settings
 
@@ -18,8 +21,19 @@ _COMMANDS = {
     "diagnostics": "write a redacted file about a device, or all, for a bug report",
     "health": "exit 0 while the bridge that runs here is online",
 }
-_DEMO_SETTINGS = {"upnp.interfaces": "lo", "upnp.callback_port": "0", "http.port": "0"}
+_DEMO_SETTINGS = {"upnp.interfaces": "lo", "upnp.callback_port": "0"}
+_TELL_THEMSELVES = frozenset({"run", "demo", "doctor"})
+"""Commands that tell of unknown settings in their own way."""
 _SEARCH_S = 4.0
+_MAX_SEARCH_S = 600.0
+_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is a line: the usage with every setting would push it off."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"upnp2mqtt: {message} (`{self.prog} --help` has all)\n")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -30,12 +44,15 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(words)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
-    given = _parser().parse_args(words)
-    flags = {name: text for name, text in vars(given).items() if name in _names()}
     try:
+        given = _given(words)
+        flags = {name: text for name, text in vars(given).items() if name in _names()}
         chosen = settings.load(flags)
         if given.command == "demo":
             chosen = settings.load(flags | _not_chosen(chosen))
+        if given.command not in _TELL_THEMSELVES:
+            for unknown in settings.unknown_names():
+                sys.stderr.write(f"upnp2mqtt: {unknown}\n")
         return _carry_out(given, chosen)
     except BridgeError as error:
         return _complain(error)
@@ -44,6 +61,21 @@ def main(words: Sequence[str] | None = None) -> int:
         if wrong is None or other is not None:
             raise
         return _complain(_first(wrong))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _given(words: Sequence[str]) -> argparse.Namespace:
+    """Return command and flags. Raises ConfigError, with the nearest name, for one that is none."""
+    if words[0] not in _COMMANDS and not words[0].startswith("-"):
+        raise ConfigError(_unknown("command", words[0], _COMMANDS))
+    given, others = _parser().parse_known_args(words)
+    if others:
+        names = [f"--{name}" for name in _names()]
+        other = next((word for word in others if word.startswith("-")), others[0])
+        kind = "flag" if other.startswith("-") else f"word of `{given.command}`"
+        raise ConfigError(_unknown(kind, other.partition("=")[0], names))
+    return given
 
 
 def _carry_out(given: argparse.Namespace, chosen: Settings) -> int:
@@ -75,14 +107,14 @@ def _carry_out(given: argparse.Namespace, chosen: Settings) -> int:
             return health(chosen)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="upnp2mqtt",
         description="Every UPnP device on the network, mirrored onto MQTT.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"upnp2mqtt {__version__}")
-    flags = argparse.ArgumentParser(add_help=False)
+    flags = _Parser(add_help=False)
     group = flags.add_argument_group("settings", "Also as environment variables and in .env.")
     for name, field in settings.fields():
         group.add_argument(
@@ -100,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         if command == "discover":
             one.add_argument("--json", action="store_true", help="print JSON")
             one.add_argument(
-                "--seconds", type=float, default=_SEARCH_S, help="how long to listen for answers"
+                "--seconds", type=_seconds, default=_SEARCH_S, help="how long to listen for answers"
             )
         if command == "doctor":
             one.add_argument("--json", action="store_true", help="print JSON")
@@ -114,7 +146,9 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="FILE",
                 help="- is standard output",
             )
-            one.add_argument("--seconds", type=float, default=_SEARCH_S, help="how long to search")
+            one.add_argument(
+                "--seconds", type=_seconds, default=_SEARCH_S, help="how long to search"
+            )
         if command == "call":
             one.add_argument("words", nargs="+", metavar="WORD", help="UDN [SERVICE] ACTION …")
     return parser
@@ -134,8 +168,28 @@ def _names() -> frozenset[str]:
     return frozenset(name for name, _ in settings.fields())
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _MAX_SEARCH_S:
+        raise argparse.ArgumentTypeError(
+            f"it cannot be '{text}': it must be a number above 0 to {_MAX_SEARCH_S:g}"
+        )
+    return seconds
+
+
+def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
+    like = settings.nearest(word, known)
+    hint = f": did you mean {like}?" if like else ""
+    return f"there is no {kind} '{word}'{hint} (`upnp2mqtt --help` has all)"
+
+
 def _complain(error: BaseException) -> int:
     sys.stderr.write(f"upnp2mqtt: {error}\n")
+    if isinstance(error, Interrupted):
+        return error.status
     return 2 if isinstance(error, ConfigError) else 1
 
 

@@ -1,5 +1,7 @@
 """Every error that the bridge raises on purpose. Adapters translate theirs into these."""
 
+import errno
+import os
 from enum import StrEnum
 
 
@@ -9,6 +11,27 @@ class BridgeError(Exception):
 
 class ConfigError(BridgeError):
     """A setting is wrong; the message names it."""
+
+
+def cannot_listen(group: str, host: str | None, port: int, error: OSError) -> ConfigError:
+    """Return what a TCP port that cannot be had means for two settings, such as `http.port`.
+
+    They are named `host` and `port` behind `group`, which holds their dot or underscore.
+    """
+    at, where = f"{group}port", f"{group}host"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return ConfigError(
+                f"{at}: TCP port {port} is taken by another program, or another bridge: end that, "
+                "or choose another port"
+            )
+        case errno.EACCES:
+            return ConfigError(f"{at}: TCP port {port} is for root alone: choose one from 1024")
+        case errno.EADDRNOTAVAIL:
+            return ConfigError(f"{where}: {host} is no address of this machine")
+        case number:
+            said = os.strerror(number) if number and number > 0 else error.strerror or str(error)
+            return ConfigError(f"{where}: cannot listen on {host or '*'}, port {port}: {said}")
 
 
 class Code(StrEnum):

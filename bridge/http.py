@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from bridge.core import jsontext
-from bridge.errors import ConfigError
+from bridge.errors import cannot_listen
 
 _SHUTDOWN_S = 0.5
 
@@ -58,7 +58,7 @@ async def serve(
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise ConfigError(f"http.port: cannot listen on {host}:{port}: {error}") from error
+            raise cannot_listen("http.", host, port, error) from error
         yield
     finally:
         await runner.cleanup()

@@ -5,8 +5,9 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import inf
 
-_STATUS_S = 10.0
+_TICK_S = 1.0
 
 
 class Supervisor:
@@ -36,7 +37,18 @@ class Supervisor:
         """Say that the process is ready, and then that it works and how, until cancelled."""
         if not self._address:
             return
-        self.tell("READY=1", f"STATUS={status()}")
+        told = status()
+        self.tell("READY=1", f"STATUS={told}")
+        interval_s = self.interval_s or inf
+        left_s = interval_s
         while True:
-            await asyncio.sleep(min(self.interval_s or _STATUS_S, _STATUS_S))
-            self.tell("WATCHDOG=1", f"STATUS={status()}")
+            pause_s = min(_TICK_S, interval_s)
+            await asyncio.sleep(pause_s)
+            left_s -= pause_s
+            news = [f"STATUS={now}"] if (now := status()) != told else []
+            if left_s <= 0:
+                left_s = interval_s
+                news.append("WATCHDOG=1")
+            if news:
+                self.tell(*news)
+            told = now

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from bridge import log
 from bridge.bus import broker_options
+from bridge.commandline import running, signals
 from bridge.core import jsontext, topics
 from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerError, ConfigError
@@ -43,7 +44,7 @@ def call(settings: Settings, words: Sequence[str]) -> int:
             raise ConfigError("a call is: UDN [SERVICE] ACTION [Arg=value …]")
     request |= {"args": args, "timeout": settings.upnp.action_timeout}
     try:
-        answer = asyncio.run(_ask(settings, udn, request))
+        answer = signals.run(_ask(settings, udn, request))
     except (BrokerError, TimeoutError) as error:
         sys.stderr.write(f"upnp2mqtt: {error}\n")
         return 1
@@ -79,7 +80,10 @@ async def _ask(settings: Settings, udn: str, request: dict[str, object]) -> dict
 
 
 async def _open(settings: Settings, callid: str) -> Session:
-    options = broker_options(settings, settings.mqtt.url or [_EMBEDDED], f"upnp2mqtt-call-{callid}")
+    found = running.find(settings.instance, settings.mqtt.base_topic)
+    embedded = found.broker if found is not None and found.broker else _EMBEDDED
+    urls = settings.mqtt.url or [embedded]
+    options = broker_options(settings, urls, f"upnp2mqtt-call-{callid}")
     will = Publication(f"{settings.mqtt.base_topic}/reply/{callid}", b"", retain=False)
     endpoint, source = options.endpoints[0], _Nothing()
     if settings.mqtt.protocol != "auto":

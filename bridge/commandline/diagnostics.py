@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 from bridge import log
 from bridge.adapters import Adapters
+from bridge.commandline import signals
+from bridge.commandline.footing import check_footing, widened
 from bridge.core import topics
 from bridge.core.model import Description
 from bridge.diagnostics import manner, report
@@ -35,10 +37,14 @@ def diagnostics(settings: Settings, device: str | None, *, output: str, seconds:
     """
     log.configure("error" if settings.log.level == "info" else settings.log.level, "console")
     told = sys.stderr if output == "-" else sys.stdout
-    document = asyncio.run(_take(settings, device, seconds))
+    if output != "-" and not Path(output).absolute().parent.is_dir():
+        raise ConfigError(f"--output: there is no folder {Path(output).absolute().parent}")
+    for _, facts in check_footing(settings):
+        sys.stderr.write(f"upnp2mqtt: {facts['reason']}\n")
+    document = signals.run(_take(widened(settings), device, seconds))
     if not document["captures"]:
         wanted = "no device answered" if device is None else f"no device {device} answered"
-        sys.stderr.write(f"upnp2mqtt: {wanted}\n")
+        sys.stderr.write(f"upnp2mqtt: {wanted}: `upnp2mqtt doctor` looks for the reason\n")
         return 1
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     # Half a surrogate pair is what JSON can say and UTF-8 cannot.

@@ -8,32 +8,44 @@ from typing import Any
 
 from bridge import log
 from bridge.adapters import Adapters
+from bridge.commandline import signals
+from bridge.commandline.footing import check_footing, widened
 from bridge.core import topics
 from bridge.core.model import Description
 from bridge.network import look_around
 from bridge.settings import Settings
+from bridge.upnp.interfaces import interfaces
 
 _TICK_S = 0.2
 _DESCRIPTIONS_S = 10.0
 
 
 def discover(settings: Settings, *, as_json: bool, seconds: float) -> int:
-    """Print each device that answers within so many seconds; exit 0, also where none does."""
+    """Print each device that answers within so many seconds; exit 0, or 1 where none does.
+
+    Raises ConfigError where no interface that is named exists.
+    """
     log.configure("error" if settings.log.level == "info" else settings.log.level, "console")
-    found = asyncio.run(_search(settings, seconds))
+    for _, facts in check_footing(settings):
+        sys.stderr.write(f"upnp2mqtt: {facts['reason']}\n")
+    found = signals.run(_search(widened(settings), seconds))
     rows = [_row(description) for _, description in sorted(found.items())]
     if as_json:
         sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=2) + "\n")
     else:
         for row in rows:
             kind = str(row["device_type"]).removeprefix("urn:schemas-upnp-org:device:")
-            sys.stdout.write(
+            line = (
                 f"{row['id']}  {row['friendly_name']}  {kind}  {row['location']}  "
-                f"{row['services']} services\n"
+                f"{row['services']} services"
             )
-        if not rows:
-            sys.stderr.write("no device answered\n")
-    return 0
+            clean = "".join(one if one.isprintable() else "\ufffd" for one in line)
+            sys.stdout.write(f"{clean}\n")
+    if not rows:
+        where = ", ".join(one.name for one in interfaces(widened(settings).upnp.interfaces))
+        said = f"no device answered on {where}" if where else "there is no interface to search on"
+        sys.stderr.write(f"upnp2mqtt: {said}: `upnp2mqtt doctor` looks for the reason\n")
+    return 0 if rows else 1
 
 
 async def _search(settings: Settings, seconds: float) -> dict[str, Description]:
@@ -67,14 +79,17 @@ async def _show_progress(found: dict[str, Description], seconds: float) -> None:
     """Wait; count on the terminal if there is one."""
     terminal = sys.stderr.isatty()
     left_s = seconds
-    while left_s > 0:
-        await asyncio.sleep(min(_TICK_S, left_s))
-        left_s -= _TICK_S
+    try:
+        while left_s > 0:
+            await asyncio.sleep(min(_TICK_S, left_s))
+            left_s -= _TICK_S
+            if terminal:
+                told = f"searching, {max(left_s, 0):.0f} s left: {len(found)} devices "
+                sys.stderr.write(f"\r{told}")
+                sys.stderr.flush()
+    finally:
         if terminal:
-            sys.stderr.write(f"\rsearching, {max(left_s, 0):.0f} s left: {len(found)} devices ")
-            sys.stderr.flush()
-    if terminal:
-        sys.stderr.write("\r\x1b[K")
+            sys.stderr.write("\r\x1b[K")
 
 
 def _row(description: Description) -> dict[str, object]:

@@ -1,10 +1,8 @@
 """`doctor`: what keeps the bridge from working, and what to do about it."""
 
-import asyncio
 import json
 import os
 import shutil
-import signal
 import sys
 import textwrap
 import time
@@ -12,6 +10,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from bridge import __version__, log
+from bridge.commandline import signals
 from bridge.doctor.examination import Examination
 from bridge.doctor.finding import Finding, Status, verdict
 from bridge.settings import Settings
@@ -41,8 +40,8 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
             page.put(title, finding)
 
     try:
-        asyncio.run(_examine(Examination(settings, tell, page.show_progress)))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+        signals.run(Examination(settings, tell, page.show_progress).run())
+    except signals.Interrupted:
         page.show_progress(())
         sys.stderr.write("upnp2mqtt: ended before all was looked at\n")
         return 1
@@ -58,14 +57,6 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     else:
         page.end(found, elapsed_s)
     return 1 if status is Status.ERROR else 0
-
-
-async def _examine(examination: Examination) -> None:
-    """Examine; SIGTERM ends it as Ctrl-C does, so that nothing stays behind at the broker."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await examination.run()
 
 
 class Page:

@@ -7,7 +7,6 @@ import resource
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from bridge.errors import ConfigError
 from bridge.mqtt.endpoint import Endpoint, parse_url
 from bridge.settings import Settings
 
-_ENV_LINE = re.compile(rf"\s*(?:export\s+)?({known.PREFIX}\w+)\s*=", re.IGNORECASE)
 _FIRST_YEAR = 2025
 _TIME_ERROR = 5
 """What adjtimex returns while nothing keeps the clock (adjtimex(2))."""
@@ -50,18 +48,11 @@ def _group(settings: Settings, name: str) -> Settings:
 
 
 def _unknown() -> Iterator[Finding]:
-    names = set(known.unknown_variables())
-    valid = {known.variable(name) for name, _ in known.fields()}
-    try:
-        lines = Path(".env").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        lines = []
-    names |= {found[1] for found in map(_ENV_LINE.match, lines) if found} - valid
-    for name in sorted(names):
-        if name.upper() not in valid:
-            like = get_close_matches(name.upper(), valid, 1)
-            hint = f"did you mean {like[0]}?" if like else "`upnp2mqtt run --help` has all"
-            yield warning("settings", f"{name} is no setting, and counts for nothing", hint)
+    for one in known.unknown_names():
+        said = str(one) if one.is_torn else f"{one.name} is no setting, and counts for nothing"
+        hint = f"did you mean {one.like}?" if one.like else "`upnp2mqtt run --help` has all"
+        place = f" It stands in {one.where}" if one.where != "environment" else ""
+        yield warning("settings", said, f"{hint}{place}")
 
 
 def _secret_files(settings: Settings) -> Iterator[Finding]:

@@ -15,7 +15,14 @@ from bridge.errors import BrokerUnreachable, ConfigError
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+PORTS = range(1883, 1894)
+"""The usual port, and those that are tried where it is taken."""
+
 _HOST = "127.0.0.1"
+_PROBE_S = 1.0
+_CONNECT = bytes.fromhex("10 0c 0004 4d515454 04 02 000a 0000")
+"""CONNECT of MQTT 3.1.1 with no client id (section 3.1)."""
+_CONNACK = 0x20
 _START_S = 10.0
 _STOP_S = 0.5
 _STOP_REQUESTS = 10
@@ -46,6 +53,22 @@ class EmbeddedBroker:
         self._data = data
         self._choose_port = port == 0
         self._process: asyncio.subprocess.Process | None = None
+
+    @classmethod
+    async def beside_others(cls) -> Self:
+        """Return one on the usual port, or the next that is free; what has the usual one is told.
+
+        The next, rather than any: at the next start it is the same again, and fit for a command
+        that somebody keeps.
+        """
+        port = next(filter(_is_free, PORTS), 0)
+        if port != PORTS[0]:
+            usual = f"mqtt://{_HOST}:{PORTS[0]}"
+            reason = f"port {PORTS[0]} is another program's"
+            if await _is_broker(PORTS[0]):
+                reason = f"a broker is at {usual} already: to use it, set mqtt.url to that"
+            _log.warning("embedded_broker_elsewhere", port=port or "any", reason=reason)
+        return cls(port)
 
     @property
     def url(self) -> str:
@@ -111,6 +134,7 @@ class EmbeddedBroker:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
+                process_group=0,  # Ctrl-C is the bridge's, which ends it when it has left
             )
         last = "no word"
         with suppress(TimeoutError):
@@ -168,3 +192,26 @@ class EmbeddedBroker:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server((_HOST, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+async def _is_broker(port: int) -> bool:
+    """Return whether what listens there answers as a broker does, be it with a refusal."""
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            reader, writer = await asyncio.open_connection(_HOST, port)
+            writer.write(_CONNECT)
+            return (await reader.readexactly(1))[0] == _CONNACK
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return False
+    finally:
+        if writer is not None:
+            writer.close()

@@ -92,6 +92,11 @@ class Directory:
         return self._presence.pending
 
     @property
+    def denied(self) -> int:
+        """How many devices are there that the filter leaves out."""
+        return sum(description is None for description in self._online.values())
+
+    @property
     def refused(self) -> int:
         """How many announcements had a LOCATION that must not be asked."""
         return self._trust.refused

@@ -93,6 +93,20 @@ def interfaces(wanted: Sequence[str] = ()) -> tuple[Interface, ...]:
     return tuple(sorted(found, key=lambda interface: interface.index))
 
 
+def absent(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the names and addresses that are no interface's of this machine, up or down."""
+    present = set(names())
+    for adapter in ifaddr.get_adapters():
+        present.add(adapter.name)  # an address with a label, such as eth0:1
+        present.update(_bare(ip.ip if isinstance(ip.ip, str) else ip.ip[0]) for ip in adapter.ips)
+    return tuple(entry for entry in wanted if _bare(entry) not in present)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all interfaces of this machine."""
+    return tuple(name for _, name in socket.if_nameindex())
+
+
 def _unusable() -> frozenset[tuple[str, IPv4Address | IPv6Address]]:
     """Return the addresses whose duplicate address detection (RFC 4862) runs or has failed."""
     try:

@@ -4,7 +4,6 @@ What an event means, and whose it is, the receiver of its path knows.
 """
 
 import asyncio
-import errno
 import re
 import secrets
 import socket
@@ -17,7 +16,7 @@ from typing import Self, cast
 
 import structlog
 
-from bridge.errors import ConfigError
+from bridge.errors import cannot_listen
 from bridge.upnp.http1 import Body, find_head_end, read_head
 from bridge.upnp.notify_request import DoubtError, Request, StrictReader, read_lax
 
@@ -96,11 +95,7 @@ class NotifyServer:
                 self.connect, sock=listening, backlog=_BACKLOG
             )
         except OSError as error:
-            at_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
-            setting = "upnp.callback_port" if at_port else "upnp.callback_host"
-            raise ConfigError(
-                f"{setting}: cannot listen on {self._host or '*'}:{self.port}: {error}"
-            ) from error
+            raise cannot_listen("upnp.callback_", self._host, self.port, error) from error
         self.port = self._server.sockets[0].getsockname()[1]
         self._tick()
         return self

@@ -261,7 +261,67 @@ async def test_discover_lists_what_answers(world: World) -> None:
 async def test_discover_finds_nothing_and_says_so() -> None:
     words = ("discover", "--upnp.interfaces=lo", "--upnp.allow=nobody", "--seconds=0.2")
     ended = await run(*words, "--json")
-    assert (ended.status, json.loads(ended.out)) == (0, [])
+    assert (ended.status, json.loads(ended.out)) == (1, [])
+    assert "no device answered on lo" in ended.err
+
+
+@pytest.mark.parametrize("command", ["discover", "diagnostics"])
+@pytest.mark.parametrize("seconds", ["-3", "0", "nan", "inf", "1e9", "soon", ""])
+async def test_a_search_takes_a_sensible_time(command: str, seconds: str) -> None:
+    ended = await run(command, "--seconds", seconds)
+    assert (ended.status, len(ended.err.splitlines())) == (2, 1)
+    assert f"cannot be '{seconds}'" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("discove",), "no command 'discove': did you mean discover?"),
+        (("--mqtt.ulr", "x"), "no flag '--mqtt.ulr': did you mean --mqtt.url?"),
+        (("run", "--mqtt-url=x"), "no flag '--mqtt-url': did you mean --mqtt.url?"),
+        (("discover", "eth0"), "no word of `discover` 'eth0'"),
+        (("--mqtt.url",), "--mqtt.url: expected one argument"),
+    ],
+)
+async def test_a_word_that_is_none_is_told_in_one_line_with_the_nearest(
+    words: tuple[str, ...], said: str
+) -> None:
+    ended = await run(*words)
+    assert (ended.status, len(ended.err.splitlines())) == (2, 1)
+    assert said in ended.err
+
+
+@pytest.mark.parametrize("command", ["run", "discover", "diagnostics"])
+@pytest.mark.parametrize("names", ["eth77", "eth77,203.0.113.7", '["eth77"]'])
+async def test_without_any_interface_that_exists_nothing_starts(command: str, names: str) -> None:
+    ended = await run(command, "--upnp.interfaces", names, "--mqtt.url=mqtt://127.0.0.1:1")
+    assert (ended.status, len(ended.err.splitlines())) == (2, 1)
+    assert "upnp.interfaces: eth77" in ended.err
+    assert "of this machine, which has lo" in ended.err
+
+
+async def test_what_is_not_of_this_machine_is_told_at_the_start() -> None:
+    chosen = flags(1, NAME) | {
+        "upnp.interfaces": "lo, eth77",
+        "upnp.callback_host": "203.0.113.7",
+    }
+    async with program(chosen) as bridge:
+        await until(lambda: any(one["event"] == "starting" for one in bridge.lines))
+        told = {one["event"]: one.get("reason", "") for one in bridge.lines}
+        assert "eth77 is no interface or address" in told["interface_unknown"]
+        assert "203.0.113.7 is no address of this machine" in told["callback_host_elsewhere"]
+        assert (await bridge.stop())[0] == 0
+
+
+async def test_a_typing_error_in_the_env_file_is_told_by_every_command(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("BRIDGE_UPNP_INTERFACES=eth0\n")
+    words = ("discover", "--upnp.interfaces=lo", "--upnp.allow=nobody", "--seconds=0.1")
+    ended = await run(*words, directory=tmp_path)
+    first, *_ = ended.err.splitlines()
+    assert first == (
+        "upnp2mqtt: BRIDGE_UPNP_INTERFACES (.env, line 1) is no setting, and counts for nothing; "
+        "did you mean BRIDGE_UPNP__INTERFACES?"
+    )
 
 
 async def test_call_prints_the_answer(world: World) -> None:

@@ -95,6 +95,128 @@ def test_a_setting_is_read_alike_from_flag_environment_and_file(name, monkeypatc
     assert value(settings.load({}), name) == wanted
 
 
+LISTS = [
+    ("upnp.interfaces", ["eth0", "wlan0"]),
+    ("upnp.trusted_networks", ["10.0.0.0/8", "192.168.1.0/24"]),
+    ("mqtt.url", ["mqtt://one", "mqtts://two:8883"]),
+    ("upnp.locations", ["http://one/d.xml", "http://two:80/d.xml"]),
+    ("upnp.allow", ["WeMo*", "Living room"]),
+    ("upnp.deny", ["WeMo*", "[TV] Samsung*"]),
+    ("poll.variables", ["Volume", "AVTransport/*"]),
+    ("mqtt.response_topics", ["a/+", "b/#"]),
+]
+FORMS = [
+    "{0},{1}",
+    "{0}, {1}",
+    " {0} ,{1}, ",
+    '["{0}","{1}"]',
+    "['{0}', '{1}']",
+    "[{0},{1}]",
+    '"{0}","{1}"',
+    "'{0}', '{1}'",
+    '"["{0}","{1}"]"',
+    """'["{0}","{1}"]'""",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("name", "members"), LISTS)
+def test_a_list_is_read_in_every_form(name, members, form):
+    read = value(settings.load({name: form.format(*members)}), name)
+    assert [str(one) for one in read] == members
+
+
+@pytest.mark.parametrize("form", ["{0}", "'{0}'", '"{0}"', "[{0}]", '["{0}"]', "{0},", '["{0}"'])
+@pytest.mark.parametrize(("name", "members"), LISTS)
+def test_a_list_of_one_is_read_in_every_form(name, members, form):
+    if form == '["{0}"' and members[0] != "WeMo*":
+        with pytest.raises(ConfigError, match="ends with ]"):
+            settings.load({name: form.format(members[0])})
+    elif form != '["{0}"':
+        read = value(settings.load({name: form.format(members[0])}), name)
+        assert [str(one) for one in read] == members[:1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "members"),
+    [
+        ("upnp.interfaces", '"eth0,wlan0"', ["eth0", "wlan0"]),
+        ("upnp.interfaces", "eth0 wlan0", ["eth0", "wlan0"]),
+        ("upnp.interfaces", "eth0;fe80::1%eth0", ["eth0", "fe80::1%eth0"]),
+        ("upnp.deny", "Sonos, Inc., WeMo*", ["Sonos, Inc.", "WeMo*"]),
+        ("upnp.deny", "TP-Link Co., Ltd.", ["TP-Link Co., Ltd."]),
+        ("upnp.deny", '"Acme, Beta and Sons", x', ["Acme, Beta and Sons", "x"]),
+        ("upnp.deny", "Anna's TV, Bob's TV", ["Anna's TV", "Bob's TV"]),
+        ("upnp.allow", "[TV] *", ["[TV] *"]),
+        ("mqtt.url", "mqtt://u:a,b@h, mqtt://[::1]:1884", ["mqtt://u:a,b@h", "mqtt://[::1]:1884"]),
+        ("upnp.locations", "http://h/a,b.xml", ["http://h/a,b.xml"]),
+        ("upnp.trusted_networks", "192.168.1.5/24", ["192.168.1.0/24"]),
+    ],
+)
+def test_commas_part_what_they_are_meant_to(name, text, members):
+    assert [str(one) for one in value(settings.load({name: text}), name)] == members
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("mqtt.qos", "seven", "mqtt.qos cannot be 'seven': it must be 0, 1 or 2"),
+        (
+            "mirror.detail",
+            "servce",
+            "'servce': it must be full, action, service or device; did you mean service?",
+        ),
+        ("read_only", "ture", "read_only cannot be 'ture': it must be true or false; did you mean"),
+        ("http.port", "x", "http.port cannot be 'x': it must be a whole number from 0 to 65535"),
+        ("upnp.action_timeout", "0", "it must be a number above 0 to 300"),
+        ("mqtt.url", "10.0.0.1", "did you mean mqtt://10.0.0.1?"),
+        ("mqtt.url", "mqtt://a,b", "each begins with mqtt://"),
+        ("upnp.trusted_networks", "10.0.0.0/99", "'10.0.0.0/99': it must be a network such as"),
+        ("upnp.callback_host", "224.0.0.1", "an address that devices can reach"),
+        ("upnp.callback_host", "10.0.0.1:8098", "without port and brackets"),
+        ("mqtt.tls_ca", "/nowhere", "mqtt.tls_ca cannot be '/nowhere': there is no such file"),
+        ("instance", "a\x1b[2J", "instance cannot be 'a\ufffd[2J'"),
+        ("instance", "x" * 100, f"'{'x' * 80}…'"),
+    ],
+)
+def test_a_wrong_value_is_echoed_with_what_it_must_be(name, text, said):
+    with pytest.raises(ConfigError) as caught:
+        settings.load({name: text})
+    assert said in str(caught.value)
+    assert "Input should" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["debug", "5", "{", '{"levle": 1}x'])
+def test_a_value_for_a_group_is_told_with_the_names_in_it(text, monkeypatch):
+    monkeypatch.setenv("BRIDGE_LOG", text)
+    with pytest.raises(ConfigError, match=r"BRIDGE_LOG is no setting: there are BRIDGE_LOG__LEVEL"):
+        settings.load({})
+
+
+@pytest.mark.parametrize("data", [b"BRIDGE_INSTANCE=\xff\n", b"\xff\xfea\0"])
+def test_an_env_file_that_is_no_text_is_told(data, tmp_path):
+    (tmp_path / ".env").write_bytes(data)
+    with pytest.raises(ConfigError, match=r"^\.env cannot be read"):
+        settings.load({})
+
+
+def test_an_env_file_may_be_of_windows(tmp_path):
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfBRIDGE_INSTANCE=attic\r\nBRIDGE_MQTT__QOS=0\r\n")
+    loaded = settings.load({})
+    assert (loaded.instance, loaded.mqtt.qos) == ("attic", 0)
+
+
+def test_it_is_told_where_a_wrong_value_stands(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("BRIDGE_MQTT__QOS=7\n")
+    with pytest.raises(ConfigError, match=r"\(BRIDGE_MQTT__QOS in \.env\) cannot be '7'"):
+        settings.load({})
+    monkeypatch.setenv("BRIDGE_MQTT__QOS", "8")
+    with pytest.raises(ConfigError, match=r"\(BRIDGE_MQTT__QOS\) cannot be '8'"):
+        settings.load({})
+    with pytest.raises(ConfigError, match=r"mqtt\.qos cannot be '9'"):
+        settings.load({"mqtt.qos": "9"})
+
+
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(monkeypatch, tmp_path):
     (tmp_path / ".env").write_text("BRIDGE_INSTANCE=file\nBRIDGE_MQTT__QOS=0\n")
     assert settings.load({}).instance == "file"
@@ -221,3 +343,39 @@ def test_a_variable_that_is_no_setting_is_told(monkeypatch):
     monkeypatch.setenv("BRIDGE_MQTT__URL", "mqtt://h")
     monkeypatch.setenv("BRIDGE_READ_ONLY", "1")
     assert settings.unknown_variables() == ("BRIDGE_MQTT__ULR",)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "like"),
+    [
+        ("BRIDGE_MQTT_URL=mqtt://h", "BRIDGE_MQTT_URL", "BRIDGE_MQTT__URL"),
+        ("BRIDGE_MQTT__ULR=mqtt://h", "BRIDGE_MQTT__ULR", "BRIDGE_MQTT__URL"),
+        ("export BRIDGE_UPNP__INTERFACE=eth0", "BRIDGE_UPNP__INTERFACE", "BRIDGE_UPNP__INTERFACES"),
+        ("bridge_loglevel=debug", "bridge_loglevel", "BRIDGE_LOG__LEVEL"),
+        ("MQTT__URL=mqtt://h", "MQTT__URL", "BRIDGE_MQTT__URL"),
+        ("MQTT_URL=mqtt://h", "MQTT_URL", "BRIDGE_MQTT__URL"),
+        ("BRIDGE_WEATHER=fine", "BRIDGE_WEATHER", ""),
+    ],
+)
+def test_a_name_in_an_env_file_that_is_no_setting_is_told(line, name, like, tmp_path):
+    (tmp_path / ".env").write_text(f"# BRIDGE_X=1\n\n{line}\nBRIDGE_INSTANCE=a\nFOO=1\n")
+    (found,) = settings.unknown_names()
+    assert (found.name, found.where, found.like) == (name, ".env, line 3", like)
+    assert name in str(found)
+
+
+def test_a_line_of_an_env_file_that_says_nothing_is_told(tmp_path):
+    lines = 'FOO bar\nBRIDGE_MQTT__PASSWORD: s3cret\nBRIDGE_INSTANCE="a\nBRIDGE_HTTP__PORT\n'
+    (tmp_path / ".env").write_text(lines)
+    told = [str(one) for one in settings.unknown_names()]
+    assert [one.partition(" is ")[0] for one in told] == [
+        ".env, line 2 (BRIDGE_MQTT__PASSWORD)",
+        ".env, line 3 (BRIDGE_INSTANCE)",
+        ".env, line 4 (BRIDGE_HTTP__PORT)",
+    ]
+    assert "s3cret" not in "".join(told)
+
+
+def test_names_of_an_env_file_that_are_settings_are_not_told(tmp_path):
+    (tmp_path / ".env").write_text("bridge_mqtt__url=mqtt://h\nexport BRIDGE_READ_ONLY=1\n")
+    assert settings.unknown_names() == ()

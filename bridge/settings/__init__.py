@@ -5,8 +5,6 @@ the later of these counts. `docs/configuration.md` and `.env.example` are made f
 """
 
 import ipaddress
-import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,28 +20,16 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from bridge.errors import ConfigError
+from bridge.settings.complaints import complaint, no_setting
+from bridge.settings.names import PREFIX, Unknown, nearest, unknown, variable
+from bridge.settings.texts import listed_names, listed_texts, listed_urls, without_credentials
 
-PREFIX = "BRIDGE_"
+__all__ = ["PREFIX", "Settings", "Unknown", "fields", "is_secret", "load", "nearest", "variable"]
 
 _MAX_BASE = 512
-
-
-def _listed(value: object) -> object:
-    """Read a list as JSON, or as one plain value."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if not text:
-        return []
-    if text.startswith("["):
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"not a JSON list: {error}") from error
-    return [text]
 
 
 def _number(value: object) -> object:
@@ -53,59 +39,82 @@ def _number(value: object) -> object:
 
 def _file(value: Path | None) -> Path | None:
     if value is not None and not value.is_file():
-        raise ValueError(f"no file {value}")
+        raise ValueError("there is no such file")
     return value
 
 
 def _base_topic(value: str) -> str:
     topic = value.strip("/")
     if not topic or re.search(r"[+#\x00-\x1f\x7f-\x9f]|//", topic) or topic.startswith("$"):
-        raise ValueError("one or more topic levels, without + # and not beginning with $")
+        raise ValueError("it must be topic levels, without + and # and not beginning with $")
     if len(topic) > _MAX_BASE:
-        raise ValueError(f"{_MAX_BASE} characters at most")
+        raise ValueError(f"it may have {_MAX_BASE} characters at most")
     return topic
 
 
 def _instance(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value) or value == "all":
-        raise ValueError("letters, digits and _ . - (64 at most), and not `all`")
+        raise ValueError("it must be of letters, digits and _ . - (64 at most), and not `all`")
     return value
 
 
 def _url(value: str) -> str:
     if not re.match(r"(mqtts?|wss?|tcp|ssl|unix)://", value, re.IGNORECASE):
-        raise ValueError("mqtt://, mqtts://, ws://, wss:// or unix:// and an address")
+        hint = f"; did you mean mqtt://{without_credentials(value)}?" if "://" not in value else ""
+        raise ValueError(f"it must begin with mqtt://, mqtts://, ws://, wss:// or unix://{hint}")
+    if "," in value.partition("://")[2].rpartition("@")[2].partition("/")[0]:
+        raise ValueError("of several brokers, each begins with mqtt:// or the like")
     return value
 
 
 def _location(value: str) -> str:
     if not re.match(r"http://[^/\s]", value, re.IGNORECASE):
-        raise ValueError("http:// and an address")
+        raise ValueError("it must begin with http:// and an address")
     return value
 
 
 def _reachable(value: str) -> str:
-    if value in {"0.0.0.0", "::"} or re.search(r"[\s/\[\]]", value):  # noqa: S104 - refused
-        raise ValueError("an address that devices can reach, without port and brackets")
+    said = "it must be an address that devices can reach, without port and brackets"
+    if re.search(r"[\s/\[\],]", value) or re.fullmatch(r"[^:]*:\d*", value):
+        raise ValueError(said)
+    try:
+        address = ipaddress.ip_address(value.partition("%")[0])
+    except ValueError:
+        return value
+    if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
+        raise ValueError(said)
     return value
+
+
+def _network(value: object) -> object:
+    """Take an address with its prefix, `192.168.1.5/24`, for its network."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("it must be a network such as 192.168.1.0/24") from None
 
 
 def _filter(value: str) -> str:
     if not re.fullmatch(r"(?:\+|[^+#\x00/]*)(?:/(?:\+|[^+#\x00/]*))*(?:(?<=/)#)?|#", value):
-        raise ValueError("a topic filter of MQTT")
+        raise ValueError("it is no topic filter of MQTT")
     return value
 
 
-Texts = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
-Urls = Annotated[list[Annotated[str, AfterValidator(_url)]], NoDecode, BeforeValidator(_listed)]
+Texts = Annotated[list[str], NoDecode, BeforeValidator(listed_texts)]
+Names = Annotated[list[str], NoDecode, BeforeValidator(listed_names)]
+Urls = Annotated[list[Annotated[str, AfterValidator(_url)]], NoDecode, BeforeValidator(listed_urls)]
 Locations = Annotated[
-    list[Annotated[str, AfterValidator(_location)]], NoDecode, BeforeValidator(_listed)
+    list[Annotated[str, AfterValidator(_location)]], NoDecode, BeforeValidator(listed_urls)
 ]
 Filters = Annotated[
-    list[Annotated[str, AfterValidator(_filter)]], NoDecode, BeforeValidator(_listed)
+    list[Annotated[str, AfterValidator(_filter)]], NoDecode, BeforeValidator(listed_texts)
 ]
 Networks = Annotated[
-    list[ipaddress.IPv4Network | ipaddress.IPv6Network], NoDecode, BeforeValidator(_listed)
+    list[Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)],],
+    NoDecode,
+    BeforeValidator(listed_names),
 ]
 File = Annotated[Path | None, AfterValidator(_file)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -157,7 +166,7 @@ class MqttSettings(_Group):
 class UpnpSettings(_Group):
     """The devices."""
 
-    interfaces: Texts = Field(
+    interfaces: Names = Field(
         [], description="Interfaces by name or address. Unset: every one that can multicast."
     )
     locations: Locations = Field(
@@ -252,7 +261,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_file=".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -277,7 +286,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _together(self) -> "Settings":
         if bool(self.mqtt.tls_cert) != bool(self.mqtt.tls_key):
-            raise ValueError("mqtt.tls_cert and mqtt.tls_key go together")
+            raise ValueError("mqtt.tls_cert and mqtt.tls_key go together, and one is not set")
         return self
 
     def username(self) -> str | None:
@@ -296,14 +305,14 @@ class Settings(BaseSettings):
         """Return all settings as JSON can carry them, without secrets."""
         told = self.model_dump(mode="json")
         told["mqtt"]["password"] = "***" if self.mqtt.password else None
-        told["mqtt"]["url"] = [_without_secrets(url) for url in self.mqtt.url]
+        told["mqtt"]["url"] = [without_credentials(url) for url in self.mqtt.url]
         return told
 
 
 def load(flags: Mapping[str, str]) -> Settings:
     """Return the settings from everywhere; `flags` has texts by dotted name, and counts most.
 
-    Raises ConfigError naming each setting that is wrong.
+    Raises ConfigError naming each setting that is wrong, and for a `.env` that cannot be read.
     """
     nested: dict[str, Any] = {}
     for name, text in flags.items():
@@ -312,29 +321,25 @@ def load(flags: Mapping[str, str]) -> Settings:
     try:
         return Settings(**nested)
     except ValidationError as error:
-        raise ConfigError("; ".join(_complaint(dict(one)) for one in error.errors())) from error
+        known = dict(fields())
+        told = dict.fromkeys(complaint(dict(one), known, flags) for one in error.errors())
+        raise ConfigError("; ".join(told)) from error
+    except SettingsError as error:
+        named = re.search(r'"(\w+)"', str(error))  # pydantic-settings' words: `field "mqtt"`
+        said = no_setting(named[1], dict(fields())) if named else "a setting cannot be read"
+        raise ConfigError(said) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f".env cannot be read: {error}") from error
+
+
+def unknown_names() -> tuple[Unknown, ...]:
+    """Return what of the environment and of `.env` looks like a setting and is none."""
+    return unknown(name for name, _ in fields())
 
 
 def unknown_variables() -> tuple[str, ...]:
-    """Return the names of environment variables that look like settings and are none."""
-    known = {name.upper() for name, _ in fields()}
-    return tuple(
-        sorted(
-            name
-            for name in os.environ
-            if name.upper().startswith(PREFIX) and variable_setting(name) not in known
-        )
-    )
-
-
-def variable(setting: str) -> str:
-    """Return the environment variable of a setting."""
-    return PREFIX + setting.upper().replace(".", "__")
-
-
-def variable_setting(name: str) -> str:
-    """Return the setting of an environment variable, in upper case."""
-    return name.upper().removeprefix(PREFIX).replace("__", ".")
+    """Return the names of these."""
+    return tuple(one.name for one in unknown_names())
 
 
 def fields() -> tuple[tuple[str, Any], ...]:
@@ -352,22 +357,8 @@ def fields() -> tuple[tuple[str, Any], ...]:
 def is_secret(setting: str, text: str) -> bool:
     """Return whether this text of a setting is for nobody's eyes."""
     if setting == "mqtt.url":
-        return any(_without_secrets(url) != url for url in _texts(text))
+        return without_credentials(text) != text
     return setting == "mqtt.password" and bool(text)
-
-
-def _texts(value: str) -> list[str]:
-    """Return the members of a list that was given as text, or the text where it is none."""
-    try:
-        listed = _listed(value)
-    except ValueError:
-        return [value]
-    return [str(one) for one in listed] if isinstance(listed, list) else [value]
-
-
-def _without_secrets(url: str) -> str:
-    # A password may itself hold @ and /, and a query is what cloud brokers take tokens in.
-    return re.sub(r"//.*@", "//", url).partition("?")[0]
 
 
 def _read_secret(setting: str, path: Path) -> str:
@@ -375,9 +366,3 @@ def _read_secret(setting: str, path: Path) -> str:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{setting}: cannot read {path}: {error}") from error
-
-
-def _complaint(error: dict[str, Any]) -> str:
-    setting = ".".join(str(part) for part in error["loc"] if not isinstance(part, int))
-    reason = str(error["msg"]).removeprefix("Value error, ")
-    return f"{setting}: {reason}" if setting else reason
