@@ -118,7 +118,8 @@ class Calls:
         """
         udn = topics.decode_level(device)
         found = self._mirror.find(udn)
-        if found is None and self._is_elsewhere(topics.device_id(topics.bare_udn(udn))):
+        named = {topics.device_id(one) for one in (udn, topics.bare_udn(udn))}
+        if found is None and any(map(self._is_elsewhere, sorted(named))):
             return
         if found is not None and not found[0].owned:
             return

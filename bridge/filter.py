@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
-from bridge.core import topics
 from bridge.core.model import Description
 
 
@@ -23,7 +22,7 @@ def admission(allow: Sequence[str], deny: Sequence[str]) -> Callable[[Descriptio
             fact.casefold()
             for fact in (
                 device.udn,
-                f"uuid:{topics.bare_udn(device.udn)}",
+                f"uuid:{device.udn}",
                 device.device_type,
                 device.friendly_name,
                 device.manufacturer,

@@ -1,6 +1,6 @@
 """The UPnP side, assembled: who is found is mirrored and subscribed to."""
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 
 from bridge.adapters import Adapters
@@ -29,6 +29,7 @@ def look_around(  # noqa: PLR0913 - all but two by name
     *,
     on_joined: Callable[[Description, str], None],
     on_left: Callable[[str, str], None],
+    still_subscribed: Callable[[str], Awaitable[bool | None]] | None = None,
     on_interfaces: Callable[[tuple[Interface, ...]], None] = lambda _: None,
     on_heard_again: Callable[[Interface], None] = lambda _: None,
 ) -> tuple[Directory, Discovery]:
@@ -41,6 +42,7 @@ def look_around(  # noqa: PLR0913 - all but two by name
         admit=admission(upnp.allow, upnp.deny),
         trusted_networks=upnp.trusted_networks,
         static_locations=upnp.locations,
+        still_subscribed=still_subscribed,
         clock=adapters.clock.monotonic,
     )
     discovery = adapters.discovery(
@@ -68,6 +70,7 @@ class Network:
             adapters,
             on_joined=self._joined,
             on_left=self._left,
+            still_subscribed=self._still_subscribed,
             on_interfaces=self._interfaces_changed,
             on_heard_again=lambda interface: self._subscribe_behind((interface,)),
         )
@@ -112,7 +115,7 @@ class Network:
         self.directory.forget(udn)
         self.subscriptions.drop(udn, unsubscribe=True)
         self.polls.end(topics.device_id(udn))
-        found = self._router.mirror.find(udn)
+        found = self._router.mirror.find_bare(udn)
         if found is not None:
             self._router.device_forgotten(found[0])
 
@@ -137,9 +140,12 @@ class Network:
         self.subscriptions.drop(udn, unsubscribe=False)
         self.polls.end(topics.device_id(udn))
 
+    async def _still_subscribed(self, udn: str) -> bool | None:
+        return await self.subscriptions.holds(udn)
+
     def changed(self, service: str) -> None:
         """Note that something was done to a service, by its id: what it is asked for may differ."""
-        found = self._router.mirror.find(topics.decode_level(service.partition("/")[0]))
+        found = self._router.mirror.find_bare(topics.decode_level(service.partition("/")[0]))
         if found is not None:
             self.polls.hurry(found[0], service)
 
@@ -164,7 +170,7 @@ class Network:
 
     def _told_all(self, event: MulticastEvent, source: str) -> None:
         """Take a multicast event, if it comes from where its device stands."""
-        branch, device = self._router.mirror.find(event.udn) or (None, None)
+        branch, device = self._router.mirror.find_bare(event.udn) or (None, None)
         if branch is None or device is None or branch.description is None:
             return
         if str(address_of(branch.description.location)) != source:

@@ -124,7 +124,7 @@ class Router:
 
     def device_left(self, udn: str, why: str) -> None:
         """Mark a device as offline, or forget one that the filter denies."""
-        found = self.mirror.find(udn)
+        found = self.mirror.find_bare(udn)
         if why == "denied":
             if found is not None:
                 self.device_forgotten(found[0])

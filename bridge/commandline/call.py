@@ -68,7 +68,7 @@ async def _ask(settings: Settings, udn: str, request: dict[str, object]) -> dict
     session = await _open(settings, callid)
     try:
         await session.subscribe([f"{base}/+/response"], on_message)
-        level = topics.device_id(topics.bare_udn(topics.decode_level(udn)))
+        level = topics.device_id(topics.decode_level(udn))
         payload = jsontext.encode({"callid": callid, **request})
         await session.publish(Publication(f"{base}/{level}/call", payload, retain=False))
         async with asyncio.timeout(settings.upnp.action_timeout + _MARGIN_S):

@@ -92,7 +92,7 @@ async def _search(settings: Settings, device: str | None, seconds: float) -> lis
     found: dict[str, Description] = {}
     wanted = None
     if device is not None:
-        wanted = topics.same_udn(topics.decode_level(device))
+        wanted = frozenset(topics.udn_keys(topics.decode_level(device)))
     directory, discovery = look_around(
         settings,
         Adapters(),
@@ -102,7 +102,7 @@ async def _search(settings: Settings, device: str | None, seconds: float) -> lis
 
     def chosen() -> list[Description]:
         ordered = (description for _, description in sorted(found.items()))
-        return [one for one in ordered if wanted is None or wanted in _udns(one)]
+        return [one for one in ordered if wanted is None or wanted & _udns(one)]
 
     async with asyncio.TaskGroup() as tasks:
         parts = [tasks.create_task(directory.run()), tasks.create_task(discovery.run())]
@@ -118,7 +118,7 @@ async def _search(settings: Settings, device: str | None, seconds: float) -> lis
 
 
 def _udns(description: Description) -> frozenset[str]:
-    return frozenset(topics.same_udn(one.udn) for one in description.device.walk())
+    return frozenset(topics.udn_key(one.udn) for one in description.device.walk())
 
 
 async def _callback_port(wanted: int) -> int:

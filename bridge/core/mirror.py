@@ -298,6 +298,10 @@ class Mirror:
         """
         return self._roster.find(udn)
 
+    def find_bare(self, udn: str) -> tuple[Branch, Device | None] | None:
+        """Return a device by its UDN as devices have it, without `uuid:`, in any case."""
+        return self._roster.find_bare(udn)
+
     # Within
 
     def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:

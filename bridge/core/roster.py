@@ -24,17 +24,22 @@ class Roster:
 
         The device itself is None while it has not been described.
         """
-        return self._devices.get(topics.same_udn(udn))
+        keys = topics.udn_keys(udn)
+        return next((self._devices[key] for key in keys if key in self._devices), None)
+
+    def find_bare(self, udn: str) -> tuple[Branch, Device | None] | None:
+        """Return a device by its UDN as devices have it, without `uuid:`, in any case."""
+        return self._devices.get(topics.udn_key(udn))
 
     def enter(self, branch: Branch) -> None:
         """Take in a branch with all its devices."""
         self.branches[branch.id] = branch
         for device in branch.devices:
             self._holders[device] = branch
-            self._devices[topics.same_udn(topics.decode_level(device))] = branch, None
+            self._devices[topics.udn_key(topics.decode_level(device))] = branch, None
         if branch.description is not None:
             for one in branch.description.device.walk():
-                self._devices[topics.same_udn(one.udn)] = branch, one
+                self._devices[topics.udn_key(one.udn)] = branch, one
 
     def drop(self, branch: Branch) -> None:
         """Forget a branch, with those devices that are still its own."""
@@ -42,7 +47,7 @@ class Roster:
         for device in branch.devices:
             if self._holders.get(device) is branch:
                 del self._holders[device]
-                del self._devices[topics.same_udn(topics.decode_level(device))]
+                del self._devices[topics.udn_key(topics.decode_level(device))]
 
     def without_claimed(self, description: Description) -> Description:
         """Leave out embedded devices that another root has, one that is online."""

@@ -48,14 +48,31 @@ def decode_level(level: str) -> str:
     return unquote(level, errors="replace")
 
 
-def bare_udn(udn: str) -> str:
-    """Return a UDN without its leading `uuid:`, whatever the case of that."""
-    return udn[5:] if udn[:5].lower() == "uuid:" else udn
+def bare_udn(written: str) -> str:
+    """Return a UDN as devices and documents write it without its `uuid:`, whatever its case.
+
+    That is taken off once, where the UDN comes in: what is left may begin so again.
+    """
+    written = written.strip()
+    return written[5:].strip() if written[:5].lower() == "uuid:" else written
 
 
-def same_udn(udn: str) -> str:
-    """Return the key under which all spellings of a UDN are equal."""
-    return bare_udn(udn).casefold()
+def udn_key(bare: str) -> str:
+    """Return the key under which a UDN without its `uuid:` is equal in any case."""
+    return bare.casefold()
+
+
+def same_udn(written: str) -> str:
+    """Return the key of a UDN that is written with its `uuid:` or without."""
+    return udn_key(bare_udn(written))
+
+
+def udn_keys(named: str) -> tuple[str, ...]:
+    """Return the keys that somebody may mean who names a device, as it stands first.
+
+    An id may begin with `uuid:` too, where the UDN has it twice.
+    """
+    return tuple(dict.fromkeys((udn_key(named), same_udn(named))))
 
 
 def service_levels(service_ids: Iterable[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.adapters import Adapters
 from bridge.core.model import Description
-from bridge.core.topics import same_udn
+from bridge.core.topics import udn_key
 from bridge.doctor.finding import Finding, note, ok, warning
 from bridge.filter import admission
 from bridge.network import look_around
@@ -80,9 +80,9 @@ async def search(settings: Settings, seconds: float = SEARCH_S) -> Answered:
 
 
 def _unread(answered: Mapping[str, Announcement], found: Iterable[Description]) -> Iterator[str]:
-    known = {same_udn(device.udn) for one in found for device in one.device.walk()}
+    known = {udn_key(device.udn) for one in found for device in one.device.walk()}
     for udn, announcement in answered.items():
-        if same_udn(udn) not in known and announcement.location:
+        if udn_key(udn) not in known and announcement.location:
             yield announcement.location
 
 

@@ -4,8 +4,9 @@ How they are read is `description`'s and `scpd`'s work, how HTTP is spoken the c
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
@@ -31,8 +32,13 @@ MAX_DEVICE_S = 60.0
 MAX_COMPONENTS = 10_000
 """The most state variables, actions and arguments of a root device: each is a topic."""
 
+HOLD_S = 1.0
+"""How long a request keeps others waiting: one that is slower goes on beside them."""
+
 MAX_SHARED = 512
 MAX_SHARED_BYTES = 128 * 1024
+
+_HOLD_AT_SLOW_HOST_S = 0.02
 
 _NO_CONNECTION = "no SCPD: no connection"
 _NO_ANSWER = "no SCPD: no answer in time"
@@ -65,12 +71,17 @@ class Client(Protocol):
 class Probe:
     """What a description says of itself: the UDNs, root first, and a hash of its bytes.
 
-    `is_whole` is false where SCPDs were read too and one was not to be had.
+    `is_whole` is false where SCPDs were read too and one was not to be had; where all were, `whole`
+    is a hash of them and the description. `identity` is of what tells one device from another,
+    the same at each of its addresses. `took_s` is how long the description took to come.
     """
 
     udns: tuple[str, ...]
     fingerprint: bytes
     is_whole: bool = True
+    whole: bytes = field(default=b"", compare=False)
+    identity: bytes = b""
+    took_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +99,54 @@ class _Allowance:
     seconds: float
     bytes: int
     components: int = 0
+    read: "blake2b" = field(default_factory=lambda: blake2b(digest_size=16))
+    """A hash of all that was read."""
+
+
+class _Turn:
+    """Whose turn it is at a host; those who are slow have none, and are counted."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._slow = 0
+
+    @asynccontextmanager
+    async def taken(self, slots: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Have the turn and one of the slots, for as long as they may be kept."""
+        held = False
+        await self._lock.acquire()
+        try:
+            await slots.acquire()
+        except BaseException:
+            self._lock.release()
+            raise
+
+        def let_go() -> None:
+            nonlocal held
+            held = False
+            self._slow += 1
+            slots.release()
+            self._lock.release()
+
+        held = True
+        hold_s = _HOLD_AT_SLOW_HOST_S if self._slow else HOLD_S
+        timer = asyncio.get_running_loop().call_later(hold_s, let_go)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if held:
+                slots.release()
+                self._lock.release()
+            else:
+                self._slow -= 1
 
 
 class Describer:
     """Read devices side by side, at most `max_parallel` of them, one request at a time to a host.
 
-    A probe waits for nobody: it must tell whether a device is there while another is slow.
+    A probe waits for nobody: it must tell whether a device is there while another is slow. Nor does
+    anybody wait for a request over a second, and at a host that has such a one, not that long.
     Besides the host of a description, only addresses in `trusted_networks` are asked for its
     SCPDs or given in its services. `timeout_s` is for one document.
     """
@@ -110,7 +163,7 @@ class Describer:
         self._trusted_networks = tuple(trusted_networks)
         self._timeout_s = timeout_s
         self._slots = asyncio.Semaphore(max_parallel)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
         self._shared: dict[bytes, Scpd] = {}
         self._latest: dict[str, Scpd | str] = {}
 
@@ -120,9 +173,10 @@ class Describer:
         Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
         """
         _host(location)
-        body = await self._request(location, _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES))
-        device = read_description(body, location, foreign=self._is_foreign).device
-        return Probe(tuple(each.udn for each in device.walk()), _fingerprint(body))
+        allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES)
+        body = await self._request(location, allowance)
+        took_s = MAX_DEVICE_S - allowance.seconds
+        return _probe(read_description(body, location, foreign=self._is_foreign), body, took_s)
 
     async def describe(self, location: str, *, server: str | None = None) -> Described:
         """Read a description and each of its SCPDs, within 60 s, 8 MiB and 10,000 components.
@@ -134,6 +188,7 @@ class Describer:
         """
         allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES, MAX_COMPONENTS)
         body = await self._get(location, allowance)
+        took_s = MAX_DEVICE_S - allowance.seconds
         description = read_description(body, location, foreign=self._is_foreign, server=server)
         scpds: dict[str, Scpd | str] = {}
         is_whole = True
@@ -150,8 +205,9 @@ class Describer:
                     else:
                         allowance.components -= scpd.size
         whole = replace(description, device=with_scpds(description.device, scpds))
-        udns = tuple(each.udn for each in whole.device.walk())
-        return Described(whole, Probe(udns, _fingerprint(body), is_whole))
+        probe = _probe(whole, body, took_s)
+        all_of_it = allowance.read.digest() if is_whole else b""
+        return Described(whole, replace(probe, is_whole=is_whole, whole=all_of_it))
 
     async def _scpd(self, url: str, location: str, allowance: _Allowance) -> Scpd | str:
         """Return an SCPD, or why there is none in words that do not change from time to time."""
@@ -199,9 +255,9 @@ class Describer:
 
     async def _get(self, url: str, allowance: _Allowance) -> bytes:
         host = _host(url)
-        # A lock lives while somebody holds it or waits for it.
-        turn = self._turns.setdefault(host, asyncio.Lock())
-        async with turn, self._slots:
+        # A turn lives while somebody has it or waits for it.
+        turn = self._turns.setdefault(host, _Turn())
+        async with turn.taken(self._slots):
             return await self._request(url, allowance)
 
     async def _request(self, url: str, allowance: _Allowance) -> bytes:
@@ -223,6 +279,7 @@ class Describer:
         allowance.bytes -= len(answer.body)
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise DescriptionError(f"HTTP {answer.status}")
+        allowance.read.update(_fingerprint(answer.body))
         return answer.body
 
     def _is_foreign(self, host: str) -> bool:
@@ -232,6 +289,32 @@ class Describer:
         except ValueError:
             return True
         return not any(address in network for network in self._trusted_networks)
+
+
+def _probe(description: Description, body: bytes, took_s: float) -> Probe:
+    udns = tuple(each.udn for each in description.device.walk())
+    return Probe(udns, _fingerprint(body), identity=_identity(description), took_s=max(0.0, took_s))
+
+
+def _identity(description: Description) -> bytes:
+    """Return a hash of what tells one root device from another.
+
+    A device with several addresses may write each into what it says there, and one that has two
+    versions of its type describes itself as either.
+    """
+    device, host = description.device, host_of(description.location).partition("%")[0]
+    texts = (
+        device.device_type.rpartition(":")[0],
+        device.friendly_name,
+        device.manufacturer,
+        device.model_name,
+        device.model_number,
+        device.model_description,
+        device.serial_number,
+        device.upc,
+    )
+    told = "\0".join((text or "").replace(host, "") for text in texts)
+    return _fingerprint(told.encode("utf-8", "replace"))
 
 
 def _fingerprint(body: bytes) -> bytes:

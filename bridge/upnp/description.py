@@ -14,7 +14,7 @@ from sys import intern
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
 from bridge.core.model import Description, Device, Icon, Service
-from bridge.core.topics import MAX_LEVEL, bare_udn, encode_level, same_udn, service_levels
+from bridge.core.topics import MAX_LEVEL, bare_udn, encode_level, service_levels, udn_key
 from bridge.core.xml import Element, child_text, children, descendant, local, parse, text
 from bridge.errors import DescriptionError
 from bridge.upnp.http1 import host_of
@@ -139,15 +139,15 @@ class _Reader:
 
     def root(self, element: Element, problems: Problems) -> Device:
         """Read the root device."""
-        udn = self._root_udn = bare_udn(child_text(element, "UDN")).strip()
+        udn = self._root_udn = bare_udn(child_text(element, "UDN"))
         if not self._take(udn):
             raise DescriptionError("the UDN is too long" if udn else "no UDN")
         return self._device(element, udn, problems, 1)
 
     def _take(self, udn: str) -> bool:
-        if not udn or same_udn(udn) in self._taken or len(encode_level(udn)) > MAX_LEVEL:
+        if not udn or udn_key(udn) in self._taken or len(encode_level(udn)) > MAX_LEVEL:
             return False
-        self._taken.add(same_udn(udn))
+        self._taken.add(udn_key(udn))
         return True
 
     def _embedded(self, element: Element, around: Problems, depth: int) -> Device | None:
@@ -156,7 +156,7 @@ class _Reader:
             return None
         self._devices += 1
         problems = Problems()
-        udn = bare_udn(child_text(element, "UDN")).strip()
+        udn = bare_udn(child_text(element, "UDN"))
         if not self._take(udn):
             problems.add(f"no UDN of its own ('{udn}'): one was made from the root's")
             udn = f"{self._root_udn}~{self._devices}"

@@ -6,7 +6,7 @@ LOCATIONs may be asked at all `trust`'s. Here is decided which devices the filte
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, Protocol
@@ -16,7 +16,7 @@ import structlog
 
 from bridge.core.model import Description
 from bridge.core.presence import Check, Conflict, Joined, Known, Left, Presence, Reason, Verdict
-from bridge.core.topics import same_udn
+from bridge.core.topics import udn_key
 from bridge.errors import DeviceError, DeviceTimeout, DeviceUnreachable
 from bridge.upnp.describe import Described, Probe
 from bridge.upnp.discovery import Arrival
@@ -27,6 +27,7 @@ MAX_WAITING = 64
 """The most LOCATIONs that callers of `add` and `refresh` wait for."""
 
 _ADD_TIMEOUT_S = 90.0
+_ASK_S = 5.0
 _ROUND_S = 0.002
 _BURST_S = 0.03
 
@@ -36,9 +37,10 @@ Why = Literal["byebye", "expired", "unreachable", "denied"]
 
 
 class Describer(Protocol):
-    """Reads descriptions; 64 at once must not wait for one another.
+    """Reads descriptions; 64 at once that are not slow must not wait for one another.
 
-    Of one host either one description is read or several are probed at a time.
+    Of one host either one description is read or several are probed at a time, as long as it does
+    not hang.
     """
 
     async def describe(self, location: str, *, server: str | None = None) -> Described:
@@ -52,7 +54,8 @@ class Directory:
     """Who is there.
 
     `admit` decides by description and by the host of the LOCATION; `on_joined` and `on_left` are
-    called from the event loop, must not block, and get root devices only.
+    called from the event loop, must not block, and get root devices only. `still_subscribed` asks a
+    device whether it knows who subscribed to it; None says that nobody has.
     """
 
     def __init__(  # noqa: PLR0913 - all by name, most with defaults
@@ -64,6 +67,7 @@ class Directory:
         admit: Callable[[Description, str], bool] = lambda _description, _host: True,
         trusted_networks: Sequence[IPv4Network | IPv6Network] = (),
         static_locations: Sequence[str] = (),
+        still_subscribed: Callable[[str], Awaitable[bool | None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._describer = describer
@@ -73,7 +77,9 @@ class Directory:
         self._trust = Trust(trusted_networks)
         self._static_locations = tuple(static_locations)
         self._clock = clock
-        self._presence = Presence()
+        self._still_subscribed = still_subscribed
+        self._presence = Presence(asks=still_subscribed is not None)
+        self._limits: dict[str, asyncio.Timeout] = {}
         self._online: dict[str, Description | None] = {}
         """What the devices joined with, by the key of their UDN; None for who is denied."""
         self._waiting: dict[str, list[asyncio.Future[Description]]] = {}
@@ -104,7 +110,7 @@ class Directory:
     def is_denied(self, udn: str) -> bool:
         """Tell whether the filter denies the device to which a UDN belongs."""
         root = self._presence.root_of(udn)
-        return root is not None and self._denies(same_udn(root))
+        return root is not None and self._denies(udn_key(root))
 
     async def run(self) -> None:
         """Check LOCATIONs until cancelled, the static ones first."""
@@ -115,9 +121,14 @@ class Directory:
                 while True:
                     self._awake.clear()
                     now = self._clock()
+                    for location in self._presence.cut(now):
+                        if limit := self._limits.get(location):
+                            limit.reschedule(asyncio.get_running_loop().time())
                     for check in self._presence.due(now):
                         name = f"upnp.check[{check.location}]"
                         tasks.create_task(self._check(check), name=name)
+                    for udn in self._presence.ask(now):
+                        tasks.create_task(self._ask(udn), name=f"upnp.ask[{udn}]")
                     deadline = self._presence.next_deadline(now)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(None if deadline is None else deadline - now):
@@ -153,7 +164,7 @@ class Directory:
         root = self._presence.root_of(udn)
         if root is not None:
             self._presence.forget(root, self._clock())
-            self._online.pop(same_udn(root), None)
+            self._online.pop(udn_key(root), None)
 
     async def add(self, location: str) -> Description:
         """Describe what is at a LOCATION and have it join, wherever that is.
@@ -195,8 +206,12 @@ class Directory:
 
     async def _check(self, check: Check) -> None:
         try:
-            async with asyncio.timeout(check.timeout_s):
-                description, probe = await self._read(check)
+            async with asyncio.timeout(check.timeout_s) as limit:
+                self._limits[check.location] = limit
+                try:
+                    description, probe = await self._read(check)
+                finally:
+                    del self._limits[check.location]
         except TimeoutError:
             self._fail(check, DeviceTimeout(f"no description within {check.timeout_s:.0f} s"))
         except DeviceError as error:
@@ -207,12 +222,29 @@ class Directory:
         else:
             now = self._clock()
             verdicts = self._presence.found(
-                check.location, probe.udns, probe.fingerprint, now, is_whole=probe.is_whole
+                check.location,
+                probe.udns,
+                probe.fingerprint,
+                now,
+                is_whole=probe.is_whole,
+                whole=probe.whole,
+                identity=probe.identity,
+                took_s=probe.took_s,
             )
             self._carry_out(verdicts, description)
             if description is not None:
                 self._answer(check.location, self._outcome(description, verdicts))
         self._settled.set()
+        self._awake.set()
+
+    async def _ask(self, udn: str) -> None:
+        """Ask a device whether it still knows who subscribed."""
+        kept: bool | None = None
+        with suppress(DeviceError, TimeoutError):
+            async with asyncio.timeout(_ASK_S):
+                if self._still_subscribed is not None:
+                    kept = await self._still_subscribed(udn)
+        self._presence.answered(udn, self._clock(), kept=kept)
         self._awake.set()
 
     async def _read(self, check: Check) -> tuple[Description | None, Probe]:
@@ -243,7 +275,7 @@ class Directory:
                     pass
 
     def _join(self, description: Description, joined: Joined) -> None:
-        key, udn = same_udn(description.udn), description.udn
+        key, udn = udn_key(description.udn), description.udn
         was_denied = self._denies(key)
         if not self._admit(description, urlsplit(description.location).hostname or ""):
             self._online[key] = None
@@ -265,7 +297,7 @@ class Directory:
         self._on_joined(description, reason)
 
     def _leave(self, udn: str, why: Why) -> None:
-        key = same_udn(udn)
+        key = udn_key(udn)
         was_denied = self._denies(key)
         self._online.pop(key, None)
         if not was_denied:
@@ -280,7 +312,7 @@ class Directory:
     ) -> Description | DeviceError:
         if not any(isinstance(verdict, Joined) for verdict in verdicts):
             return DeviceError("its UDN is that of a device which is online elsewhere")
-        if self._denies(same_udn(description.udn)):
+        if self._denies(udn_key(description.udn)):
             return DeviceError("the filter denies this device")
         return description
 

@@ -17,7 +17,7 @@ import structlog
 from bridge.core import topics
 from bridge.core.model import Description, Service
 from bridge.core.xml import XmlError
-from bridge.errors import BadResponse, DeviceError
+from bridge.errors import BadResponse, DeviceError, DeviceUnreachable
 from bridge.upnp.client import HttpClient, Response
 from bridge.upnp.http1 import split_url
 from bridge.upnp.notify import Notify, NotifyServer
@@ -36,7 +36,8 @@ _IN_PARALLEL = 32
 _ANSWER_S = 30.0
 _FAREWELL_S = 2.0
 _MAX_ANSWER_BYTES = 64 * 1024
-_OK = 200
+_PROOF_S = 4.0
+_OK, _BROKEN = 200, 500
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -151,6 +152,38 @@ class Subscriptions:
         everything = [item for services in self._roots.values() for item in services]
         self._roots.clear()
         await self._unsubscribe_all(self._forget(everything))
+
+    async def holds(self, root_udn: str) -> bool | None:
+        """Ask a device, by one renewal, whether it still knows who subscribed to it.
+
+        None where nothing is subscribed to, or nothing can be told from how it answers.
+        """
+        items = self._roots.get(root_udn, ())
+        item = next((item for item in items if item.subscription.sid), None)
+        if item is None:
+            return None
+        sid = item.subscription.sid
+        try:
+            answer = await self._client.request(
+                "SUBSCRIBE",
+                item.url,
+                headers={"SID": sid, "TIMEOUT": f"Second-{self._requested_s}"},
+                timeout_s=_PROOF_S,
+                max_bytes=_MAX_ANSWER_BYTES,
+            )
+        except DeviceUnreachable:
+            return False
+        except DeviceError:
+            return None
+        if item.subscription.sid != sid or answer.status >= _BROKEN:
+            return None
+        if answer.status != _OK or answer.headers.get("sid", sid) != sid:
+            return False
+        timeout = answer.headers.get("timeout")
+        now = asyncio.get_running_loop().time()
+        item.subscription.prolong(now, timeout, self._rng.random())
+        item.woken.set()
+        return True
 
     @property
     def pending(self) -> int:

@@ -59,7 +59,7 @@ def decode(datagram: bytes) -> MulticastEvent | None:
         properties = tuple(read_properties(datagram[end:]))
     except (ValueError, XmlError):
         return None
-    udn = bare_udn(headers.get("usn", "").partition("::")[0].strip())
+    udn = bare_udn(headers.get("usn", "").partition("::")[0])
     service_id = headers.get("svcid", "")
     if headers.get("nts", "").lower() != "upnp:propchange" or not service_id:
         return None

@@ -131,7 +131,7 @@ def _udn(usn: str, target: str) -> str:
     udn = usn.partition("::")[0].strip()
     if not udn or udn.lower().startswith(_NOT_UDNS):
         udn = target if target[:5].lower() == "uuid:" else ""
-    return bare_udn(udn).strip()
+    return bare_udn(udn)
 
 
 def _max_age_s(cache_control: str) -> int:

@@ -148,6 +148,11 @@ class Subscription:
         is_fresh = self._at <= self._since + RENEWED_FOR_S
         self._step = Step.RENEW if is_fresh else Step.SUBSCRIBE
 
+    def prolong(self, now: float, timeout: str | None, chance: float) -> None:
+        """Note that a renewal between those that are due was granted, maybe for less."""
+        wait_s = granted_s(timeout, self.requested_s) * (0.4 + 0.1 * chance)
+        self._at = min(self._at, now + max(wait_s, _SOONEST_RENEWAL_S))
+
     def refuse(self, now: float, chance: float) -> None:
         """Note that the device said no: to a renewal, subscribe anew; to SUBSCRIBE, wait."""
         self.health.refused += 1

@@ -149,6 +149,23 @@ async def test_a_device_joins_leaves_and_comes_back():
         await scene.until(("d1", "back"))
 
 
+@pytest.mark.parametrize("udn", ["uuid:twice", "UUID:Twice"])
+async def test_a_udn_that_begins_with_its_prefix_twice_leaves_and_comes_back(udn):
+    """SSDP and the description have taken one off by now."""
+    async with running(device(udn)) as scene:
+        scene.heard(udn=udn)
+        await scene.until((udn, "first"))
+        assert [known.udn for known in scene.directory.devices] == [udn]
+        site = scene.shelf.devices.pop(HOME)
+        scene.heard(kind=Kind.BYEBYE, udn=udn)
+        await scene.until((udn, "byebye"))
+        scene.shelf.devices[HOME] = site
+        scene.heard(udn=udn)
+        await scene.until((udn, "back"))
+        scene.directory.forget(f"uuid:{udn}")
+        assert scene.directory.devices == ()
+
+
 async def test_the_server_header_reaches_the_description():
     async with running(device()) as scene:
         assert (await asyncio.gather(scene.directory.add(HOME)))[0].server is None

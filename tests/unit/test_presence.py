@@ -35,6 +35,10 @@ class Site:
     udns: tuple[str, ...]
     fingerprint: bytes = b"1"
     is_whole: bool = True
+    whole: bytes = b""
+    identity: bytes = b""
+    drips: bool = False
+    took_s: float = 0.0
 
 
 @dataclass
@@ -48,6 +52,10 @@ class Net:
     log: list[tuple[float, Verdict]] = field(default_factory=list)
     checks: list[tuple[float, Check]] = field(default_factory=list)
     running: dict[str, tuple[float, Check]] = field(default_factory=dict)
+    kept: bool | None = None
+    """What devices answer that are asked whether they know who subscribed."""
+    asked: list[tuple[float, str]] = field(default_factory=list)
+    on_check: Callable[[Check], None] = lambda _check: None
     on_verdict: Callable[[Verdict], None] = lambda _verdict: None
     on_outcome: Callable[[str, Site | None], None] = lambda _location, _site: None
 
@@ -56,17 +64,25 @@ class Net:
 
     def step(self) -> float:
         """Start what is due and return when something happens next."""
+        for location in self.presence.cut(self.now):
+            self.running[location] = self.now, self.running[location][1]
+        for udn in self.presence.ask(self.now):
+            self.asked.append((self.now - self.start, udn))
+            self.presence.answered(udn, self.now, kept=self.kept)
         for check in self.presence.due(self.now):
-            assert check.location not in self.running
-            self.checks.append((self.now - self.start, check))
-            answers = self.refused or check.location in self.sites
-            self.running[check.location] = (
-                self.now + (ANSWER_S if answers else check.timeout_s),
-                check,
-            )
+            self.begin(check)
         deadline = self.presence.next_deadline(self.now)
         ends = [end for end, _ in self.running.values()]
         return min([*ends, *([] if deadline is None else [deadline])], default=float("inf"))
+
+    def begin(self, check: Check) -> None:
+        assert check.location not in self.running
+        self.checks.append((self.now - self.start, check))
+        self.on_check(check)
+        site = self.sites.get(check.location)
+        answers = self.refused if site is None else not site.drips
+        end = self.now + (ANSWER_S if answers else check.timeout_s)
+        self.running[check.location] = (end, check)
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
@@ -85,11 +101,18 @@ class Net:
     def end(self, location: str) -> None:
         site = self.sites.get(location)
         self.on_outcome(location, site)
-        if site is None:
+        if site is None or site.drips:
             verdicts = self.presence.failed(location, self.now)
         else:
             verdicts = self.presence.found(
-                location, site.udns, site.fingerprint, self.now, is_whole=site.is_whole
+                location,
+                site.udns,
+                site.fingerprint,
+                self.now,
+                is_whole=site.is_whole,
+                whole=site.whole,
+                identity=site.identity,
+                took_s=site.took_s,
             )
         for verdict in verdicts:
             self.on_verdict(verdict)
@@ -127,9 +150,9 @@ def joined(reason: Reason, location: str = HOME, udn: str = "d1") -> Joined:
     return Joined(udn, location, reason)
 
 
-def home(**more: Any) -> Net:
+def home(presence: Presence | None = None, **more: Any) -> Net:
     """A network whose one device is online since 100 s."""
-    net = Net({HOME: Site(("d1", "e1"))})
+    net = Net({HOME: Site(("d1", "e1"))}, presence=presence or Presence())
     net.heard(**more)
     net.run(100)
     assert net.take() == [joined(Reason.FIRST)]
@@ -231,12 +254,12 @@ def test_a_bootid_announced_by_an_update_is_no_reboot():
     assert net.take() == [joined(Reason.REBOOTED)]
 
 
-def test_a_flood_of_changing_bootids_has_a_device_described_once_in_ten_seconds():
+def test_a_flood_of_changing_bootids_has_a_device_described_once():
     net = home(boot_id=1)
     for boot_id in range(2, 302):
         net.heard(boot_id=boot_id)
         net.run(0.1)
-    assert 3 <= len(net.checks) <= 4
+    assert len(net.checks) == 1
 
 
 def test_a_new_configid_has_the_device_described():
@@ -556,7 +579,7 @@ def test_another_location_of_a_multi_homed_device_is_an_alternative_without_a_wo
     assert net.take() == [joined(Reason.MOVED, OTHER)]
 
 
-def test_a_router_with_two_descriptions_under_one_udn_keeps_the_first():
+def test_a_router_with_two_descriptions_under_one_udn_keeps_the_first_without_a_word():
     net = home()
     second = "http://10.0.0.1:80/igd2.xml"
     net.sites[second] = Site(("d1", "e1"), b"2")
@@ -564,7 +587,7 @@ def test_a_router_with_two_descriptions_under_one_udn_keeps_the_first():
         net.heard()
         net.heard(location=second)
         net.run(400)
-    assert net.take() == [Conflict("d1", second)]
+    assert net.take() == []
     assert net.presence.location_of("d1") == HOME
 
 

@@ -67,6 +67,26 @@ def test_a_udn_is_the_same_in_every_spelling(udn):
 
 
 @pytest.mark.parametrize(
+    ("written", "bare"),
+    [
+        ("uuid:uuid:Twice", "uuid:Twice"),
+        ("UUID:UUID:Twice", "UUID:Twice"),
+        (" uuid: x ", "x"),
+        ("plain", "plain"),
+        ("uuid:", ""),
+    ],
+)
+def test_one_prefix_of_a_udn_is_taken_off(written, bare):
+    assert topics.bare_udn(written) == bare
+    assert topics.udn_key(bare) == bare.lower()
+
+
+def test_who_names_a_device_may_mean_its_id_or_its_udn():
+    assert topics.udn_keys("uuid:Twice") == ("uuid:twice", "twice")
+    assert topics.udn_keys("Twice") == ("twice",)
+
+
+@pytest.mark.parametrize(
     ("service_ids", "levels"),
     [
         (["urn:upnp-org:serviceId:AVTransport"], ["AVTransport"]),

@@ -8,12 +8,13 @@ the checks that `due` names and hands back what came of each, by `found` or `fai
 from collections.abc import Sequence
 from math import inf
 
-from bridge.core.presence import announcements, checks, outcomes
+from bridge.core.presence import announcements, checks, outcomes, questions
 from bridge.core.presence.places import DEFAULT_MAX_AGE_S
 from bridge.core.presence.records import (
     BEST_SCORE,
     Check,
     Conflict,
+    Content,
     Joined,
     Known,
     Left,
@@ -22,12 +23,13 @@ from bridge.core.presence.records import (
     Verdict,
 )
 from bridge.core.presence.tables import Tables
-from bridge.core.topics import same_udn
+from bridge.core.topics import udn_key
 
 __all__ = [
     "BEST_SCORE",
     "Check",
     "Conflict",
+    "Content",
     "Joined",
     "Known",
     "Left",
@@ -39,10 +41,15 @@ __all__ = [
 
 
 class Presence:
-    """The state of all devices that were ever announced, seeded or added."""
+    """The state of all devices that were ever announced, seeded or added.
 
-    def __init__(self) -> None:
-        self._tables = Tables()
+    `asks` says that `ask` is asked, and what it returns answered for by `answered`. Otherwise a
+    device whose boot mark has changed is taken for restarted, until what comes of it disproves
+    the mark.
+    """
+
+    def __init__(self, *, asks: bool = False) -> None:
+        self._tables = Tables(asks=asks)
 
     @property
     def devices(self) -> tuple[Known, ...]:
@@ -59,13 +66,18 @@ class Presence:
 
     def root_of(self, udn: str) -> str | None:
         """Return the UDN of the root device to which a UDN belongs, in any spelling."""
-        device = self._tables.device_of(udn)
+        device = self._tables.device_named(udn)
         return device.udn if device else None
 
     def location_of(self, udn: str) -> str | None:
         """Return the current LOCATION of a device, None where it has lost it to another."""
-        device = self._tables.device_of(udn)
+        device = self._tables.device_named(udn)
         return device.place.location if device and device.place.owner is device else None
+
+    def duplicates_of(self, udn: str) -> tuple[str, ...]:
+        """Return where another device answers with a root device's UDN, sorted."""
+        device = self._tables.device_of(udn)
+        return device.duplicates if device else ()
 
     def heard(self, sighting: Sighting, now: float) -> bool:
         """Take an announcement; tell whether `due` is worth asking. Cheap for a repeated one."""
@@ -73,7 +85,7 @@ class Presence:
 
     def suspect(self, udn: str, now: float) -> None:
         """Probe a device that somebody could not reach, at most once in 10 s."""
-        device = self._tables.device_of(udn)
+        device = self._tables.device_named(udn)
         if device and device.online:
             device.trigger(now, 0.0)
 
@@ -82,7 +94,7 @@ class Presence:
 
         Tell whether there is room for it; no where its LOCATION is known as another's.
         """
-        tables, key = self._tables, same_udn(udn)
+        tables, key = self._tables, udn_key(udn)
         if key in tables.by_udn or key in tables.devices:
             return True
         place = tables.places.get(location)
@@ -113,7 +125,7 @@ class Presence:
 
     def forget(self, udn: str, now: float) -> None:
         """Know nothing any more of the root device to which a UDN belongs."""
-        device = self._tables.device_of(udn)
+        device = self._tables.device_named(udn)
         if device is not None:
             self._tables.forget(device, now)
 
@@ -121,11 +133,24 @@ class Presence:
         """Return the checks to start now, what matters most first; each must be answered for."""
         return checks.begin(self._tables, now)
 
-    def next_deadline(self, now: float) -> float | None:
-        """Return when `due` has to be asked again, if nothing else happens before."""
-        return checks.next_deadline(self._tables, now)
+    def cut(self, now: float) -> tuple[str, ...]:
+        """Return the LOCATIONs whose checks are to end at once; each must be answered for."""
+        return checks.cut(self._tables, now)
 
-    def found(
+    def ask(self, now: float) -> tuple[str, ...]:
+        """Return the UDNs of devices to ask now whether they still know who subscribed."""
+        return questions.begin(self._tables, now)
+
+    def answered(self, udn: str, now: float, *, kept: bool | None) -> None:
+        """Take what a device answered to that, None where nothing is subscribed to."""
+        questions.end(self._tables, udn, now, kept=kept)
+
+    def next_deadline(self, now: float) -> float | None:
+        """Return when `due`, `cut` and `ask` are due again, if nothing else happens before."""
+        whens = (checks.next_deadline(self._tables, now), *questions.deadlines(self._tables, now))
+        return min((when for when in whens if when is not None), default=None)
+
+    def found(  # noqa: PLR0913 - what a check reads
         self,
         location: str,
         udns: Sequence[str],
@@ -133,12 +158,16 @@ class Presence:
         now: float,
         *,
         is_whole: bool = True,
+        whole: bytes = b"",
+        identity: bytes = b"",
+        took_s: float = 0.0,
     ) -> tuple[Verdict, ...]:
-        """Take what a check read: all UDNs of the description, the root's first.
+        """Take what a check read, as `Content` has it.
 
         A description that is not whole, since some SCPD was not to be had, is read again later.
         """
-        return outcomes.found(self._tables, location, udns, fingerprint, now, is_whole=is_whole)
+        content = Content(tuple(udns), fingerprint, whole, identity, took_s)
+        return outcomes.found(self._tables, location, content, now, is_whole=is_whole)
 
     def failed(self, location: str, now: float) -> tuple[Verdict, ...]:
         """Take that a check came to nothing."""

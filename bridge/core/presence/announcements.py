@@ -2,10 +2,12 @@
 
 from math import inf
 
+from bridge.core.presence import questions
+from bridge.core.presence.marks import BURST_S, Change
 from bridge.core.presence.places import TRIGGER_S, Device, Place
 from bridge.core.presence.records import Reason, Sighting
 from bridge.core.presence.tables import Tables
-from bridge.core.topics import same_udn
+from bridge.core.topics import udn_key
 
 MAX_CLAIMS = 16
 """The most UDNs at once of which it is not known whether they are their LOCATION's."""
@@ -32,7 +34,7 @@ def hear(tables: Tables, sighting: Sighting, now: float) -> bool:
         if place is not None:
             place.next_boot_id = sighting.next_boot_id
         return False
-    due = place.due if place else inf
+    due, asked = place.due if place else inf, len(tables.questions)
     if place is None:
         place = tables.admit(location, sighting.source)
         if place is None:
@@ -46,7 +48,7 @@ def hear(tables: Tables, sighting: Sighting, now: float) -> bool:
     place.server = sighting.server or place.server
     _follow(tables, place, device, sighting, now)
     place.heard = now
-    return place.due < due
+    return place.due < due or len(tables.questions) > asked
 
 
 def _hear_byebye(device: Device, now: float) -> bool:
@@ -65,7 +67,7 @@ def _follow(
     owner = place.owner
     expected = owner is not None and owner is device and owner.place is place
     if not expected and len(place.claims) < MAX_CLAIMS:
-        place.claims.add(same_udn(sighting.udn))
+        place.claims.add(udn_key(sighting.udn))
     running = place.location in tables.running
     stale = not running and now - place.looked >= _CONTEND_S
     if owner is not None and owner.online and owner is not device:
@@ -90,23 +92,29 @@ def _follow(
 
 def _compare(tables: Tables, place: Place, sighting: Sighting, now: float) -> None:
     """See whether a device rebooted or changed since its last announcement."""
-    owner = place.owner
-    same_boot = (None, place.boot_id, place.next_boot_id)
-    rebooted = place.boot_id is not None and sighting.boot_id not in same_boot
-    changed = place.config_id is not None and sighting.config_id not in (None, place.config_id)
-    if sighting.boot_id not in (None, place.boot_id):
-        place.boot_id, place.next_boot_id = sighting.boot_id, None
-    if sighting.config_id is not None:
-        place.config_id = sighting.config_id
+    owner, is_answer = place.owner, sighting.kind == "answer"
+    boot, before = Change.NONE, place.boot.value
+    if sighting.boot_id is not None and sighting.boot_id == place.next_boot_id:
+        place.boot.adopt(sighting.boot_id, now)
+        place.next_boot_id = None
+    else:
+        boot = place.boot.hear(sighting.boot_id, now, is_answer=is_answer)
+    config = place.config.hear(sighting.config_id, now, is_answer=is_answer)
     if owner is None or not owner.online or owner.place is not place:
         return
-    soon = max(now, owner.redescribed + TRIGGER_S)
     running = tables.running.get(place.location)
-    if rebooted:
-        place.want(soon, Reason.REBOOTED)
-    elif owner.farewell and sighting.kind == "alive":
+    soon = max(now, owner.redescribed + TRIGGER_S)
+    if owner.farewell and sighting.kind == "alive":
         # Some devices say byebye just before their first alive.
+        if place.boot.value != before:
+            place.boot.prove()
         if running is None or running.reason is not Reason.REBOOTED:
             place.want(place.due if place.due < inf else soon, Reason.REBOOTED)
-    elif changed:
+    elif boot in (Change.CREDIBLE, Change.DISPROVED):
+        is_doubtful = boot is Change.DISPROVED
+        questions.put(tables, owner, now, is_claim=True, is_doubtful=is_doubtful)
+    elif sighting.kind == "alive" and now - place.heard > BURST_S and not place.boot.is_telling:
+        questions.put(tables, owner, now, is_claim=False)
+    if config in (Change.CREDIBLE, Change.SETTLED):
+        place.config.claimed = True
         place.want(soon, Reason.CHANGED)

@@ -1,47 +1,86 @@
-"""When which LOCATION is checked, and when one that nobody announces any more is dropped."""
+"""When which LOCATION is checked, and when one that nobody announces any more is dropped.
 
+A check takes one of a few places, by lane: most end within milliseconds. One that is not over
+after a second leaves its place to the next and goes on in a lane of its own, so that those who are
+slow, or hang, wait for each other and nobody waits for them.
+"""
+
+from collections import Counter
 from math import inf
 
-from bridge.core.presence.places import Place, Running
+from bridge.core.presence.places import QUICK_S, Place, Running
 from bridge.core.presence.records import Check, Reason
 from bridge.core.presence.tables import Tables
 
 MAX_CHECKS = 64
+"""The most checks at once that have only just begun."""
 MAX_STRANGER_CHECKS = MAX_CHECKS - 16
-"""The most checks at once of LOCATIONs that are no known device's."""
+"""The most of them of LOCATIONs that are no known device's; as many may be of those."""
+FAST_S = 1.0
+"""How long a check counts as one that has only just begun."""
+MAX_SLOW = 64
+"""The most checks at once that take longer, of strangers and of known devices each."""
+MAX_SLOW_OF_HOST = 16
 PROBE_TIMEOUT_S = 5.0
 DESCRIBE_TIMEOUT_S = 60.0
 
 _VERDICT_S = 24.0
+_AT_SLOW_HOST = 32
+"""How many descriptions are begun at a time at a host that hangs with one."""
 
 
 def begin(tables: Tables, now: float) -> tuple[Check, ...]:
-    """Return the checks to start now: of devices that are not offline, of others, of strangers."""
+    """Return the checks to start now: of devices that are not offline, of others, of strangers.
+
+    Of strangers those come first that have never failed, and those of hosts that take least.
+    """
     for place in [p for p in tables.places.values() if _is_over(tables, p, now)]:
         tables.drop(place)
     ready = [p for p in tables.places.values() if _when(p) <= now]
-    ready.sort(key=lambda p: (p.owner is None, p.owner and p.owner.state == "offline", _when(p)))
-    # A host is read from once at a time, but devices of one host may be probed together.
-    busy = {running.place.host: running.describe for running in tables.running.values()}
-    strangers = sum(running.place.owner is None for running in tables.running.values())
+    if not ready:
+        return ()
+    lanes = _Lanes(tables, now)
+    ready.sort(key=lambda p: (*_rank(p), lanes.of_host[p.host], _when(p)))
     checks: list[Check] = []
     for place in ready:
-        owner, host = place.owner, place.host
-        full = owner is None and strangers >= MAX_STRANGER_CHECKS
-        if full or len(tables.running) >= MAX_CHECKS:
+        owner = place.owner
+        if lanes.are_full:
             break
         describe = place.reason is not None or owner is None or not owner.online
-        if place.location in tables.running or (host in busy and (describe or busy[host])):
+        if place.location in tables.running or not lanes.take(place, describe=describe):
             continue
-        busy[host] = describe
-        strangers += owner is None
-        tables.running[place.location] = Running(place, describe, place.reason)
+        tables.running[place.location] = Running(place, describe, place.reason, now)
         if owner is not None and place.reason in (Reason.REBOOTED, Reason.CHANGED):
             owner.redescribed = now
         place.due, place.reason = inf, None
-        timeout_s = _timeout_s(place, now) if describe else PROBE_TIMEOUT_S
+        timeout_s = _description_s(place, now) if describe else PROBE_TIMEOUT_S
         checks.append(Check(place.location, place.server, describe, place.failures, timeout_s))
     return tuple(checks)
+
+
+def cut(tables: Tables, now: float) -> tuple[str, ...]:
+    """Return the LOCATIONs whose checks are to end: of devices that answer elsewhere by now.
+
+    Where too many strangers are slow, these too: of the host that has the most of them, one that
+    failed before, and that has taken longest.
+    """
+    chosen: list[str] = []
+    for running in tables.running.values():
+        if not running.is_cut and now >= _contested_until(running):
+            running.is_cut = True
+            chosen.append(running.place.location)
+    all_running = tables.running.values()
+    slow = [r for r in all_running if r.place.owner is None and _is_slow(r, now) and not r.is_cut]
+    slow.sort(key=lambda one: (-one.place.failures, one.began))
+    counts = Counter(one.place.host for one in slow)
+    while slow and (len(slow) > MAX_SLOW or max(counts.values()) > MAX_SLOW_OF_HOST):
+        host = max(counts, key=counts.__getitem__)
+        one = next(one for one in slow if one.place.host == host)
+        slow.remove(one)
+        counts[host] -= 1
+        one.is_cut = True
+        chosen.append(one.place.location)
+    return tuple(chosen)
 
 
 def end(tables: Tables, location: str, now: float) -> Running | None:
@@ -54,10 +93,70 @@ def end(tables: Tables, location: str, now: float) -> Running | None:
 
 
 def next_deadline(tables: Tables, now: float) -> float | None:
-    """Return when `begin` has to be asked again, if nothing else happens before."""
+    """Return when `begin` and `cut` have to be asked again, if nothing else happens before."""
     whens = [_when(p) for p in tables.places.values()]
     whens += [p.expires for p in tables.strangers.values() if not p.pinned]
+    for running in tables.running.values():
+        whens += (running.began + FAST_S, _contested_until(running))
     return min((when for when in whens if now < when < inf), default=None)
+
+
+class _Lanes:
+    """How many checks are under way, by who is checked, how long, and of which host."""
+
+    def __init__(self, tables: Tables, now: float) -> None:
+        self.of_host: Counter[str] = Counter()
+        self._fast: Counter[bool] = Counter()
+        self._reading: Counter[str] = Counter()
+        self._probing: Counter[str] = Counter()
+        self._hanging: set[str] = set()
+        slow: Counter[bool] = Counter()
+        for running in tables.running.values():
+            host, is_stranger = running.place.host, running.place.owner is None
+            self.of_host[host] += 1
+            if not _is_slow(running, now):
+                self._note(host, is_stranger=is_stranger, describe=running.describe)
+            else:
+                self._hanging.add(host)
+                slow[is_stranger] += not running.is_cut
+        for is_stranger, count in slow.items():
+            self._fast[is_stranger] += max(0, count - MAX_SLOW)
+
+    @property
+    def are_full(self) -> bool:
+        return self._fast.total() >= MAX_CHECKS
+
+    def take(self, place: Place, *, describe: bool) -> bool:
+        """Take a place for a check, if there is one.
+
+        A host is read from once at a time, but devices of one host may be probed together.
+        """
+        host, is_stranger = place.host, place.owner is None
+        if self._fast[is_stranger] >= MAX_STRANGER_CHECKS:
+            return False
+        reading, probing = self._reading[host], self._probing[host]
+        most = _AT_SLOW_HOST if host in self._hanging else 1
+        if (reading + probing if describe else reading) >= most:
+            return False
+        self.of_host[host] += 1
+        self._note(host, is_stranger=is_stranger, describe=describe)
+        return True
+
+    def _note(self, host: str, *, is_stranger: bool, describe: bool) -> None:
+        self._fast[is_stranger] += 1
+        (self._reading if describe else self._probing)[host] += 1
+
+
+def _is_slow(running: Running, now: float) -> bool:
+    return now >= running.began + FAST_S
+
+
+def _rank(place: Place) -> tuple[bool, bool, int]:
+    """Return what goes before what, but for when it is due."""
+    owner = place.owner
+    if owner is None:
+        return True, False, place.failures
+    return False, owner.state == "offline", 0
 
 
 def _when(place: Place) -> float:
@@ -78,8 +177,16 @@ def _is_over(tables: Tables, place: Place, now: float) -> bool:
     return owner.place is not place and (owner.state == "offline" or not owner.lost)
 
 
-def _timeout_s(place: Place, now: float) -> float:
+def _description_s(place: Place, now: float) -> float:
     """Return how long a description may take, so that who expired is offline in time."""
     owner = place.owner
     left_s = owner.place.expires + _VERDICT_S - now if owner and owner.online else inf
     return max(PROBE_TIMEOUT_S, min(DESCRIBE_TIMEOUT_S, left_s))
+
+
+def _contested_until(running: Running) -> float:
+    """Return how long a probe may last, by what its device does elsewhere."""
+    place, owner = running.place, running.place.owner
+    if running.describe or owner is None or owner.place is not place:
+        return inf
+    return running.began + QUICK_S if owner.is_contested else inf

@@ -1,70 +1,85 @@
 """What came of a check, and what it makes of a device: here alone devices join and leave."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import inf
 
 from bridge.core.presence import checks
-from bridge.core.presence.places import LOST, Device, Place
-from bridge.core.presence.records import Joined, Left, Reason, Verdict, Why
+from bridge.core.presence.places import LOST, QUICK_S, Device, Place, Running
+from bridge.core.presence.records import Content, Joined, Left, Reason, Verdict, Why
 from bridge.core.presence.tables import Tables
-from bridge.core.topics import same_udn
+from bridge.core.topics import udn_key
 
 MAX_ALIASES = 16
 
 _SECOND_LOOK_S = 5.0
 _RETRY_S = 1.0
+_CONTESTED_RETRY_S = 0.25
 _RETRY_UNTIL_S = 15.0
 
 
-def found(  # noqa: PLR0913 - what a check reads
-    tables: Tables,
-    location: str,
-    udns: Sequence[str],
-    fingerprint: bytes,
-    now: float,
-    *,
-    is_whole: bool,
+def found(
+    tables: Tables, location: str, content: Content, now: float, *, is_whole: bool
 ) -> tuple[Verdict, ...]:
-    """Take what a check read: all UDNs of the description, the root's first."""
+    """Take what a check read."""
     running = checks.end(tables, location, now)
     if running is None:
         return ()
-    place = running.place
-    root, keys = same_udn(udns[0]), frozenset(map(same_udn, udns))
+    place, udns = running.place, content.udns
+    root, keys = udn_key(udns[0]), frozenset(map(udn_key, udns))
     device = tables.devices.get(root)
     verdicts = [*_take_from_others(tables, place, device, now)]
     at_home = device is not None and device.online and device.place is place
     if (clash := _clash(tables, root, keys)) is not None:
         verdicts += tables.report(clash.udn, place)
         if not at_home:
-            return (*verdicts, *_miss(tables, place, running.reason, now))
-    elif device and _stands_behind(device, place, fingerprint):
+            return (*verdicts, *_miss(tables, running, now))
+    elif device and _stands_behind(device, place, content):
         _line_up(tables, device, place, now)
     elif running.describe:
         if device is None:
             if not tables.make_room(now):
-                return (*verdicts, *_miss(tables, place, running.reason, now))
+                return (*verdicts, *_miss(tables, running, now))
             device = tables.welcome(udns[0], place)
-        reason = _reason_to_join(device, place, running.reason)
-        tables.rename(device, udns[0], keys)
-        tables.move(device, place)
-        device.fingerprint, device.state, device.farewell = fingerprint, "online", ""
-        verdicts.append(Joined(device.udn, place.location, reason))
-        place.note_parts(now, is_whole=is_whole)
+        verdicts.append(_join(tables, device, running, content, now, is_whole=is_whole))
     elif device is None or not at_home:
         place.want(now, Reason.MOVED)
     else:
-        _confirm(device, fingerprint, now)
-    place.prove(now)
+        _confirm(device, content.fingerprint, now)
+    place.prove(now, content.took_s)
     if device and place.owner is device:
         verdicts += (*_settle_claims(tables, device, place), *_report_rivals(tables, device))
     return tuple(verdicts)
 
 
+def _join(  # noqa: PLR0913 - what a check read
+    tables: Tables,
+    device: Device,
+    running: Running,
+    content: Content,
+    now: float,
+    *,
+    is_whole: bool,
+) -> Joined:
+    """Have a device join, or join again, with what was read."""
+    place, udns = running.place, content.udns
+    reason = _reason_to_join(device, place, running.reason)
+    if device.online and device.place is place and is_whole:
+        _judge(device, place, content)
+    tables.rename(device, udns[0], frozenset(map(udn_key, udns)))
+    tables.move(device, place)
+    device.fingerprint = content.fingerprint
+    device.identity = content.identity or content.fingerprint
+    device.whole = (content.whole or content.fingerprint) if is_whole else b""
+    place.config.note_description()
+    device.state, device.farewell = "online", ""
+    place.note_parts(now, is_whole=is_whole)
+    return Joined(device.udn, place.location, reason)
+
+
 def failed(tables: Tables, location: str, now: float) -> tuple[Verdict, ...]:
     """Take that a check came to nothing."""
     running = checks.end(tables, location, now)
-    return _miss(tables, running.place, running.reason, now) if running else ()
+    return _miss(tables, running, now) if running else ()
 
 
 def _take_from_others(
@@ -82,24 +97,36 @@ def _clash(tables: Tables, root: str, keys: Iterable[str]) -> Device | None:
     """Return a device that is online with one of these UDNs, under another root."""
     for key in keys:
         other = tables.by_udn.get(key)
-        if other and other.online and key in other.described and same_udn(other.udn) != root:
+        if other and other.online and key in other.described and udn_key(other.udn) != root:
             return other
     return None
 
 
-def _stands_behind(device: Device, place: Place, fingerprint: bytes) -> bool:
-    """Tell whether a LOCATION yields to its device's current one; note whether it is a rival."""
+def _stands_behind(device: Device, place: Place, content: Content) -> bool:
+    """Tell whether a LOCATION yields to its device's current one; note whether it is a rival.
+
+    One server may describe one device in several ways, as routers do for the versions of IGD.
+    """
     if device.place is place or device.state == "offline" or device.lost:
         return False
-    place.rival = bool(device.described) and fingerprint != device.fingerprint
-    return place.score <= device.place.score
+    is_another = (content.identity or content.fingerprint) != device.identity
+    is_elsewhere = place.server_host != device.place.server_host
+    place.rival = bool(device.described) and is_another and is_elsewhere
+    return place.score <= device.place.score or place.rival
+
+
+def _judge(device: Device, place: Place, content: Content) -> None:
+    """See whether what marks said shows in what was read."""
+    is_another = (content.whole or content.fingerprint) != device.whole
+    place.boot.judge(is_true=is_another or bool(device.farewell))
+    place.config.judge(is_true=is_another)
 
 
 def _line_up(tables: Tables, device: Device, place: Place, now: float) -> None:
     """Keep a new alternative, and see whether the current LOCATION still answers."""
     if place.owner is None:
         tables.remember(device, place)
-        device.trigger(now, 0.0)
+    device.contest(now, is_asked=device.place.location in tables.running)
 
 
 def _reason_to_join(device: Device, place: Place, wanted: Reason | None) -> Reason:
@@ -116,6 +143,7 @@ def _reason_to_join(device: Device, place: Place, wanted: Reason | None) -> Reas
 def _confirm(device: Device, fingerprint: bytes, now: float) -> None:
     """Take that a device is where it was."""
     if fingerprint != device.fingerprint:
+        device.place.boot.prove()
         device.place.want(now, Reason.CHANGED)
     elif device.place.failures:
         # What kept a probe from it may have kept events from us.
@@ -128,8 +156,9 @@ def _confirm(device: Device, fingerprint: bytes, now: float) -> None:
         device.farewell = ""
 
 
-def _miss(tables: Tables, place: Place, reason: Reason | None, now: float) -> tuple[Verdict, ...]:
+def _miss(tables: Tables, running: Running, now: float) -> tuple[Verdict, ...]:
     """Take that a LOCATION does not answer as it should."""
+    place, reason = running.place, running.reason
     owner = place.owner
     place.failures += 1
     if owner is None:
@@ -141,8 +170,10 @@ def _miss(tables: Tables, place: Place, reason: Reason | None, now: float) -> tu
     if owner.place is place:
         if not owner.online or owner.farewell or now > place.expires + _RETRY_UNTIL_S:
             place.failures = max(place.failures, LOST)
+        if owner.is_contested and now >= running.began + QUICK_S:
+            place.failures = max(place.failures, LOST)
         if not owner.lost:
-            place.want(now + _RETRY_S, reason)
+            place.want(now + (_CONTESTED_RETRY_S if owner.is_contested else _RETRY_S), reason)
     return _doubt(tables, owner, now)
 
 
@@ -192,4 +223,5 @@ def _report_rivals(tables: Tables, device: Device) -> tuple[Verdict, ...]:
     if place.failures or place.due < inf or place.location in tables.running:
         return ()
     rivals = [p for p in device.alternatives.values() if p.rival]
+    device.duplicates = tuple(sorted({p.location for p in rivals}))
     return tuple(v for p in rivals for v in tables.report(device.udn, p))

@@ -1,4 +1,4 @@
-"""What is remembered of one LOCATION, of one root device and of one check, and their pauses.
+"""What is remembered of a LOCATION, a root device, a check and a question, and their pauses.
 
 How they are found and how many there may be is `tables`'. All points in time are monotonic, in
 seconds.
@@ -9,6 +9,7 @@ from math import inf
 from typing import Literal
 from urllib.parse import urlsplit
 
+from bridge.core.presence.marks import Mark
 from bridge.core.presence.records import Reason, State
 
 DEFAULT_MAX_AGE_S = 300.0
@@ -16,7 +17,13 @@ LOST = 2
 """After how many failures in a row a device's current LOCATION is given up."""
 TRIGGER_S = 10.0
 """How long what outsiders say can cause no second check of a device."""
+QUICK_S = 2.6
+"""How long a device's current LOCATION may be silent while it answers elsewhere.
 
+A connection is tried twice until then.
+"""
+
+_CONTEST_S = 1.0
 _PAUSES_S = (0.0, 2.0, 5.0, 15.0, 60.0, 300.0, 600.0)
 _IDLE_PAUSES_S = (*(20.0,) * 15, 60.0, 120.0, 300.0, 600.0)
 _PARTIAL_PAUSES_S = (15.0, 60.0, 300.0, 900.0, 3600.0)
@@ -40,13 +47,15 @@ class Place:
     owner: "Device | None" = None
     max_age_s: float = DEFAULT_MAX_AGE_S
     expires: float = inf
-    boot_id: int | None = None
+    boot: Mark = field(default_factory=Mark)
     next_boot_id: int | None = None
-    config_id: int | None = None
+    config: Mark = field(default_factory=Mark)
     due: float = inf
     reason: Reason | None = None
     heard: float = -inf
     looked: float = -inf
+    answered: float = -inf
+    took_s: float = 0.0
     failures: int = 0
     partial: int = 0
     """How often in a row its description was read with an SCPD missing."""
@@ -61,9 +70,22 @@ class Place:
         self.due = min(self.due, when)
         self.reason = max(self.reason, reason, key=_RANK.__getitem__)
 
-    def prove(self, now: float) -> None:
+    @property
+    def is_quick(self) -> bool:
+        """Whether its answers come so fast that a short silence says something."""
+        return self.took_s * 3 <= QUICK_S
+
+    @property
+    def server_host(self) -> str:
+        """The host and port of the LOCATION, as far as it has them."""
+        try:
+            return urlsplit(self.location).netloc
+        except ValueError:
+            return self.location
+
+    def prove(self, now: float, took_s: float = 0.0) -> None:
         """Take note of an answer."""
-        self.failures = 0
+        self.failures, self.answered, self.took_s = 0, now, took_s
         self.expires = max(self.expires, now + min(self.max_age_s, DEFAULT_MAX_AGE_S))
 
     def note_parts(self, now: float, *, is_whole: bool) -> None:
@@ -98,10 +120,17 @@ class Device:
     described: frozenset[str] = frozenset()
     aliases: set[str] = field(default_factory=set)
     fingerprint: bytes = b""
+    whole: bytes = b""
+    identity: bytes = b""
+    duplicates: tuple[str, ...] = ()
+    """Where, besides its current LOCATION, another device answers with its UDN."""
     alternatives: dict[str, Place] = field(default_factory=dict)
     farewell: Literal["", "first", "last"] = ""
     """Which look after a byebye is outstanding."""
     triggered: float = -inf
+    contested: float = -inf
+    """When it was last asked for since it answers elsewhere too."""
+    asked: float = -inf
     redescribed: float = -inf
     left: float = -inf
 
@@ -123,14 +152,45 @@ class Device:
             self.triggered = when
         return when == now + after_s
 
+    def contest(self, now: float, *, is_asked: bool) -> None:
+        """See at once whether it has left its current LOCATION, since it answers elsewhere."""
+        if self.place.answered >= now - _CONTEST_S:
+            return
+        is_new = now >= self.contested + TRIGGER_S
+        self.contested = now
+        if is_new and not is_asked:
+            self.place.want(now)
 
-@dataclass(frozen=True, slots=True)
+    @property
+    def is_contested(self) -> bool:
+        """Whether its silence means that it is where it answered meanwhile."""
+        return self.place.is_quick and self.place.answered < self.contested
+
+
+@dataclass(slots=True, eq=False)
 class Running:
-    """A check under way, with the `reason` that it began for."""
+    """A check under way since `began`, with the `reason` for it; `is_cut` when it is to end."""
 
     place: Place
     describe: bool
     reason: Reason | None
+    began: float
+    is_cut: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """What is to be asked of a device, or is being asked; `is_claim` where a mark has changed.
+
+    `is_doubtful` where that mark is disproved unless the answer proves it.
+    """
+
+    device: Device
+    place: Place
+    due: float
+    is_claim: bool
+    is_doubtful: bool = False
+    is_asked: bool = False
 
 
 def _host_of(location: str) -> str:

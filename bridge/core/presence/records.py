@@ -25,8 +25,8 @@ class Reason(StrEnum):
 class Sighting:
     """An announcement, as far as it concerns presence.
 
-    `source` is the sender's address; `score`, 0 to 3, how well the LOCATION suits the interface
-    it was heard on. A byebye needs neither `location` nor `score`.
+    `udn` is without its `uuid:`, `source` the sender's address; `score`, 0 to 3, how well the
+    LOCATION suits the interface it was heard on. A byebye needs neither `location` nor `score`.
     """
 
     kind: Literal["alive", "update", "byebye", "answer"]
@@ -81,6 +81,22 @@ class Conflict:
 
 
 Verdict = Joined | Left | Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a check read: all UDNs of the description, the root's first, and hashes.
+
+    `fingerprint` is of the description's bytes, `whole` of its SCPDs' too where they were all read,
+    `identity` of what tells one device from another, whichever of its addresses it was read at.
+    `took_s` is how long the description took.
+    """
+
+    udns: tuple[str, ...]
+    fingerprint: bytes
+    whole: bytes = b""
+    identity: bytes = b""
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ What is full makes room for the new at the cost of what is worth least: stranger
 which it is not known whose they are, and devices that are offline.
 """
 
-from bridge.core.presence.places import DEFAULT_MAX_AGE_S, Device, Place, Running
+from bridge.core.presence.places import DEFAULT_MAX_AGE_S, Device, Place, Question, Running
 from bridge.core.presence.records import Conflict
-from bridge.core.topics import bare_udn, same_udn
+from bridge.core.topics import udn_key, udn_keys
 
 MAX_LOCATIONS = 4096
 MAX_STRANGERS = 1024
@@ -21,18 +21,25 @@ class Tables:
     A check may outlive the LOCATION that it is of, and then counts for nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, asks: bool = False) -> None:
+        self.asks = asks
         self.places: dict[str, Place] = {}
         self.strangers: dict[str, Place] = {}
         self.by_source: dict[str, dict[str, Place]] = {}
         self.devices: dict[str, Device] = {}
         self.by_udn: dict[str, Device] = {}
         self.running: dict[str, Running] = {}
+        self.questions: dict[str, Question] = {}
         self.reported: dict[tuple[str, str], None] = {}
 
     def device_of(self, udn: str) -> Device | None:
+        """Return the root device to which a UDN without `uuid:` belongs, in any case."""
+        return self.by_udn.get(udn_key(udn))
+
+    def device_named(self, udn: str) -> Device | None:
         """Return the root device to which a UDN belongs, in any spelling."""
-        return self.by_udn.get(same_udn(udn))
+        keys = udn_keys(udn)
+        return next((self.by_udn[key] for key in keys if key in self.by_udn), None)
 
     # LOCATIONs
 
@@ -76,6 +83,8 @@ class Tables:
     def move(self, device: Device, place: Place) -> None:
         """Make a LOCATION a device's current one, the old one an alternative if still its own."""
         old, device.place = device.place, place
+        place.boot.strikes = max(place.boot.strikes, old.boot.strikes)
+        place.config.strikes = max(place.config.strikes, old.config.strikes)
         place.rival = False
         self.assign(place, device)
         if old is not place and old.owner is device:
@@ -106,8 +115,8 @@ class Tables:
 
     def welcome(self, udn: str, place: Place) -> Device:
         """Add a device at a stranger; there must be room for it."""
-        key = same_udn(udn)
-        self.devices[key] = self.by_udn[key] = device = Device(bare_udn(udn), place)
+        key = udn_key(udn)
+        self.devices[key] = self.by_udn[key] = device = Device(udn, place)
         self.assign(place, device)
         return device
 
@@ -116,7 +125,7 @@ class Tables:
         for key in device.described - keys:
             if self.by_udn.get(key) is device:
                 del self.by_udn[key]
-        device.udn, device.described = bare_udn(udn), keys
+        device.udn, device.described = udn, keys
         self.by_udn.update(dict.fromkeys(keys, device))
 
     def forget(self, device: Device, now: float) -> None:
@@ -129,7 +138,8 @@ class Tables:
                 place.want(now + DEFAULT_MAX_AGE_S)
             else:
                 self.drop(place)
-        del self.devices[same_udn(device.udn)]
+        self.questions.pop(udn_key(device.udn), None)
+        del self.devices[udn_key(device.udn)]
         for key in [key for key, other in self.by_udn.items() if other is device]:
             del self.by_udn[key]
 
@@ -137,7 +147,7 @@ class Tables:
 
     def report(self, udn: str, place: Place) -> tuple[Conflict, ...]:
         """Return a conflict, nothing where it was reported before."""
-        reported = (same_udn(udn), place.location)
+        reported = (udn_key(udn), place.location)
         if reported in self.reported:
             return ()
         self.reported[reported] = None

@@ -38,7 +38,7 @@ _FIELDS = (_ELEMENT, _VALUE, _ATTRIBUTE, _MEMBER, _PARAMETER)
 _USER = re.compile(r"//([^/@\s<>\"']+)@")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _UUID = re.compile(
-    r"(?i)uuid:(?P<udn>[\w.~-]+(?::[\w.~-]+)*)"
+    r"(?i)(?:uuid:)+(?P<udn>[\w.~-]+(?::[\w.~-]+)*)"
     r"|(?<![0-9a-z])(?P<bare>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![0-9a-z])"
 )
 _MAC = re.compile(

@@ -1,0 +1,120 @@
+"""Whether what devices announce as a count of their starts, or of their descriptions, is one.
+
+BOOTID and CONFIGID (UDA 2.0, section 1.2.2), and the `01-NLS` of UPnP 1.0, are other numbers after
+a start and with another description. Some devices draw one for each answer, or count who asks
+them. What a mark says is believed until it is disproved, and then only once it has stood for long.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+
+BURST_S = 5.0
+"""How long the answers to one search may take: MX is at most 5 s (UDA 2.0, section 1.3.2)."""
+
+_FORMER_S = 60.0
+_STANDS_S = (0.0, 600.0, 3600.0, 21600.0, 86400.0)
+_BURSTS = 3
+_BACK_OFF = 2
+
+
+class Change(Enum):
+    """What a mark says: nothing new, something credible, or something that disproves it."""
+
+    NONE = "none"
+    CREDIBLE = "credible"
+    DISPROVED = "disproved"
+    SETTLED = "settled"
+    """What was not believed when it was new has stood since."""
+
+
+@dataclass(slots=True)
+class Mark:
+    """A number that is announced over and over; `strikes` says how often in a row it was wrong.
+
+    `claimed` while a description is read for its sake.
+    """
+
+    value: int | None = None
+    strikes: int = 0
+    claimed: bool = False
+    _since: float = -inf
+    _last: float = -inf
+    _bursts: int = 0
+    _changes: int = 0
+    _former: int | None = None
+    _former_last: float = -inf
+    _described: int | None = None
+    _is_fresh: bool = False
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether a start would show by it."""
+        return self.value is not None and not self.strikes
+
+    def hear(self, value: int | None, now: float, *, is_answer: bool) -> Change:
+        """Take what an announcement, or an answer to a search, says.
+
+        A value that stood just before and comes once more is one that was late.
+        """
+        if value is None:
+            return Change.NONE
+        if self.value is None or value == self.value:
+            return self._repeat(value, now)
+        if value == self._former and now - self._former_last <= _FORMER_S:
+            self._former_last = now
+            return Change.NONE
+        is_believed, in_burst = self._is_believed(), now - self._last <= BURST_S
+        self._changes = self._changes + 1 if in_burst else 1
+        if self._is_fresh and self.strikes >= _BACK_OFF:
+            self._described = value  # it counts our looks
+        self._former, self._former_last = self.value, now
+        self.adopt(value, now)
+        if not is_believed:
+            return Change.NONE
+        # A device may restart between two announcements, but not between its answers to one search.
+        if in_burst and (is_answer or self._changes > 1):
+            self.strike()
+            return Change.DISPROVED
+        return Change.CREDIBLE
+
+    def adopt(self, value: int, now: float) -> None:
+        """Take a value without asking what it says."""
+        self.value, self._since, self._last, self._bursts = value, now, now, 1
+        self._is_fresh = False
+
+    def note_description(self) -> None:
+        """Note that the description was read just now."""
+        self._described, self._is_fresh = self.value, True
+
+    def strike(self) -> None:
+        """Note that nothing was as the last change said."""
+        self.strikes = min(self.strikes + 1, len(_STANDS_S) - 1)
+        self.claimed = False
+
+    def prove(self) -> None:
+        """Note that the last change said the truth."""
+        self.strikes, self.claimed = 0, False
+
+    def judge(self, *, is_true: bool) -> None:
+        """Note whether what was claimed was so."""
+        if self.claimed and is_true:
+            self.prove()
+        elif self.claimed:
+            self.strike()
+
+    def _repeat(self, value: int, now: float) -> Change:
+        if self.value is None:
+            self.adopt(value, now)
+            return Change.NONE
+        if now - self._last > BURST_S:
+            self._bursts += 1
+        self._last, self._is_fresh = now, False
+        if self.strikes and value != self._described and self._is_believed():
+            self._described = value
+            return Change.SETTLED
+        return Change.NONE
+
+    def _is_believed(self) -> bool:
+        stood_s = self._last - self._since
+        return not self.strikes or (stood_s >= _STANDS_S[self.strikes] and self._bursts >= _BURSTS)

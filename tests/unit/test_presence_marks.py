@@ -1,0 +1,184 @@
+"""Boot marks that are none, and those that are: what BOOTID, 01-NLS and CONFIGID are believed."""
+
+from typing import Any
+
+import pytest
+
+from bridge.core.presence import Presence, Reason
+from tests.unit.test_presence import HOME, Net, Site, home, joined
+
+ALIVES_S = 120.0
+
+
+def said(mark: str, number: int, **more: Any) -> dict[str, Any]:
+    return {mark: number, **more}
+
+
+def asking(*, kept: bool | None, **more: Any) -> Net:
+    """A network whose one device is online, and can be asked who subscribed to it."""
+    net = home(Presence(asks=True), **more)
+    net.kept = kept
+    return net
+
+
+@pytest.mark.parametrize("mark", ["boot_id", "config_id"])
+@pytest.mark.parametrize("kept", [True, None])
+def test_a_mark_that_is_another_in_each_answer_is_no_mark(mark, kept):
+    net = Net({HOME: Site(("d1",))}, presence=Presence(asks=True), kept=kept)
+    number = 0
+    for _ in range(3600 // 60):
+        for _ in range(3):
+            number += 1
+            net.heard(**said(mark, number, kind="answer"))
+            net.run(0.6)
+        net.run(60 - 1.8)
+    assert net.take() == [joined(Reason.FIRST)]
+    assert len(net.checks) == 1
+    assert len(net.asked) <= 1
+
+
+@pytest.mark.parametrize("kind", ["alive", "answer"])
+@pytest.mark.parametrize("mark", ["boot_id", "config_id"])
+@pytest.mark.parametrize("kept", [True, None])
+def test_a_mark_that_is_another_in_each_announcement_is_no_mark_for_long(kind, mark, kept):
+    net = asking(kept=kept, **said(mark, 0))
+    for number in range(1, 100):
+        net.heard(**said(mark, number, kind=kind))
+        net.run(ALIVES_S)
+    assert len(net.take()) <= 1
+    assert len(net.checks) <= 1
+    assert len(net.asked) <= (1 if kind == "answer" else 100)  # at each alive, a renewal
+
+
+@pytest.mark.parametrize("mark", ["boot_id", "config_id"])
+@pytest.mark.parametrize("kept", [True, None])
+def test_a_mark_that_counts_our_looks_causes_no_other(mark, kept):
+    net = Net({HOME: Site(("d1",))}, presence=Presence(asks=True), kept=kept)
+    looks = 0
+
+    def look(_: object) -> None:
+        nonlocal looks
+        looks += 1
+
+    net.on_check = look
+    for _ in range(720):
+        net.heard(**said(mark, looks))
+        net.run(ALIVES_S)
+    assert len(net.take()) <= 3
+    assert looks <= 4
+
+
+def test_of_a_device_that_is_asked_a_reboot_is_noticed_at_once():
+    net = asking(kept=False, boot_id=1)
+    assert net.heard(boot_id=2)
+    net.run(1)
+    assert net.take() == [joined(Reason.REBOOTED)]
+    net.run(ALIVES_S)
+    net.heard(boot_id=2)
+    for boot_id in range(3, 20):
+        net.heard(boot_id=boot_id)
+        net.run(ALIVES_S)
+        assert net.take() == [joined(Reason.REBOOTED)]
+
+
+def test_two_reboots_that_follow_each_other_are_both_noticed():
+    net = asking(kept=False, boot_id=1)
+    for boot_id in (2, 3):
+        net.heard(boot_id=boot_id)
+        net.run(4)
+        assert net.take() == [joined(Reason.REBOOTED)]
+
+
+def test_a_reboot_within_a_burst_of_answers_is_noticed_by_who_forgot_its_subscribers():
+    net = asking(kept=False, boot_id=1)
+    net.heard(kind="answer", boot_id=1)
+    net.run(1)
+    net.heard(kind="answer", boot_id=2)
+    net.run(1)
+    assert net.take() == [joined(Reason.REBOOTED)]
+
+
+def test_a_mark_that_changes_while_subscribers_are_known_is_no_reboot():
+    net = asking(kept=True, boot_id=1)
+    net.heard(boot_id=2)
+    net.run(30)
+    assert net.take() == []
+    assert [check.describe for _, check in net.checks] == [False]
+
+
+def test_a_mark_that_changes_with_the_description_is_believed_again():
+    net = asking(kept=True, boot_id=1)
+    net.sites[HOME] = Site(("d1", "e1"), b"2")
+    net.heard(boot_id=2)
+    net.run(30)
+    assert net.take() == [joined(Reason.CHANGED)]
+    assert net.presence._tables.places[HOME].boot.is_telling
+
+
+def test_a_mark_that_was_wrong_is_believed_again_when_it_has_stood_for_long():
+    net = asking(kept=True, boot_id=1)
+    net.heard(boot_id=2)
+    net.run(ALIVES_S)
+    net.kept = False
+    net.heard(boot_id=3)
+    net.run(ALIVES_S)
+    assert net.take() == [joined(Reason.REBOOTED)]  # it is asked at each alive
+
+
+def test_a_mark_that_was_wrong_is_believed_again_after_a_byebye():
+    net = asking(kept=True, boot_id=1)
+    net.heard(boot_id=2)
+    net.run(ALIVES_S)
+    net.byebye()
+    net.run(0.2)
+    net.heard(boot_id=3)
+    net.run(30)
+    assert net.take() == [joined(Reason.REBOOTED)]
+    assert net.presence._tables.places[HOME].boot.is_telling
+
+
+def test_a_device_without_marks_is_asked_at_an_alive_at_most_once_a_minute():
+    net = asking(kept=True)
+    for _ in range(60):
+        net.heard()
+        net.heard("e1")
+        net.run(10)
+    assert len(net.asked) == 10
+    assert net.checks == []
+    net.kept = False
+    net.run(60)
+    net.heard()
+    net.run(1)
+    assert net.take() == [joined(Reason.REBOOTED)]
+
+
+def test_a_late_announcement_with_the_mark_of_before_is_no_reboot():
+    net = asking(kept=False, boot_id=1)
+    net.heard(boot_id=2)
+    net.run(1)
+    assert net.take() == [joined(Reason.REBOOTED)]
+    net.heard(boot_id=1)
+    net.heard(boot_id=2)
+    net.run(30)
+    assert net.take() == []
+
+
+def test_a_configid_that_changes_with_an_scpd_alone_has_the_device_described_each_time():
+    net = asking(kept=True, config_id=1)
+    for number in range(2, 12):
+        net.sites[HOME] = Site(("d1", "e1"), b"1", whole=b"%d" % number)
+        net.heard(config_id=number)
+        net.run(ALIVES_S)
+        assert net.take() == [joined(Reason.CHANGED)]
+
+
+def test_a_configid_that_was_wrong_and_then_stands_is_looked_into_in_the_end():
+    net = asking(kept=True, config_id=1)
+    net.heard(config_id=2)
+    net.run(ALIVES_S)
+    net.take()
+    net.sites[HOME] = Site(("d1", "e1"), b"1", whole=b"2")
+    for _ in range(10):
+        net.heard(config_id=3)
+        net.run(ALIVES_S)
+    assert net.take() == [joined(Reason.CHANGED)]

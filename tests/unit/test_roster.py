@@ -1,0 +1,41 @@
+"""Devices by whatever somebody calls them."""
+
+import pytest
+
+from bridge.core.branch import Branch
+from bridge.core.model import Description, Device
+from bridge.core.roster import Roster
+
+
+def roster(*udns: str) -> Roster:
+    made = Roster()
+    for udn in udns:
+        device = Device(udn, "urn:x:device:Thing:1", udn)
+        made.enter(Branch.of(Description(device, "http://10.0.0.1/d.xml", "1.0")))
+    return made
+
+
+def name_of(found: tuple[Branch, Device | None] | None) -> str | None:
+    return found[1].friendly_name if found and found[1] else None
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("uuid:twice", "uuid:twice"),
+        ("UUID:uuid:Twice", "uuid:twice"),
+        ("twice", "twice"),
+        ("uuid:ONCE", "once"),
+        ("once", "once"),
+        ("uuid:nobody", None),
+    ],
+)
+def test_a_device_is_found_by_its_id_first_and_then_by_its_udn(said, meant):
+    assert name_of(roster("twice", "uuid:twice", "once").find(said)) == meant
+
+
+@pytest.mark.parametrize(
+    ("udn", "meant"), [("uuid:twice", None), ("twice", "twice"), ("TWICE", "twice")]
+)
+def test_what_a_device_calls_itself_is_not_taken_for_another(udn, meant):
+    assert name_of(roster("twice").find_bare(udn)) == meant
