@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal, Protocol, TypeAlias
 
-from bridge.core import documents, jsontext, player, topics, values
+from bridge.core import documents, icons, jsontext, player, topics, values
 from bridge.core.holdings import join_parts
 from bridge.core.model import (
     Description,
@@ -67,16 +67,20 @@ class Player:
     """A device that plays: its AVTransport and, where it has one, its RenderingControl.
 
     `volume` and `volume_db` are the state variables, where the SCPD has them.
-    `told` is what `media` was wanted to hold last, and `told_s` since when, by a monotonic clock.
+    `told` is what `media` was wanted to hold last, and `told_s` since when, by a monotonic clock;
+    `art` is what `art` was: the cover in `media`, else the `icon`. Both are made by `payload`.
     """
 
     id: str
+    art_id: str
     transport: LiveService
     rendering: LiveService | None
     volume: StateVariable | None
     volume_db: StateVariable | None
     base_url: str
+    icon: str
     told: bytes = b""
+    art: bytes = b""
     told_s: float = -inf
 
     def payload(self) -> bytes:
@@ -86,6 +90,7 @@ class Player:
             self.transport.state.values, rendering, self.volume, self.base_url, self.volume_db
         )
         self.told = jsontext.encode(fields) if fields else b""
+        self.art = str(fields.get("album_art", self.icon)).encode()
         return self.told
 
 
@@ -143,11 +148,13 @@ class Branch:
         variables = rendering.scpd.variables if rendering else {}
         one = Player(
             topics.media_id(own),
+            topics.art_id(own),
             lives[0],
             lives[1] if rendering else None,
             variables.get("Volume"),
             variables.get("VolumeDB"),
             self.description.base_url,
+            icons.best(device.icons) or icons.best(self.description.device.icons) or "",
         )
         self.players |= {live.id: one for live in lives}
 
@@ -238,14 +245,19 @@ class Shape:
                     wanted.update(self.values(live))
                     if self.mode != "values":
                         wanted[self.state_topic(live)] = live.document()
-            for topic, one in {self.topic(one.id): one for one in branch.players.values()}.items():
-                if payload := one.payload():
-                    wanted[topic] = payload
+            wanted.update(self._of_players(branch))
             for hub in self.hubs:
                 wanted.update(hub.wanted(branch.description, limit))
         if branch.online is not None:
             wanted.update(self.availability(branch))
         return wanted
+
+    def _of_players(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
+        for one in {one.id: one for one in branch.players.values()}.values():
+            if payload := one.payload():
+                yield self.topic(one.id), payload
+            if one.art:
+                yield self.topic(one.art_id), one.art
 
     def hub_topics(self, device: str) -> tuple[str, ...]:
         """Return the topics outside the base that may be a device's, by its id."""

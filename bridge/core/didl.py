@@ -25,6 +25,7 @@ _MAX_ATTRIBUTES = 64
 """Of an element: more are no DIDL-Lite, and to look through them takes longer and longer."""
 _MAX_DEPTH = 4
 _MAX_OF_A_NAME = 64
+_MAX_URL = 4096
 _MAX_HOURS = 10_000
 
 _DURATION = re.compile(
@@ -37,6 +38,7 @@ _PIXELS = {"TN": 160 * 160, "SM": 640 * 480, "MED": 1024 * 768, "LRG": 4096 * 40
 _ICON_PIXELS = {"TN": 48 * 48, "SM": 48 * 48, "MED": 120 * 120, "LRG": 120 * 120}
 _UNSIZED = 800 * 600
 """What a cover without a size is taken for: a server that gives just one gives a good one."""
+_NO_HOST = re.compile(r"[\s\x00-\x20<>\"'\\^`{|}]")
 _NO_URL = frozenset({"unknown", "unknow", "none", "null", "(null)"})
 
 _HTML = frozenset({"a", "b", "br", "em", "font", "i", "p", "small", "span", "strong", "sub", "sup"})
@@ -181,13 +183,14 @@ def absolute(url: str | None, base_url: str) -> str | None:
         _ = parts.port  # ValueError where it is none
     except ValueError:
         return None
-    if parts.scheme not in ("http", "https") or not parts.hostname or " " in parts.netloc:
+    if parts.scheme not in ("http", "https") or not parts.hostname or _NO_HOST.search(parts.netloc):
         return None
     # What is written as `%XX` stays so.
     path, query, fragment = (
         quote(one, safe="!$%&'()*+,-./:;=?@_~[]", errors="replace") for one in parts[2:]
     )
-    return urlunsplit((parts.scheme, parts.netloc, path, query, fragment))
+    whole = urlunsplit((parts.scheme, parts.netloc, path, query, fragment))
+    return whole if len(whole) <= _MAX_URL else None
 
 
 # Which elements tell what

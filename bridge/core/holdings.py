@@ -126,7 +126,7 @@ _NOT_OURS = frozenset({"state", "request", "response"})
 
 def _is_ours(whole: str, payload: bytes) -> bool:
     """Return whether a payload fits where it stands; others may keep notes beside our services."""
-    if whole.count("/") != 1 or whole.endswith(("/availability", "/media")):
+    if whole.count("/") != 1 or whole.endswith(("/availability", "/media", "/art")):
         return True
     return payload.startswith((_HEAD, b'{"id":"%s"' % whole.encode()))
 

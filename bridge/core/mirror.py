@@ -328,11 +328,14 @@ class Mirror:
         """
         for branch, player in self._players.take(now_s):
             if branch.owned and self.branches.get(branch.id) is branch:
-                was = player.told
+                was, art = player.told, player.art
                 if player.payload() != was:
                     player.told_s = now_s if now_s < inf else player.told_s
                     topic = self._shape.topic(player.id)
                     self.ledger.put(topic, player.told, was=len(was), of=branch.id)
+                if player.art != art:
+                    topic = self._shape.topic(player.art_id)
+                    self.ledger.put(topic, player.art, was=len(art), of=branch.id)
 
     def _compare(self, branch: Branch, held: Mapping[str, bytes]) -> None:
         """Note what the broker lacks of a branch, by what it holds of it."""

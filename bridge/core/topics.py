@@ -14,7 +14,7 @@ MAX_LEVEL = 512
 """The most characters that an encoded name may have, so that every topic fits MQTT's limit."""
 
 _AT_ROOT = frozenset({"bridge", "reply"})
-_AT_DEVICE = frozenset({"availability", "media", "call", "response", "chunk"})
+_AT_DEVICE = frozenset({"availability", "media", "art", "player", "call", "response", "chunk"})
 _AT_VALUE = frozenset({"set", "get", "chunk"})
 _SERVICE_ID = ":serviceId:"
 _LEVEL = re.compile(rf"[A-Za-z0-9_.:~%-]{{1,{MAX_LEVEL}}}")
@@ -131,6 +131,11 @@ def media_id(device: str) -> str:
     return f"{device}/media"
 
 
+def art_id(device: str) -> str:
+    """Return where the address of the picture of what a player shows stands."""
+    return f"{device}/art"
+
+
 def response_id(device: str) -> str:
     """Return where the answers to a device's commands go."""
     return f"{device}/response"
@@ -179,7 +184,7 @@ def is_mirrored(whole: str) -> bool:
     if len(levels) > 2 and levels[-2] == "chunk":  # noqa: PLR2004 - a part, and what it is part of
         levels = levels[:-2]
     match levels:
-        case [_] | [_, "availability" | "media"] | [_, _, "state"]:
+        case [_] | [_, "availability" | "media" | "art"] | [_, _, "state"]:
             return True
         case [_, service]:
             return service not in _AT_DEVICE

@@ -281,6 +281,20 @@ def test_the_brightness_of_a_light_is_its_level():
 # Kinds
 
 
+@pytest.mark.parametrize("found", [(kinds.ICON,), ()])
+def test_the_cover_is_the_picture_at_a_topic_of_its_own_and_only_there_while_there_is_one(found):
+    root = replace(kinds.renderer(), icons=found)
+    own = document(described(root))
+    cover = own["components"]["avtransport_cover"]
+    assert cover["url_topic"] == "upnp/R/art"
+    assert "url_template" not in cover
+    template = "{{ 'online' if value else 'offline' }}"
+    needs = [{"topic": "upnp/R/art", "value_template": template}]
+    assert cover.get("availability") == (None if found else [*own["availability"], *needs])
+    others = [one for key, one in own["components"].items() if key != "avtransport_cover"]
+    assert "upnp/R/art" not in str(others)
+
+
 def test_a_renderer_within_another_device_has_the_entities_of_a_renderer():
     alone, within = components(kinds.DEVICES["renderer"]), components(kinds.DEVICES["speaker"])
     assert set(within) == {CONNECTIVITY} | {f"aios-r_{key}" for key in alone if key != CONNECTIVITY}
@@ -1010,7 +1024,7 @@ def test_chosen_texts_are_told_as_they_are_and_never_in_a_template(text):
         found = document(described(root), mode=mode)
         assert found["device"]["name"] == " ".join(hidden.split())
         assert [one for one in templates_of(found) if MARK in one] == []
-        assert kinds.ICON.url in found["components"]["avtransport_cover"]["url_template"]
+        assert found["components"]["avtransport_cover"]["url_topic"] == "upnp/D/art"
         assert found["components"]["x_text_mode"]["platform"] == "text"
         assert len([key for key in found["components"] if "button_do" in key]) == 1
 

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from bridge.core.model import Action, Description, Icon, StateVariable
+from bridge.core.model import Action, Description, StateVariable
 from bridge.core.polling import Plan
 from bridge.hubs.homeassistant.rules import KINDS, Rule
 from tests.unit.devices import described, device
 from tests.unit.hubs import CONNECTIVITY, components
 from tests.unit.kinds import (
     BY_CHANNEL,
-    ICON,
     LAST_CHANGE,
     does,
     gets,
@@ -28,7 +27,7 @@ from tests.unit.kinds import (
 Member = Action | StateVariable
 OF_INSTANCE = "InstanceID:A_ARG_TYPE_InstanceID"
 MASTER = quiet("A_ARG_TYPE_Channel:string", "Master")
-ALWAYS = {"AVTransport": {"state", "title", "artist", "album"}}
+ALWAYS = {"AVTransport": {"state", "title", "artist", "album", "cover"}}
 """What a service has by itself."""
 CONTROLS = {"light", "number", "select", "switch", "text"}
 
@@ -46,7 +45,6 @@ class Case:
     setters: tuple[Action, ...] = ()
     instead: str = ""
     enabled: bool = True
-    icons: tuple[Icon, ...] = ()
     on: str = "Test"
     beside: frozenset[str] = field(default_factory=frozenset)
 
@@ -155,7 +153,7 @@ CASES: dict[str, dict[str, Case]] = {
             (LAST_CHANGE, quiet("RelativeTimePosition:string")),
             enabled=False,
         ),
-        "cover": Case(entity("image", "Cover", url_topic="media"), icons=(ICON,)),
+        "cover": Case(entity("image", "Cover", url_topic="art")),
         "play": button(
             "AVTransport",
             "Play",
@@ -324,7 +322,6 @@ def home(
 ) -> Description:
     """A device with one service."""
     root = device("D", part(kind, more.pop("service_type", kind), *members))
-    root = replace(root, icons=more.pop("icons", case.icons))
     return described(typed(root, case.on if on is None else on))
 
 
@@ -368,8 +365,6 @@ def test_a_device_that_lacks_what_a_rule_needs_does_not(kind, rule):
     members = (*case.needs, *case.setters)
     if name := rule.variable or rule.action:
         lacking = home(kind, case, *(one for one in members if one.name != name))
-    elif case.icons:
-        lacking = home(kind, case, *members, icons=())
     else:
         lacking = home(kind, case, *members, service_type="Other")
     assert not [key for key in components(lacking) if key.startswith(key_of(kind, rule))]

@@ -19,7 +19,6 @@ from tests.unit.test_homeassistant import ALL, MODES, UNTOLD, told_tree
 pytestmark = needs_home_assistant
 
 LONG = "x" * 300
-ICON = kinds.ICON.url
 IN_PARTS = '{"chunks":3,"bytes":900000,"sha256":"0"}'
 ODD = ["", " ", "None", "NOT_IMPLEMENTED", "{}", IN_PARTS, "[]", "null", "5", "-1", "1e999", "nan"]
 ODD += [
@@ -83,11 +82,6 @@ STATES: dict[tuple[str, StateMode, str], dict[str, str]] = {
         json.dumps({"uri": LONG}): LONG[:255],
         "{}": "",
         "": "",
-    },
-    ("renderer", "both", "avtransport_cover"): {
-        '{"album_art":"http://192.0.2.1/a.jpg"}': "http://192.0.2.1/a.jpg",
-        "{}": ICON,
-        "": ICON,
     },
     ("renderer", "both", "avtransport_play_mode"): {
         "SHUFFLE": "SHUFFLE",

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.core import jsontext, player
+from bridge.core import jsontext, player, topics
 from bridge.core.branch import Shape
 from bridge.core.holdings import Holdings
 from bridge.core.mirror import Mirror
-from bridge.core.model import Scpd, StateVariable
+from bridge.core.model import Icon, Scpd, StateVariable
 from bridge.core.state import Key
 from bridge.core.values import Value
 from bridge.upnp.properties import read_properties
@@ -628,10 +628,18 @@ def test_no_values_break_it(transport, rendering, low, high):
 class World:
     """A mirror of one recorded renderer, and a broker."""
 
-    def __init__(self, name: str, held: dict[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        held: dict[str, bytes] | None = None,
+        icons: tuple[Icon, ...] | None = None,
+    ) -> None:
         self.held = {} if held is None else held
         self.mirror = Mirror(Shape("upnp", "main"))
         self.description = captured(name)
+        if icons is not None:
+            device = replace(self.description.device, icons=icons)
+            self.description = replace(self.description, device=device)
         self.program, self.number = name.split("/")
         (self.udn,) = (one.udn for one in self.description.device.walk())
         self.open()
@@ -639,6 +647,14 @@ class World:
     @property
     def topic(self) -> str:
         return f"upnp/{self.udn}/media"
+
+    @property
+    def art(self) -> str:
+        return f"upnp/{self.udn}/art"
+
+    def picture(self) -> str | None:
+        payload = self.held.get(self.art)
+        return None if payload is None else payload.decode()
 
     def open(self) -> None:
         """Begin with what the broker holds, and describe the device."""
@@ -864,3 +880,93 @@ def test_what_is_no_player_has_no_media(name):
 def test_a_number_that_is_too_long_for_python_is_no_metadata():
     metadata = f"&#{'9' * 5000};"
     assert "title" not in player.summary({Key("CurrentTrackMetaData", "0"): metadata}, {}, None, "")
+
+
+# The picture
+
+
+ICON = "http://10.77.0.13:49494/upnp/grender-128x128.png"
+
+
+def cover(name: str) -> str:
+    metadata = didl(f"<upnp:albumArtURI>http://192.0.2.9/{name}</upnp:albumArtURI>")
+    return f'<CurrentTrackMetaData val="{escape(metadata)}"/>'
+
+
+def test_the_picture_is_the_cover_else_the_icon_and_changes_with_it_alone():
+    world = World("gmediarender/1")
+    assert world.art in world.published()
+    assert world.picture() == ICON
+    assert world.art in world.event("AVTransport", cover("a.jpg"))
+    assert world.picture() == "http://192.0.2.9/a.jpg"
+    for service, inside in (
+        ("AVTransport", '<TransportState val="PLAYING"/><CurrentTrack val="2"/>'),
+        ("AVTransport", cover("a.jpg") + '<CurrentTrackDuration val="0:01:00"/>'),
+        ("RenderingControl", '<Volume channel="Master" val="9"/>'),
+    ):
+        published = world.event(service, inside)
+        assert world.topic in published
+        assert world.art not in published
+    assert world.event("AVTransport", cover("b.jpg")).count(world.art) == 1
+    assert world.picture() == "http://192.0.2.9/b.jpg"
+    world.event("AVTransport", '<CurrentTrackMetaData val=""/>')
+    assert world.picture() == ICON
+
+
+def test_where_neither_cover_nor_icon_is_there_is_no_picture():
+    world = World("gmediarender/1", icons=())
+    assert world.art not in world.published()
+    world.event("AVTransport", cover("a.jpg"))
+    assert world.picture() == "http://192.0.2.9/a.jpg"
+    assert world.art in world.event("AVTransport", '<CurrentTrackMetaData val=""/>')
+    assert world.picture() is None
+
+
+def test_the_picture_outlasts_a_restart_and_a_device_that_is_away_and_goes_when_it_is_forgotten():
+    world = World("gmediarender/1")
+    world.event("AVTransport", cover("a.jpg"))
+    again = World("gmediarender/1", world.held)
+    assert again.published() == []
+    assert again.event("AVTransport", cover("a.jpg")) == []
+    again.mirror.leave(again.udn, NOW)
+    assert again.art not in again.published()
+    assert again.picture() == "http://192.0.2.9/a.jpg"
+    assert again.mirror.announce([again.udn]) > 1
+    assert again.published().count(again.art) == 1
+    branch, _ = again.mirror.find(again.udn) or (None, None)
+    assert branch is not None
+    again.mirror.forget(branch)
+    assert again.art in again.published()
+    assert again.picture() is None
+
+
+def test_a_player_in_a_device_that_has_the_icon_shows_that():
+    inner = devices.device("P", devices.service("AVTransport", Scpd.of(())))
+    root = replace(devices.device("R", inner), icons=(Icon("http://192.0.2.1/root.png"),))
+    own = replace(inner, icons=(Icon("http://192.0.2.1/own.png"),))
+    for children, picture in ((root.children, b"root"), ((own,), b"own")):
+        mirror = Mirror(Shape("upnp", "main"))
+        mirror.open(Holdings({}, base="upnp", instance="main"), 9000, lambda _: False)
+        mirror.join(devices.described(replace(root, children=children)))
+        held = dict(iter(mirror.take, None))
+        assert held["upnp/P/art"].payload == b"http://192.0.2.1/%s.png" % picture
+        assert "upnp/R/art" not in held
+
+
+def test_services_that_are_called_as_topics_are_stand_beside_them():
+    names = ("art", "player", "media")
+    parts = [devices.service(name, devices.scpd("V:string")) for name in names]
+    levels = topics.service_levels(part.service_id for part in parts)
+    placed = (replace(part, level=level) for part, level in zip(parts, levels, strict=True))
+    transport = devices.service("AVTransport", Scpd.of(()))
+    root = replace(devices.device("D", *placed, transport), icons=(Icon("http://192.0.2.1/i.png"),))
+    mirror = Mirror(Shape("upnp", "main"))
+    mirror.open(Holdings({}, base="upnp", instance="main"), 9000, lambda _: False)
+    mirror.join(devices.described(root))
+    held = {topic: entry.payload for topic, entry in iter(mirror.take, None)}
+    assert held["upnp/D/art"] == b"http://192.0.2.1/i.png"
+    assert {"upnp/D/%61rt", "upnp/D/%70layer", "upnp/D/%6Dedia"} <= held.keys()
+    again = Mirror(Shape("upnp", "main"))
+    again.open(Holdings(held, base="upnp", instance="main"), 9000, lambda _: False)
+    again.join(devices.described(root))
+    assert again.take() is None

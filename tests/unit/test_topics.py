@@ -99,6 +99,7 @@ def test_who_names_a_device_may_mean_its_id_or_its_udn():
         (["urn:a:serviceId:call"], ["%63all"]),
         (["urn:a:serviceId:availability", "urn:a:serviceId:a/b"], ["%61vailability", "a%2Fb"]),
         (["urn:a:serviceId:response", "x:media"], ["%72esponse", "%6Dedia"]),
+        (["urn:a:serviceId:art", "x:player"], ["%61rt", "%70layer"]),
     ],
 )
 def test_services_have_the_shortest_level_that_is_free(service_ids, levels):
@@ -110,7 +111,7 @@ def test_no_two_services_of_a_device_share_a_level(service_ids):
     levels = list(topics.service_levels(service_ids))
     assert len(set(levels)) == len(levels) == len(service_ids)
     assert all(level and set(level) <= SAFE for level in levels)
-    assert not set(levels) & {"availability", "media", "call", "response"}
+    assert not set(levels) & {"availability", "media", "art", "player", "call", "response"}
 
 
 keys = st.tuples(names.filter(bool), st.none() | names.filter(bool), st.none() | names)

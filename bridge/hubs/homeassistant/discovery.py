@@ -29,6 +29,7 @@ PROGRAM = "upnp2mqtt"
 
 _BIRTH = "homeassistant/status"
 
+_TOLD = "{{ 'online' if value else 'offline' }}"
 _MAX_NAME = 128
 _MAX_CONNECTIONS = 32
 _HASHED = 8
@@ -173,6 +174,9 @@ class HomeAssistant:
         for entity in found:
             unique = {"unique_id": f"{object_id}_{entity.key}"}
             components[entity.key] = entity.component() | unique
+            if entity.needs:
+                told = {"topic": entity.needs, "value_template": _TOLD}
+                components[entity.key] |= {"availability": [*availability, told]}
         return document | {"components": components}
 
     def _device(self, description: Description, object_id: str) -> Config:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from bridge.core import accessors, player, values
 from bridge.core.model import StateVariable
 from bridge.core.polling import service_name
-from bridge.hubs.homeassistant.place import DOCUMENT, Place, arguments, is_plain, is_url
+from bridge.hubs.homeassistant.place import DOCUMENT, Place, arguments, is_plain
 from bridge.hubs.homeassistant.rules import Platform, Rule
 
 Config = dict[str, object]
@@ -42,6 +42,8 @@ class Entity:
     config: Config
     enabled: bool = True
     more: Mapping[str, object] = field(default_factory=dict)
+    needs: str = ""
+    """The topic that must hold something, so that it is available."""
 
     def component(self) -> Config:
         """Return it as Home Assistant reads it, without a unique id."""
@@ -71,7 +73,8 @@ def entities(rule: Rule, place: Place) -> Iterator[Entity]:
             config = _BUILDERS[platform](one, place, variable, channel)
         if config is not None:
             key = one.key if platform == one.platform else f"{one.key}_{platform}"
-            yield Entity(key, platform, one.name, config, one.enabled, _fitting(one, platform))
+            more, needs = _fitting(one, platform), _needs(platform, place)
+            yield Entity(key, platform, one.name, config, one.enabled, more, needs)
 
 
 def _fitting(rule: Rule, platform: Platform) -> Mapping[str, object]:
@@ -257,19 +260,25 @@ def _event(
 
 
 def _image(
-    rule: Rule, place: Place, _variable: StateVariable | None, _channel: str | None
+    _: Rule, place: Place, _variable: StateVariable | None, _channel: str | None
 ) -> Config | None:
-    """Return the picture of what plays; the device's own where there is none.
+    """Return the picture of what plays, else of the device: any player may tell of a cover."""
+    return {"url_topic": place.art_topic()}
 
-    Home Assistant takes nothing but an address: a device that has no icon gets no picture.
+
+def _needs(platform: Platform, place: Place) -> str:
+    """Return the topic that must hold something: of a picture, for which no icon stands in.
+
+    Without an address Home Assistant would go on showing the picture before.
     """
-    icons = [icon.url for icon in place.device.icons if is_url(icon.url)]
-    if not icons:
-        return None
-    return {
-        "url_topic": place.media_topic(),
-        "url_template": _of_media(rule.media, icons[-1], cut=""),
-    }
+    return place.art_topic() if platform == "image" and not place.device.icons else ""
+
+
+def _tells_covers(place: Place) -> bool:
+    """Return whether metadata may come; where the SCPD is not there, it may in a LastChange."""
+    if not place.service.scpd.variables:
+        return place.service.event_url is not None
+    return any(map(place.variable, ("CurrentTrackMetaData", "AVTransportURIMetaData")))
 
 
 def _light(
@@ -298,9 +307,9 @@ def _light(
     }
 
 
-def _of_media(name: str, unknown: str, *, cut: str = f"[:{_MAX_STATE}]") -> str:
+def _of_media(name: str, unknown: str) -> str:
     """Return the template of a field of `media`."""
-    return f"{{{{ ({DOCUMENT}.{name} | default('{unknown}')){cut} }}}}"
+    return f"{{{{ ({DOCUMENT}.{name} | default('{unknown}'))[:{_MAX_STATE}] }}}}"
 
 
 def dimming(place: Place) -> tuple[Place, StateVariable] | None:

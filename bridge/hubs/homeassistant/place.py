@@ -17,7 +17,6 @@ from bridge.core.model import Action, Device, Service, StateVariable
 from bridge.core.polling import Plan
 
 _PLAIN = re.compile(r"[\w .:/+-]{1,128}", re.ASCII)
-_URL = re.compile(r"https?://[\w.\[\]:-]+(?:/[\w.~:/?#@!$&()*+,;=%-]*)?", re.ASCII)
 _TEMPLATE = re.compile(r"\{\{.*\}\}")
 
 DOCUMENT = "(value_json if value_json is mapping else {})"
@@ -95,6 +94,10 @@ class Place:
     def media_topic(self) -> str:
         """Return where the player in one piece stands."""
         return self._topic(topics.media_id(topics.device_id(self.device.udn)))
+
+    def art_topic(self) -> str:
+        """Return where the address of the picture of what a player shows stands."""
+        return self._topic(topics.art_id(topics.device_id(self.device.udn)))
 
     def call_topic(self, action: str) -> str:
         """Return where an action takes its arguments."""
@@ -194,8 +197,3 @@ def _is_template(value: object) -> bool:
 def is_plain(text: str) -> bool:
     """Return whether a device's own text means nothing in a template, or in its quotes."""
     return _PLAIN.fullmatch(text) is not None
-
-
-def is_url(text: str) -> bool:
-    """Return whether this is an address, and means nothing in a template, or in its quotes."""
-    return _URL.fullmatch(text) is not None

@@ -129,7 +129,7 @@ _TRANSPORT = Kind(
             enabled=False,
             more={"icon": "mdi:progress-clock", **_DURATION},
         ),
-        Rule("cover", "image", "Cover", media="album_art", more={"icon": "mdi:image"}),
+        Rule("cover", "image", "Cover", more={"icon": "mdi:image"}),
         _button("play", "Play", "Play", "play", Speed="1"),
         _button("pause", "Pause", "Pause", "pause"),
         _button("stop", "Stop", "Stop", "stop"),
