@@ -90,7 +90,7 @@ class Bus:
             is_denied=network.directory.is_denied,
             suspect=network.directory.suspect,
             told=router.values_told,
-            done=network.changed,
+            acting=network.acting,
         )
         network.polls.is_busy = self.calls.is_busy
         base = settings.mqtt.base_topic

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -60,6 +61,16 @@ class _Command:
         return round(self.elapsed_s * 1000)
 
 
+class After(Protocol):
+    """Has asked what an action has changed."""
+
+    def ask(self) -> None:
+        """Ask: the action was carried out, or may have been."""
+
+    def close(self) -> None:
+        """Ask nothing, unless that is already done."""
+
+
 class Calls:
     """The calls that wait or are under way.
 
@@ -68,8 +79,8 @@ class Calls:
 
     `is_elsewhere` tells of a device's id that another instance answers for it, `is_denied` of a
     UDN that the filter keeps it out; `suspect` is told the UDN of a root that did not answer,
-    `told` the id of a service and a value that it was asked for, `done` the id of a service whose
-    action may have changed something.
+    `told` the id of a service and a value that it was asked for. `acting` is told of an action
+    that may change something, and returns who is to ask afterwards what it has changed.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -84,7 +95,7 @@ class Calls:
         is_denied: Callable[[str], bool],
         suspect: Callable[[str], None],
         told: Callable[[str, list[tuple[Key, str]]], None],
-        done: Callable[[str], None],
+        acting: Callable[[str, ActionCall], After],
     ) -> None:
         self._mirror = mirror
         self._answer = answer
@@ -95,7 +106,7 @@ class Calls:
         self._is_denied = is_denied
         self._suspect = suspect
         self._told = told
-        self._done = done
+        self._acting = acting
         self._waiting: dict[str, deque[tuple[_Command, Branch]]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._closing = False
@@ -206,9 +217,7 @@ class Calls:
         try:
             if not branch.online:
                 raise _offline()
-            texts = await self._invoke(
-                call.service, call.action.name, call.arguments, call.timeout_s
-            )
+            texts = await self._act(command.device, call)
             document = self._success(command, call, texts)
         except CommandError as error:
             self._fail(command, error)
@@ -224,8 +233,28 @@ class Calls:
             self.outcomes["ok"] += 1
             self.on_success(command.elapsed_s)
             self._answer(command.message, command.envelope, command.topic, document)
-            if not commands.only_reads(call.action.name):
-                self._done(topics.service_id(command.device, call.service.level))
+
+    async def _act(self, device: str, call: ActionCall) -> Mapping[str, str]:
+        """Send an action; have asked what it has changed where it was or may have been done."""
+        after = None if commands.only_reads(call.action.name) else self._acting(device, call)
+        may_be_done = False
+        try:
+            texts = await self._invoke(
+                call.service, call.action.name, call.arguments, call.timeout_s
+            )
+            may_be_done = True
+        except CommandError as error:
+            may_be_done = error.outcome is Outcome.UNKNOWN or error.code is Code.HTTP_ERROR
+            raise
+        except Exception:
+            may_be_done = True
+            raise
+        finally:
+            if after and may_be_done:
+                after.ask()
+            elif after:
+                after.close()
+        return texts
 
     def _success(
         self, command: _Command, call: ActionCall, texts: Mapping[str, str]

@@ -5,10 +5,13 @@ from functools import partial
 
 from bridge.adapters import Adapters
 from bridge.core import topics
+from bridge.core.aftermath import questions_after
+from bridge.core.commands import ActionCall
 from bridge.core.mirror import Remembered
 from bridge.core.model import Description, Service
 from bridge.filter import admission
 from bridge.polls import Polls
+from bridge.polls.afterwards import Watch
 from bridge.router import Router
 from bridge.settings import Settings
 from bridge.upnp import control
@@ -88,6 +91,7 @@ class Network:
             invoke=self.invoke,
             states=self.subscriptions.states,
             told=partial(router.values_told, regularly=True),
+            told_once=router.values_told,
             suspect=self.directory.suspect,
             rng=adapters.rng,
         )
@@ -143,8 +147,21 @@ class Network:
     async def _still_subscribed(self, udn: str) -> bool | None:
         return await self.subscriptions.holds(udn)
 
+    def acting(self, device: str, call: ActionCall) -> Watch:
+        """Listen to a device, by its id, while a call to it is under way.
+
+        What the call may have changed is asked for when the watch is told so.
+        """
+        branch, found = self._router.mirror.find_bare(topics.decode_level(device)) or (None, None)
+        own = topics.service_id(device, call.service.level)
+        if branch is None or found is None or own not in branch.services:
+            return Watch()
+        asked = questions_after(device, found, call.service, call.action, call.arguments)
+        known = [one for one in asked if one.question.service_id in branch.services]
+        return self.polls.watch(branch, own, known)
+
     def changed(self, service: str) -> None:
-        """Note that something was done to a service, by its id: what it is asked for may differ."""
+        """Note that something has happened to a service, by its id: other values may differ too."""
         found = self._router.mirror.find_bare(topics.decode_level(service.partition("/")[0]))
         if found is not None:
             self.polls.hurry(found[0], service)

@@ -95,6 +95,26 @@ def getters(scpd: Scpd) -> Mapping[str, Accessor]:
     return _best("Get", scpd, (one for action in actions for one in _getters(action)))
 
 
+def usual_channel(scpd: Scpd, accessor: Accessor) -> str:
+    """Return the channel to ask for: the whole, or the first where there is no whole."""
+    variable = next(a.variable for a in accessor.action.inputs if a.name == accessor.channel)
+    allowed = scpd.variables[variable].allowed_values if variable in scpd.variables else ()
+    return CHANNEL if not allowed or CHANNEL in allowed else allowed[0]
+
+
+def is_carrier(argument: Argument) -> bool:
+    """Return whether an in-argument says what a state variable is to be."""
+    is_choice = _is_instance(argument) or _is_channel(argument)
+    return not (is_choice or argument.variable.startswith(_NO_STATE))
+
+
+def selected(action: Action, sent: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return InstanceID and channel that an action was sent with, None for what it has not."""
+    instance = next((one.name for one in action.inputs if _is_instance(one)), "")
+    channel = next((one.name for one in action.inputs if _is_channel(one)), "")
+    return sent.get(instance), sent.get(channel)
+
+
 def _tells(action: Action) -> bool:
     return only_reads(action.name) or "Get" in action.name  # X_DLNA_GetBytePositionInfo
 
@@ -126,7 +146,7 @@ def _selectors(arguments: Iterable[Argument]) -> tuple[str | None, str | None] |
     for argument in arguments:
         if instance is None and _is_instance(argument):
             instance = argument.name
-        elif channel is None and (argument.name in _CHANNEL or argument.variable in _CHANNEL):
+        elif channel is None and _is_channel(argument):
             channel = argument.name
         else:
             return None
@@ -135,6 +155,10 @@ def _selectors(arguments: Iterable[Argument]) -> tuple[str | None, str | None] |
 
 def _is_instance(argument: Argument) -> bool:
     return argument.name in _INSTANCE or argument.variable in _INSTANCE
+
+
+def _is_channel(argument: Argument) -> bool:
+    return argument.name in _CHANNEL or argument.variable in _CHANNEL
 
 
 def _best(verb: str, scpd: Scpd, found: Iterable[Accessor]) -> Mapping[str, Accessor]:

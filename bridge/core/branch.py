@@ -55,6 +55,15 @@ class LiveService:
         own = topics.service_id(device, service.level)
         return cls(own, _readers(service.scpd), plan.untold(device, service))
 
+    def believes(self, key: Key, text: str) -> bool:
+        """Return whether an answer counts although events tell its variable."""
+        return self.state.believes(key, self.readers.get(key.name, str)(text))
+
+    def differs(self, key: Key, text: str) -> bool:
+        """Return whether an answer says something else than what is known."""
+        known = self.state.known(key)
+        return known is None or known != self.readers.get(key.name, str)(text)
+
     def document(self) -> bytes:
         """Return its `state` document, as it is wanted now."""
         payload = jsontext.encode(self.state.document())

@@ -13,6 +13,7 @@ from bridge.core.holdings import Holdings, join_parts, whole_payloads
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device
 from bridge.core.players import Players
+from bridge.core.polling import MOVES
 from bridge.core.roster import Roster
 from bridge.core.state import Change, Key, typed
 from bridge.core.values import Value
@@ -49,7 +50,7 @@ class Mirror:
         """What the broker holds of branches, by id, that are to be compared with it."""
         self.branches: Mapping[str, Branch] = self._roster.branches
         self.on_transport: Callable[[str], None] = lambda _: None
-        """Told the id of a service whose `TransportState` has changed."""
+        """Told the id of a service whose player plays otherwise, or something else."""
         self.ledger = Ledger(shape.foreword)
 
     @property
@@ -307,7 +308,7 @@ class Mirror:
     def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:
         """Note what a service's changed values change in the tree."""
         player = branch.players.get(live.id)
-        if player and any(change.key.name == "TransportState" for change in changes):
+        if player and any(change.key.name in MOVES for change in changes):
             self.on_transport(live.id)
         if not (changes and branch.owned and self.ledger.is_open) or branch.id in self._uncompared:
             return

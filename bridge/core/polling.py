@@ -18,19 +18,36 @@ from bridge.core.model import Action, Scpd, Service, once_for_each
 from bridge.core.state import Key
 
 POSITION_S = 10.0
-"""How often a player is asked where it is, while it plays."""
+"""How often a player is asked where it is, and what its track is, while it plays."""
+
+MEDIA_S = 30.0
+"""How often it is asked what is loaded, and how it plays, while it plays."""
 
 _NONE: frozenset[str] = frozenset()
-_POSITION = frozenset(
+POSITION = frozenset(
     f"{kind}{what}Position" for kind in ("Relative", "Absolute") for what in ("Time", "Counter")
 )
 """What AVTransport events never, not even in `LastChange` (AVTransport 1.0, section 2.3)."""
+
+TRACK = frozenset(
+    {"CurrentTrack", "CurrentTrackURI", "CurrentTrackMetaData", "CurrentTrackDuration"}
+)
+"""What AVTransport has of the track; all of it changes with the track."""
+LOADED = frozenset(
+    {"AVTransportURI", "AVTransportURIMetaData", "CurrentMediaDuration", "NumberOfTracks"}
+)
+"""What AVTransport has of what is loaded."""
+_PLAYED = TRACK | LOADED | {"CurrentPlayMode"}
+"""What `media` is made of, beside the state."""
+
+MOVES = frozenset({"TransportState", "CurrentTrack", "CurrentTrackURI", "AVTransportURI"})
+"""What has a player asked at once when it changes: the rest may be another too."""
 
 _WAN_CONNECTION = frozenset(
     {"ConnectionStatus", "LastConnectionError", "Uptime", "ExternalIPAddress"}
 )
 MATTERS: Mapping[str, AbstractSet[str]] = {
-    "AVTransport": _POSITION | {"TransportState"},
+    "AVTransport": POSITION | {"TransportState"},
     "RenderingControl": {"Volume", "Mute"},
     "ContentDirectory": {"SystemUpdateID"},
     "SwitchPower": {"Status"},
@@ -56,9 +73,33 @@ class When(Enum):
     """When a variable is asked for."""
 
     ALWAYS = "always"
+    UNPROMISED = "unpromised"  # while no event has told it but a first one
     PLAYING = "playing"
+    PLAYED = "played"  # while it plays and no event tells it, or none comes
     MISSING = "missing"  # while no event has told it, or none comes
+    PROMISED = "promised"  # likewise, and it matters less
     DEAF = "deaf"  # while no event comes
+    DONE = "done"  # never regularly: after an action alone
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What events tell of a service: whether none come, and which variables those that came told.
+
+    `told` is None while there has been none, `proven` are those that another than a first event
+    told; `plays` is whether the device plays now. `is_awaited` says that a first event may come any
+    moment.
+    """
+
+    is_deaf: bool = False
+    told: AbstractSet[str] | None = None
+    plays: bool = False
+    proven: AbstractSet[str] = _NONE
+    is_awaited: bool = False
+
+
+_LEFT = frozenset({When.DEAF, When.PROMISED})
+_CHECKED = frozenset({When.MISSING, When.PROMISED, When.PLAYED})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +107,7 @@ class Question:
     """An action that changes nothing, with its in-arguments, and what is wanted of the answer.
 
     `wanted` has the out-argument that tells it, the key of the value and when it is wanted, by the
-    name of the variable. `is_last_resort` says that it is asked only while no event comes.
+    name of the variable. `is_last_resort` says that it is of little use where events come.
     """
 
     service_id: str
@@ -75,6 +116,14 @@ class Question:
     arguments: tuple[tuple[str, str], ...]
     wanted: Mapping[str, tuple[str, Key, When]]
     is_last_resort: bool
+
+    def is_like(self, other: "Question") -> bool:
+        """Return whether it is the same action of the same service with the same arguments."""
+        return (self.service_id, self.action.name, self.arguments) == (
+            other.service_id,
+            other.action.name,
+            other.arguments,
+        )
 
     def told(
         self, texts: Mapping[str, str], names: AbstractSet[str], *, is_deaf: bool
@@ -89,17 +138,24 @@ class Question:
             if name in names and argument in texts and (is_deaf or when is not When.DEAF)
         ]
 
+    def still(self, names: AbstractSet[str], heard: Hearing) -> frozenset[str]:
+        """Return of the variables that were asked for those that are not left to events now."""
+        wanted = _wanted(self, heard)
+        return frozenset(n for n in names if n in wanted or self.wanted[n][2] not in _LEFT)
 
-@dataclass(frozen=True, slots=True)
-class Hearing:
-    """What events tell of a service: whether none come, and which variables those that came told.
+    def said_too(
+        self, texts: Mapping[str, str], names: AbstractSet[str], heard: Hearing
+    ) -> list[tuple[Key, str]]:
+        """Return what an answer says beside these names of variables that events tell.
 
-    `told` is None while the first event may still come; `plays` is whether the device plays now.
-    """
-
-    is_deaf: bool = False
-    told: AbstractSet[str] | None = None
-    plays: bool = False
+        It shows whether they do.
+        """
+        return [
+            (key, texts[argument])
+            for name, (argument, key, when) in self.wanted.items()
+            if name not in names and argument in texts and when in _CHECKED
+            if heard.told is not None and name in heard.told
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +205,10 @@ def _asked(scpd: Scpd, kind: str, named: frozenset[str]) -> tuple[_Asked, ...]:
     """Return what a service of this kind is asked; patterns have `named` some variables."""
     by_action: dict[str, tuple[Accessor, dict[str, tuple[str, Key, When]]]] = {}
     for name, accessor in accessors.getters(scpd).items():
-        when = When.ALWAYS if name in named else _when(scpd, kind, name)
+        when = When.ALWAYS if name in named else when_asked(scpd, kind, name)
         if when is not None and only_reads(accessor.action.name):
             _, wanted = by_action.setdefault(accessor.action.name, (accessor, {}))
-            channel = accessor.channel and _channel(scpd, accessor)
+            channel = accessor.channel and accessors.usual_channel(scpd, accessor)
             key = Key(name, *accessor.place(channel=channel))
             wanted[name] = accessor.argument.name, key, when
     return tuple(
@@ -162,7 +218,7 @@ def _asked(scpd: Scpd, kind: str, named: frozenset[str]) -> tuple[_Asked, ...]:
 
 
 def _is_last_resort(wanted: _Wanted) -> bool:
-    return all(when is When.DEAF for _, _, when in wanted.values())
+    return all(when in _LEFT for _, _, when in wanted.values())
 
 
 @once_for_each
@@ -175,15 +231,20 @@ def _untold(scpd: Scpd, kind: str, named: frozenset[str]) -> frozenset[str]:
     )
 
 
-def _when(scpd: Scpd, kind: str, name: str) -> When | None:
+def when_asked(scpd: Scpd, kind: str, name: str) -> When | None:
+    """Return when a variable of a kind of service is asked for; None: never regularly."""
     matters = name in MATTERS.get(kind, ())
-    if kind == "AVTransport" and name in _POSITION:
+    if kind == "AVTransport" and name in POSITION:
         return When.PLAYING
-    if name.startswith("A_ARG_TYPE_"):
+    if kind == "AVTransport" and name in _PLAYED:
+        return When.PLAYED
+    if name.startswith("A_ARG_TYPE_") or name == "LastChange":
         return None
-    if _is_evented(scpd, name):
+    if scpd.variables[name].evented:
+        return When.MISSING if matters else When.PROMISED
+    if "LastChange" in scpd.variables:  # which may hold it
         return When.MISSING if matters else When.DEAF
-    return When.ALWAYS if matters else None
+    return When.UNPROMISED if matters else None
 
 
 def service_name(service: Service) -> str:
@@ -192,22 +253,11 @@ def service_name(service: Service) -> str:
     return parts[-1].partition(":")[0]
 
 
-def _is_evented(scpd: Scpd, name: str) -> bool:
-    variables = scpd.variables
-    return variables[name].evented or ("LastChange" in variables and name != "LastChange")
-
-
-def _channel(scpd: Scpd, accessor: Accessor) -> str:
-    """Return the channel to ask for: the whole, or the first where there is no whole."""
-    variable = next(a.variable for a in accessor.action.inputs if a.name == accessor.channel)
-    allowed = scpd.variables[variable].allowed_values if variable in scpd.variables else ()
-    return accessors.CHANNEL if not allowed or accessors.CHANNEL in allowed else allowed[0]
-
-
 def _arguments(scpd: Scpd, accessor: Accessor) -> Iterator[tuple[str, str]]:
     for argument in accessor.action.inputs:
         is_instance = argument.name == accessor.instance
-        yield argument.name, accessors.INSTANCE if is_instance else _channel(scpd, accessor)
+        text = accessors.INSTANCE if is_instance else accessors.usual_channel(scpd, accessor)
+        yield argument.name, text
 
 
 @dataclass(slots=True)
@@ -220,7 +270,7 @@ class _Timer:
     """What is to be asked once more, to know where a player has stopped."""
 
 
-_FIRST_RECHECK_S = 10.0
+_FIRST_RECHECK_S = 1.0
 _RECHECK_S = 30.0
 _TOGETHER = 60.0
 _SLOW = 20.0
@@ -266,7 +316,7 @@ class Poll:
         """Yield what is to be asked now, and which variables of each answer count.
 
         That which has waited longest comes first, and what is not taken stays due. `hearing` is by
-        the id of the service. What is due and not wanted now is looked at again in 30 s, in 10 s
+        the id of the service. What is due and not wanted now is looked at again in 30 s, in 1 s
         while a first event may still come. With what is due comes what would be within a sixtieth
         of the interval.
         """
@@ -278,14 +328,15 @@ class Poll:
             heard = hearing.get(question.service_id, Hearing(is_deaf=True))
             wanted = _wanted(question, heard)
             asked = wanted | timer.was_wanted
-            playing = (name for name in wanted if question.wanted[name][2] is When.PLAYING)
+            playing = (name for name in wanted if question.wanted[name][2] in _WHILE_PLAYING)
             timer.was_wanted = frozenset(playing) or _NONE  # one object for all that are empty
             if asked:
-                timer.at = now + self._pause_s(question, wanted) * 2.0**timer.refused
+                pause_s = self._pause_s(question, wanted, plays=heard.plays)
+                timer.at = now + pause_s * 2.0**timer.refused
                 timer.at = min(timer.at, now + max(self.interval_s, _LONGEST_PAUSE_S))
                 yield question, asked
             else:
-                is_early = heard.told is None and not heard.is_deaf
+                is_early = heard.is_awaited or (heard.told is None and not heard.is_deaf)
                 recheck_s = _FIRST_RECHECK_S if is_early else _RECHECK_S
                 timer.at = now + min(self.interval_s, recheck_s)
 
@@ -310,11 +361,17 @@ class Poll:
         self._failures = min(self._failures + 1, _MOST_PAUSES)
         self._free_at = now + self.interval_s * 2.0**self._failures
 
-    def hurry(self, service_id: str, now: float) -> bool:
-        """Ask a service soon: something was done to it. Return whether it is asked sooner so."""
+    def hurry(
+        self, service_id: str, now: float, but: Callable[[Question], bool] = lambda _: False
+    ) -> bool:
+        """Ask a service soon: something was done to it. Return whether it is asked sooner so.
+
+        Not those questions that are left out by `but`.
+        """
         hastened = False
         for number, timer in self._timers.items():
-            is_its = self.questions[number].service_id == service_id
+            question = self.questions[number]
+            is_its = question.service_id == service_id and not but(question)
             if is_its and not timer.refused and timer.at > now:
                 timer.at = now
                 hastened = True
@@ -323,27 +380,36 @@ class Poll:
     def _timer(self, question: Question) -> _Timer:
         return self._timers[self.questions.index(question)]
 
-    def _pause_s(self, question: Question, wanted: Collection[str]) -> float:
+    def _pause_s(
+        self, question: Question, wanted: Collection[str], *, plays: bool = False
+    ) -> float:
         if not wanted:
             return min(self.interval_s, _RECHECK_S)
         whens = {question.wanted[name][2] for name in wanted}
-        return min(self.interval_s, POSITION_S) if When.PLAYING in whens else self.interval_s
+        if When.PLAYING in whens or (plays and "TransportState" in wanted):
+            return min(self.interval_s, POSITION_S)
+        is_played = plays and When.PLAYED in whens
+        return min(self.interval_s, MEDIA_S) if is_played else self.interval_s
+
+
+_WHILE_PLAYING = frozenset({When.PLAYING, When.PLAYED})
 
 
 def _wanted(question: Question, heard: Hearing) -> frozenset[str]:
-    if question.is_last_resort and not heard.is_deaf:
-        return _NONE  # most questions, nearly always
-
     def is_wanted(name: str, when: When) -> bool:
+        if when is When.ALWAYS:
+            return True
+        if when is When.PLAYING:
+            return heard.plays
+        if heard.is_deaf:
+            return True
         match when:
-            case When.ALWAYS:
-                return True
-            case When.PLAYING:
-                return heard.plays
-            case When.MISSING:
-                return heard.is_deaf or (heard.told is not None and name not in heard.told)
-            case When.DEAF:
-                return heard.is_deaf
+            case When.UNPROMISED:
+                return name not in heard.proven
+            case When.PLAYED:
+                return heard.plays and name not in (heard.told or ())
+        is_promised = when in (When.MISSING, When.PROMISED)
+        return is_promised and heard.told is not None and name not in heard.told
 
     return frozenset(
         name for name, (_, _, when) in question.wanted.items() if is_wanted(name, when)

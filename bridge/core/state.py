@@ -1,16 +1,21 @@
 """The values of one service: what it has told of its state variables, and since when."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from html import unescape
 from typing import Any, NamedTuple
 
 from bridge.core import jsontext
+from bridge.core.heard import Heard
 from bridge.core.values import Value
 
 MAX_VALUES = 4096
 """The most values of a service; events may name instances, channels and variables of their own."""
 MAX_LENGTH = 2 * 1024 * 1024
 """The most characters that all texts of a service have together."""
+
+_TITLE = re.compile(r"<(?:\w{1,16}:)?title[^>]{0,256}>([^<]*)<")
 
 
 class Key(NamedTuple):
@@ -32,23 +37,30 @@ class Change(NamedTuple):
 class ServiceState:
     """The values of a service by key, and when they changed last (UTC, RFC 3339).
 
-    `told` are the variables that the service's events have told of since this program started, the
-    last first event and those after it; None until one has come. Until then the values are what the
-    broker remembers, and what the service was asked for. What would exceed `MAX_VALUES` or
-    `MAX_LENGTH` is left out.
+    `heard` has which variables the service's events have told since this program started. Until
+    one has come, the values are what the broker remembers, and what the service was asked for. What
+    would exceed `MAX_VALUES` or `MAX_LENGTH` is left out.
     """
 
-    __slots__ = ("_asked", "_asked_for", "_length", "_remembered", "told", "updated", "values")
+    __slots__ = ("_asked", "_asked_for", "_length", "_remembered", "heard", "updated", "values")
 
     def __init__(self, held: Mapping[Key, Value] | None = None, updated: str = "") -> None:
         self.values: dict[Key, Value] = dict(held or {})
         self.updated = updated
-        self.told: set[str] | None = None
+        self.heard = Heard()
         self._length = sum(map(_length, self.values.values()))
         self._asked: set[Key] = set()
         self._asked_for: AbstractSet[str] = frozenset()
         self._remembered: str | None = None
         """How old what was last taken over from a broker was; None where nothing was."""
+
+    @property
+    def told(self) -> set[str] | None:
+        """The variables that events tell: the last first event, and those after it.
+
+        None until one has come.
+        """
+        return self.heard.told
 
     def apply(
         self,
@@ -65,11 +77,10 @@ class ServiceState:
         the event does not speak of. What is told without the channel or InstanceID by which it was
         asked for stands in place of the answer.
         """
+        if self.heard.untrue:
+            told = {key: value for key, value in told.items() if not self._says_less(key, value)}
         names = {key.name for key in told}
-        if whole or self.told is None:
-            self.told = names
-        else:
-            self.told |= names
+        self.heard.take(told, names, whole=whole)
         self._asked_for = asked_for
         replaced: set[Key] = set()
         if self._asked:
@@ -102,6 +113,30 @@ class ServiceState:
         placed = {self._place(key): value for key, value in told.items()}
         self._asked |= {key for key in placed if key.name not in passing}
         return self._change(placed, (), now)
+
+    def known(self, key: Key) -> Value | None:
+        """Return the value that the service was asked for by this key, None where there is none."""
+        return self.values.get(self._place(key))
+
+    def believes(self, key: Key, value: Value) -> bool:
+        """Return whether an answer counts although events tell its variable.
+
+        It does where it says something else, and says it twice with no event of the variable in
+        between; at once where only a first event told it, or told nothing.
+        """
+        place = self._place(key)
+        known = self.values.get(place)
+        if is_nothing(value) or is_alike(key.name, known, value):
+            return False
+        is_told = key.name in self.heard.proven and not is_nothing(known)
+        if is_told and not self.heard.doubt(place, value):
+            return False
+        self.heard.untrue.add(key.name)
+        return True
+
+    def _says_less(self, key: Key, value: Value) -> bool:
+        """Return whether an event has nothing to say of what the service is better asked for."""
+        return key.name in self.heard.untrue and is_nothing(value) and key in self.values
 
     def _place(self, key: Key) -> Key:
         return next((one for one in (key, *_wider(key)) if one in self.values), key)
@@ -199,6 +234,30 @@ def typed(
 ) -> dict[Key, Value]:
     """Return changes by key, texts read by the readers of their variables (else as strings)."""
     return {key: readers.get(key.name, str)(text) for key, text in changes}
+
+
+def is_nothing(value: Value | None) -> bool:
+    """Return whether a device says with this that it has nothing to say (AVTransport 1.0, 2.2)."""
+    return value in (None, "", "NOT_IMPLEMENTED")
+
+
+def is_alike(name: str, one: Value | None, other: Value) -> bool:
+    """Return whether two values of a variable mean the same: metadata by its title."""
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return one is not None and _same(one, other)
+    if name.endswith("MetaData"):
+        titles = [
+            _TITLE.search(unescape(text) if "<" not in text else text) for text in (one, other)
+        ]
+        if titles[0] and titles[1]:
+            return titles[0][1].strip() == titles[1][1].strip()
+    if name.endswith("Duration"):
+        return _plain_duration(one) == _plain_duration(other)
+    return one == other
+
+
+def _plain_duration(text: str) -> str:
+    return text.strip().partition(".")[0].lstrip("0:")
 
 
 def _wider(key: Key) -> Iterator[Key]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import structlog
 
@@ -39,6 +39,11 @@ _MAX_ANSWER_BYTES = 64 * 1024
 _PROOF_S = 4.0
 _OK, _BROKEN = 200, 500
 
+LATE_S = 3.0
+"""How long a first event may take until the service is asked instead."""
+
+Faring: TypeAlias = State | Literal["awaited", "late"]
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -66,6 +71,8 @@ class _Subscribed:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     malformed_noted: bool = False
+    since_s: float = 0.0
+    """When the first event of this subscription began to be waited for."""
 
     @property
     def key(self) -> str:
@@ -124,6 +131,7 @@ class Subscriptions:
         """
         self.drop(description.udn, unsubscribe=True)
         turn = asyncio.Lock()
+        now_s = asyncio.get_running_loop().time()
         self._roots[description.udn] = tuple(
             _Subscribed(
                 topics.service_id(topics.device_id(device.udn), service.level),
@@ -133,6 +141,7 @@ class Subscriptions:
                 service.event_url,
                 Subscription(self._requested_s, self._silence_s),
                 turn,
+                since_s=now_s,
             )
             for device in description.device.walk()
             for service in device.services
@@ -202,9 +211,20 @@ class Subscriptions:
         """Return how each service of a root device fares, by `<its device's UDN>/<its level>`."""
         return {item.key: item.subscription.snapshot() for item in self._roots.get(root_udn, ())}
 
-    def states(self, root_udn: str) -> Mapping[str, State]:
-        """Return how the subscription to each service of a root device fares, by its id."""
-        return {item.id: item.subscription.health.state for item in self._roots.get(root_udn, ())}
+    def states(self, root_udn: str) -> Mapping[str, Faring]:
+        """Return how the subscription to each service of a root device fares, by its id.
+
+        While its first event may be about to come, it is `awaited`, and `late` where that has not
+        come for `LATE_S`, whatever keeps it.
+        """
+        early_s = asyncio.get_running_loop().time() - LATE_S
+        found: dict[str, Faring] = {}
+        for item in self._roots.get(root_udn, ()):
+            state: Faring = item.subscription.health.state
+            if not item.subscription.has_heard and state in ("pending", "subscribed"):
+                state = "awaited" if item.since_s > early_s else "late"
+            found[item.id] = state
+        return found
 
     def _start(self, services: Iterable[_Subscribed]) -> None:
         if self._tasks:
@@ -244,6 +264,8 @@ class Subscriptions:
     async def _subscribe(self, item: _Subscribed) -> None:
         if item.subscription.sid:
             await self._unsubscribe(item.url, item.subscription.sid)
+        if item.subscription.has_heard:
+            item.since_s = asyncio.get_running_loop().time()
         self._notify_server.close(item.path)
         item.path = self._notify_server.open(partial(self._receive, item))
         item.subscription.begin()

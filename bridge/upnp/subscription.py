@@ -120,6 +120,11 @@ class Subscription:
         """Whether a first event may be expected any moment."""
         return not self._heard and not self.failures and not self._silence_noted
 
+    @property
+    def has_heard(self) -> bool:
+        """Whether an event has come since the last SUBSCRIBE."""
+        return self._heard
+
     def begin(self) -> None:
         """Note that a SUBSCRIBE is on its way: what arrives from now on belongs to it."""
         self._step = Step.SUBSCRIBE

@@ -18,6 +18,11 @@ from tests.unit.devices import scpd, service
 PLAN = Plan(60)
 HEARD = Hearing(told=frozenset())
 DEAF = Hearing(is_deaf=True)
+PLAYED = frozenset(
+    {"CurrentTrack", "CurrentTrackURI", "CurrentTrackMetaData", "CurrentTrackDuration"}
+    | {"AVTransportURI", "AVTransportURIMetaData", "CurrentMediaDuration", "NumberOfTracks"}
+    | {"CurrentPlayMode"}
+)
 POSITION = {
     f"{kind}{what}Position" for kind in ("Relative", "Absolute") for what in ("Time", "Counter")
 }
@@ -78,26 +83,27 @@ def test_counters_and_rates_of_a_router_are_asked_for_always(hearing):
 
 def test_the_state_of_a_connection_is_asked_for_as_far_as_no_event_tells_it():
     always = {"Uptime", "LastConnectionError"}
-    evented = frozenset({"ExternalIPAddress", "ConnectionStatus", "PortMappingNumberOfEntries"})
+    evented = frozenset({"ExternalIPAddress", "ConnectionStatus", "PossibleConnectionTypes"})
     assert asked("miniupnpd/1", "WANIPConn1", Hearing()) == {"GetStatusInfo": always}
     assert asked("miniupnpd/1", "WANIPConn1", Hearing(told=evented)) == {"GetStatusInfo": always}
     assert asked("miniupnpd/1", "WANIPConn1", HEARD) == {
         "GetStatusInfo": always | {"ConnectionStatus"},
         "GetExternalIPAddress": {"ExternalIPAddress"},
-    }
-    assert asked("miniupnpd/1", "WANIPConn1", DEAF) == {
-        "GetStatusInfo": always | {"ConnectionStatus"},
-        "GetExternalIPAddress": {"ExternalIPAddress"},
         "GetConnectionTypeInfo": {"PossibleConnectionTypes"},
     }
+    assert asked("miniupnpd/1", "WANIPConn1", DEAF) == asked("miniupnpd/1", "WANIPConn1", HEARD)
 
 
 def test_a_server_whose_events_come_is_left_alone_and_a_silent_one_is_not():
     assert (
         asked("minidlna/1", "ContentDirectory", Hearing(told=frozenset({"SystemUpdateID"}))) == {}
     )
-    assert asked("minidlna/1", "ConnectionManager", HEARD) == {}
+    all_told = {"SourceProtocolInfo", "SinkProtocolInfo", "CurrentConnectionIDs"}
+    assert asked("minidlna/1", "ConnectionManager", Hearing(told=all_told)) == {}
     assert asked("minidlna/1", "ConnectionManager", Hearing()) == {}
+    assert asked("minidlna/1", "ConnectionManager", Hearing(told={"CurrentConnectionIDs"})) == {
+        "GetProtocolInfo": {"SourceProtocolInfo", "SinkProtocolInfo"}
+    }
     assert asked("minidlna/1", "ContentDirectory", DEAF) == {
         "GetSystemUpdateID": {"SystemUpdateID"}
     }
@@ -109,7 +115,7 @@ def test_a_server_whose_events_come_is_left_alone_and_a_silent_one_is_not():
 
 @pytest.mark.parametrize("renderer", ["gmediarender/1", "rygel/2"])
 def test_a_renderer_is_asked_for_its_position_while_it_plays_and_once_more(renderer):
-    told = frozenset({"TransportState", "Volume", "Mute"})
+    told = PLAYED | {"TransportState", "Volume", "Mute"}
     stopped, playing = Hearing(told=told), Hearing(told=told, plays=True)
     assert asked(renderer, "AVTransport", stopped) == {}
     assert asked(renderer, "RenderingControl", stopped) == {}
@@ -143,6 +149,60 @@ def test_what_no_event_tells_of_a_renderer_is_asked_for(renderer):
     assert asked(renderer, "RenderingControl", DEAF)["GetVolume"] == {"Volume"}
 
 
+@pytest.mark.parametrize("renderer", ["gmediarender/1", "rygel/2"])
+def test_what_plays_is_asked_for_while_it_plays_as_far_as_no_event_tells_it(renderer):
+    def of(told: frozenset[str], *, plays: bool = True) -> dict[str, set[str]]:
+        found = asked(renderer, "AVTransport", Hearing(told=told | {"TransportState"}, plays=plays))
+        return {name: of - POSITION for name, of in found.items() if of - POSITION}
+
+    track = {name for name in PLAYED if name.startswith("CurrentTrack")}
+    loaded = PLAYED - track - {"CurrentPlayMode"}
+    assert of(frozenset()) == {
+        "GetPositionInfo": track,
+        "GetMediaInfo": loaded,
+        "GetTransportSettings": {"CurrentPlayMode"},
+    }
+    assert of(frozenset(), plays=False) == {}
+    assert of(PLAYED) == {}
+    assert of(PLAYED - {"CurrentTrackMetaData"}) == {"GetPositionInfo": {"CurrentTrackMetaData"}}
+    assert of(PLAYED - {"AVTransportURIMetaData"}) == {"GetMediaInfo": {"AVTransportURIMetaData"}}
+
+
+def test_what_is_loaded_is_asked_for_less_often_than_the_track_and_once_more_at_the_end():
+    found = {one.action.name: one for one in questions("rygel/2")["AVTransport"]}
+    hearing = Hearing(told=frozenset({"TransportState"}), plays=True)
+    for name, pause_s in (("GetPositionInfo", 10), ("GetMediaInfo", 30)):
+        poll = begun((found[name],))
+        assert len(due(poll, 0, hearing)) == 1
+        assert poll.at == pause_s
+        stopped = Hearing(told=frozenset({"TransportState"}))
+        assert len(due(poll, pause_s, stopped)) == 1
+        assert due(poll, pause_s + 30, stopped) == []
+
+
+def test_the_state_of_a_player_that_tells_nothing_is_asked_for_often_while_it_plays():
+    found = {one.action.name: one for one in questions("rygel/2")["AVTransport"]}
+    poll = begun((found["GetTransportInfo"],))
+    assert len(due(poll, 0, Hearing(is_deaf=True, plays=True))) == 1
+    assert poll.at == 10
+    assert len(due(poll, 10, DEAF)) == 1
+    assert poll.at == 70
+
+
+def test_a_variable_that_is_not_said_to_be_evented_is_not_asked_for_once_events_tell_it():
+    proven = Hearing(told=frozenset({"TotalBytesSent"}), proven=frozenset({"TotalBytesSent"}))
+    assert "GetTotalBytesSent" not in asked("miniupnpd/1", "WANCommonIFC1", proven)
+    once = Hearing(told=frozenset({"TotalBytesSent"}))
+    assert "GetTotalBytesSent" in asked("miniupnpd/1", "WANCommonIFC1", once)
+    deaf = Hearing(is_deaf=True, told=proven.told, proven=proven.proven)
+    assert "GetTotalBytesSent" in asked("miniupnpd/1", "WANCommonIFC1", deaf)
+
+
+def test_last_change_itself_is_never_asked_for():
+    odd = made(action("GetLastChange", "out L:LastChange"), StateVariable("LastChange", "string"))
+    assert PLAN.questions("U", odd) == ()
+
+
 def test_a_light_is_asked_for_what_it_is_and_not_for_what_is_wanted_of_it():
     for hearing in (HEARD, DEAF):
         assert asked("light/1", "SwitchPower:1", hearing) == {"GetStatus": {"Status"}}
@@ -160,14 +220,16 @@ def test_what_is_untold_is_what_is_asked_for_although_events_come():
         )
         return found
 
-    assert untold("rygel/2", "AVTransport") == POSITION | {"TransportState"}
+    assert untold("rygel/2", "AVTransport") == POSITION | PLAYED | {"TransportState"}
     assert untold("rygel/2", "RenderingControl") == {"Volume", "Mute"}
-    assert untold("rygel/2", "ConnectionManager") == frozenset()
+    assert untold("rygel/2", "ConnectionManager") == {
+        *("SourceProtocolInfo", "SinkProtocolInfo", "CurrentConnectionIDs")
+    }
     assert untold("rygel/2", "RenderingControl", Plan(60, ("PresetNameList",))) == {
         *("Volume", "Mute", "PresetNameList")
     }
     assert untold("rygel/2", "AVTransport", Plan(0)) == frozenset()
-    assert untold("miniupnpd/1", "L3Forwarding1") == frozenset()
+    assert untold("miniupnpd/1", "L3Forwarding1") == {"DefaultConnectionService"}
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -375,8 +437,10 @@ def test_while_a_first_event_may_still_come_it_is_looked_at_again_sooner():
     (status,) = questions("light/1")["SwitchPower:1"]
     poll = begun((status,))
     assert due(poll, 0, Hearing()) == []
-    assert poll.at == 10
-    assert due(poll, 10, DEAF) == [(status, frozenset({"Status"}))]
+    assert poll.at == 1
+    assert due(poll, 1, Hearing(told=frozenset({"Status"}), is_awaited=True)) == []
+    assert poll.at == 2
+    assert due(poll, 2, DEAF) == [(status, frozenset({"Status"}))]
 
 
 def test_what_is_due_a_moment_later_is_asked_together_with_what_is_due_now():
