@@ -766,15 +766,16 @@ def test_media_is_told_at_once_and_then_at_most_ten_times_a_second():
     assert told == [5.0, 5.1]
 
 
-def test_it_is_told_of_a_service_whose_transport_state_has_changed():
+def test_it_is_told_of_a_service_whose_state_or_track_has_changed():
     world = World("gmediarender/1")
     world.published()
     changed: list[str] = []
     world.mirror.on_transport = changed.append
     world.event("AVTransport", '<TransportState val="PLAYING"/>')
     world.event("AVTransport", '<TransportState val="PLAYING"/><CurrentTrack val="2"/>')
+    world.event("AVTransport", '<CurrentTrack val="2"/><CurrentPlayMode val="SHUFFLE"/>')
     world.event("RenderingControl", '<Mute channel="Master" val="1"/>')
-    assert changed == [f"{world.udn}/AVTransport"]
+    assert changed == [f"{world.udn}/AVTransport"] * 2
 
 
 def test_a_bridge_that_leaves_tells_all_media():
