@@ -22,18 +22,23 @@ from bridge.demo.player import (
 from bridge.demo.server import Fault, service_info
 
 _UNKNOWN_DURATION_S = 180
-_TRACKS = tuple(
-    invent_track(number, title, artist, album, duration_s)
-    for number, (title, artist, album, duration_s) in enumerate(
-        (
-            ("Ten Seconds of Rain", "The Loopbacks", "Datagrams at Dawn", 10),
-            ("Käse & Knäckebrot", "Trio Multicast", "Small Packets", 9),
-            ("No Route to Host", "The Loopbacks", "Datagrams at Dawn", 11),
-            ("Time to Live", "Ada Retain", "Last Will", 10),
-        ),
-        start=1,
-    )
+_PLAY_LIST = (
+    ("Ten Seconds of Rain", "The Loopbacks", "Datagrams at Dawn", 10),
+    ("Käse & Knäckebrot", "Trio Multicast", "Small Packets", 9),
+    ("No Route to Host", "The Loopbacks", "Datagrams at Dawn", 11),
+    ("Time to Live", "Ada Retain", "Last Will", 10),
 )
+_ALBUMS = tuple(dict.fromkeys(album for _, _, album, _ in _PLAY_LIST))
+COVERS = {f"/cover-{number}.png": number for number, _ in enumerate(_ALBUMS, start=1)}
+"""The numbers of the albums' covers, by their paths."""
+
+
+def _tracks(base_uri: str) -> tuple[Track, ...]:
+    covers = dict(zip(_ALBUMS, COVERS, strict=True))
+    return tuple(
+        invent_track(number, title, artist, album, duration_s, f"{base_uri}{covers[album]}")
+        for number, (title, artist, album, duration_s) in enumerate(_PLAY_LIST, start=1)
+    )
 
 
 class AVTransport(AvService):
@@ -71,8 +76,12 @@ class AVTransport(AvService):
 
     def __init__(self, requester: UpnpRequester) -> None:
         super().__init__(requester)
-        self.player = Player(_TRACKS)
+        self.player = Player(())
         self._uri, self._uri_metadata = "http://music.invalid/demo.m3u", ""
+
+    def load(self, base_uri: str) -> None:
+        """Take the play list, whose covers are below this URI."""
+        self.player.load(*_tracks(base_uri))
 
     def instance(self) -> Mapping[tuple[str, str], str]:
         """Read what AVTransport:1 events, which leaves the positions out."""

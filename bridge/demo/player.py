@@ -34,16 +34,19 @@ class Track:
     duration_s: int
 
 
-def invent_track(number: int, title: str, artist: str, album: str, duration_s: int) -> Track:
-    """Make a track that exists only by its description."""
+def invent_track(  # noqa: PLR0913, PLR0917 - what a track has
+    number: int, title: str, artist: str, album: str, duration_s: int, cover: str = ""
+) -> Track:
+    """Make a track that exists only by its description, and the picture at its cover's URL."""
     uri = f"http://music.invalid/{number}.flac"
     duration = format_duration(duration_s)
+    art = f"<upnp:albumArtURI>{escape(cover)}</upnp:albumArtURI>" if cover else ""
     metadata = (
         '<DIDL-Lite xmlns="urn:schemas-upnp-org:metadata-1-0/DIDL-Lite/"'
         ' xmlns:dc="http://purl.org/dc/elements/1.1/"'
         ' xmlns:upnp="urn:schemas-upnp-org:metadata-1-0/upnp/">'
         f'<item id="{number}" parentID="0" restricted="1"><dc:title>{escape(title)}</dc:title>'
-        f"<upnp:artist>{escape(artist)}</upnp:artist><upnp:album>{escape(album)}</upnp:album>"
+        f"<upnp:artist>{escape(artist)}</upnp:artist><upnp:album>{escape(album)}</upnp:album>{art}"
         "<upnp:class>object.item.audioItem.musicTrack</upnp:class>"
         f'<res protocolInfo="http-get:*:audio/flac:*" duration={quoteattr(duration)}>{uri}</res>'
         "</item></DIDL-Lite>"

@@ -9,7 +9,8 @@ from async_upnp_client.client import UpnpRequester
 from async_upnp_client.const import StateVariableTypeInfo
 from async_upnp_client.server import callable_action, create_event_var, create_state_var
 
-from bridge.demo.avtransport import AVTransport
+from bridge.demo import pictures
+from bridge.demo.avtransport import COVERS, AVTransport
 from bridge.demo.lastchange import INSTANCE, AvService
 from bridge.demo.server import RootDevice, Service, device_info, service_info
 
@@ -105,6 +106,17 @@ class Renderer(RootDevice):
         "MediaRenderer:1", "Demo Renderer", "uuid:6b1d0c52-5f0e-4f6c-9d53-0d3f0a7e11b1"
     )
     SERVICES = (RenderingControl, ConnectionManager, AVTransport)
+
+    def __init__(
+        self, requester: UpnpRequester, base_uri: str, boot_id: int = 1, config_id: int = 1
+    ) -> None:
+        super().__init__(requester, base_uri, boot_id, config_id)
+        self.part(AVTransport).load(base_uri)
+
+    def pictures(self) -> Mapping[str, bytes]:
+        """Return its icons, and the covers of what it plays."""
+        covers = {path: pictures.cover(number) for path, number in COVERS.items()}
+        return {**super().pictures(), **covers}
 
     async def run(self) -> None:
         """Play, and announce what changed."""

@@ -32,6 +32,7 @@ from async_upnp_client.server import (
     unsubscribe_handler,
 )
 
+from bridge.demo import pictures
 from bridge.demo.ssdp import Advertiser
 
 
@@ -73,7 +74,7 @@ def device_info(device_type: str, friendly_name: str, udn: str) -> DeviceInfo:
         upc=None,
         presentation_url=None,
         url="/device.xml",
-        icons=[],
+        icons=pictures.icons(device_type),
         xml=ET.Element("device"),
     )
 
@@ -178,6 +179,10 @@ class RootDevice(UpnpServerDevice):
         """Find the service of this kind, here or in an embedded device."""
         return next(service for service in self.all_services if isinstance(service, kind))
 
+    def pictures(self) -> Mapping[str, bytes]:
+        """Return what it has as PNG, by paths: its icons."""
+        return pictures.drawn(self.device_type.partition(":device:")[2])
+
     async def run(self) -> None:
         """Live through the device's timeline, until cancelled."""
         raise NotImplementedError
@@ -249,6 +254,11 @@ def _application(device: RootDevice) -> web.Application:
     async def document(body: bytes, _request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="text/xml", charset="utf-8")
 
+    async def picture(body: bytes, _request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="image/png")
+
+    for path, body in device.pictures().items():
+        app.router.add_get(path, partial(picture, body))
     app.router.add_get(device.device_url, partial(document, _document(device)))
     for service in device.all_services:
         if not isinstance(service, Service):

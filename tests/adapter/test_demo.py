@@ -7,11 +7,13 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+import zlib
 from html import unescape
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -33,6 +35,7 @@ NS = {
     "s": "urn:schemas-upnp-org:service-1-0",
     "c": "urn:schemas-upnp-org:control-1-0",
 }
+ART = "{urn:schemas-upnp-org:metadata-1-0/upnp/}albumArtURI"
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -292,6 +295,47 @@ def test_the_renderer_tells_track_state_and_metadata():
         assert escape(title) not in unescape(next_change)
         position = call("Demo Renderer", "AVTransport", "GetPositionInfo", InstanceID=0)
         assert re.fullmatch(r"\d:\d\d:\d\d", position["RelTime"])
+
+
+def png_size(picture):
+    """Give width and height of a PNG, all of whose parts are whole."""
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    at, names, pixels = 8, [], b""
+    while at < len(picture):
+        (length,) = struct.unpack_from(">I", picture, at)
+        name, content = picture[at + 4 : at + 8], picture[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", picture, at + 8 + length)[0] == zlib.crc32(name + content)
+        names.append(name)
+        pixels += content if name == b"IDAT" else b""
+        at += 12 + length
+    assert names == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
+    width, height = struct.unpack_from(">II", picture, 16)
+    assert len(zlib.decompress(pixels)) == (width + 1) * height
+    return width, height
+
+
+@pytest.mark.parametrize("name", ["Demo Renderer", "Demo Light", "Demo Router"])
+def test_every_device_has_its_icons(name):
+    location, document = locate(name)
+    found = document.findall("d:device/d:iconList/d:icon", NS)
+    assert [int(text(icon, "d:width")) for icon in found] == [48, 120]
+    for icon in found:
+        side = int(text(icon, "d:width"))
+        assert png_size(read(urljoin(location, text(icon, "d:url")))) == (side, side)
+
+
+def test_what_the_renderer_plays_has_covers_at_addresses_of_its_own():
+    covers = set()
+    for _ in range(12):  # it goes on by itself too
+        position = call("Demo Renderer", "AVTransport", "GetPositionInfo", InstanceID=0)
+        (cover,) = ET.fromstring(position["TrackMetaData"]).iter(ART)
+        covers.add(cover.text or "")
+        assert call("Demo Renderer", "AVTransport", "Next", InstanceID=0) == {}
+    assert len(covers) == 3
+    assert all(cover.startswith(f"http://{HOST}:") for cover in covers)
+    pictures = {read(cover) for cover in covers}
+    assert len(pictures) == 3
+    assert {png_size(picture) for picture in pictures} == {(240, 240)}
 
 
 def test_the_router_keeps_port_mappings_and_counts():

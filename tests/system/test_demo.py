@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
@@ -72,10 +73,13 @@ def test_the_demonstration_shows_devices_with_moving_values_and_ends_whole(demo)
     assert f"mosquitto_sub -L {url}/upnp/" in said
     values: dict[str, set[bytes]] = defaultdict(set)
     roots: dict[str, str] = {}
+    pictures: list[str] = []
 
     def receive(_client: Client, _data: object, message: MQTTMessage) -> None:
         if "/value/" in message.topic:
             values[message.topic].add(bytes(message.payload))
+        elif message.topic.endswith("/art"):
+            pictures.append(message.payload.decode())
         elif message.topic.count("/") == 1:
             document = json.loads(message.payload)
             roots[document["id"]] = document["root"]
@@ -98,6 +102,10 @@ def test_the_demonstration_shows_devices_with_moving_values_and_ends_whole(demo)
         with suppress(TimeoutError):
             wait_for(lambda: len(moving()) == DEVICES, MOVE_S)
         assert moving() == set(roots.values())
+        wait_for(lambda: len(set(pictures)) > 1, MOVE_S, "the cover does not change")
+        assert pictures[-2] != pictures[-1]
+        with urlopen(pictures[-1], timeout=STOP_S) as answer:
+            assert answer.read().startswith(b"\x89PNG")
     finally:
         client.disconnect()
         client.loop_stop()
