@@ -21,13 +21,21 @@ GROUP_IPV4 = "239.255.255.250"
 GROUP_IPV6_LINK_LOCAL = "ff02::c"
 GROUP_IPV6_SITE_LOCAL = "ff05::c"
 
-_TARGET = "upnp:rootdevice"
+_ROOTS = "upnp:rootdevice"
+_ALL = "ssdp:all"
 _TTL = 2
 _DATAGRAMS_AT_ONCE = 64
 _CONTROL_BYTES = 128
 _WARN_EVERY_S = 60.0
 _UNANSWERED_S = 20.0
-"""How soon to search again where nobody has been heard since the last search."""
+"""How soon to search again where nobody has been heard since the last search; twice as long each
+time that this is so again."""
+_LONGEST_UNANSWERED_S = 1800.0
+"""The longest between two searches where nobody was ever heard, unless that is the interval."""
+_LONG_UNANSWERED = 3
+"""After how many searches in vain one is sent at once when somebody is heard."""
+_ALL_EVERY = 2
+"""Which of the regular searches are for everything too, and not for root devices alone."""
 
 # Linux's numbers, which the socket module does not have.
 _IP_PKTINFO, _IPV6_MULTICAST_ALL = 8, 29
@@ -61,15 +69,25 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class _Burst:
-    """A search sent more than once, since UDP loses: the pause before each, in seconds, and MX."""
+class _Search:
+    """One datagram of a search: how long after the one before it, in seconds; for what, and MX."""
 
-    pauses_s: tuple[float, ...]
+    pause_s: float
+    target: str
     mx_s: int
 
 
-_AT_ONCE = _Burst((0.0, 0.6, 1.2), 1)
-_REGULAR = _Burst((0.0, 1.0), 3)
+# Each is sent more than once, since UDP loses. Some devices know themselves only by `ssdp:all`, and
+# of these some forget one search over the next: that has the time for itself that MX gives it.
+_AT_ONCE = (
+    _Search(0.0, _ROOTS, 1),
+    _Search(0.6, _ROOTS, 1),
+    _Search(0.6, _ALL, 1),
+    _Search(1.1, _ROOTS, 1),
+    _Search(0.6, _ALL, 2),
+)
+_REGULAR = (_Search(0.0, _ROOTS, 3), _Search(1.0, _ROOTS, 3))
+_REGULAR_FOR_ALL = (*_REGULAR, _Search(4.0, _ALL, 5))
 
 
 @dataclass(slots=True)
@@ -81,6 +99,11 @@ class _Leg:
     searching: dict[socket.AddressFamily, socket.socket] = field(default_factory=dict)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     failing: frozenset[tuple[str, str]] = frozenset()
+    spoken: asyncio.Event = field(default_factory=asyncio.Event)
+    has_spoken: bool = False
+    """Whether anybody was ever heard there."""
+    unanswered: int = 0
+    """How many searches in a row nobody was heard after."""
 
 
 class Discovery:
@@ -115,7 +138,6 @@ class Discovery:
         self._legs: dict[Interface, tuple[_Leg, asyncio.Task[None]]] = {}
         self._listening: dict[socket.AddressFamily, socket.socket] = {}
         self._deaf: set[socket.AddressFamily] = set()
-        self._spoken: set[int] = set()
         self._unanswered: set[int] = set()
 
     @property
@@ -168,20 +190,26 @@ class Discovery:
 
     async def _work(self, leg: _Leg) -> None:
         """Stay in the groups of one interface and search there, until cancelled."""
-        burst = _AT_ONCE
+        regular = 0
+        burst: tuple[_Search, ...] = _AT_ONCE
         try:
             while True:
                 leg.due.clear()
-                self._spoken.discard(leg.interface.index)
+                leg.spoken.clear()
                 failed: dict[tuple[str, str], OSError] = {}
-                for pause_s in burst.pauses_s:
-                    await asyncio.sleep(pause_s)
-                    failed = self._search_once(leg, burst.mx_s)
+                for search in burst:
+                    await asyncio.sleep(search.pause_s)
+                    if search is burst[-1] and search.target == _ALL:
+                        self._note_answers(leg)  # those before had their time
+                    failed = self._search_once(leg, search)
                 for (event, group), error in failed.items():
                     log = _log.debug if (event, group) in leg.failing else _log.warning
                     log(event, interface=leg.interface.name, group=group, reason=str(error))
                 leg.failing = frozenset(failed)
-                burst = _AT_ONCE if await self._rest(leg) else _REGULAR
+                regular += 1
+                burst = _REGULAR if regular % _ALL_EVERY else _REGULAR_FOR_ALL
+                if await self._rest(leg):
+                    burst = _AT_ONCE
         finally:
             for sock in leg.searching.values():
                 _close(sock)
@@ -190,21 +218,38 @@ class Discovery:
                     multicast.leave(listening, group, leg.interface.index)
             self._unanswered.discard(leg.interface.index)
 
-    async def _rest(self, leg: _Leg) -> bool:
-        """Wait until it is time to search again; return whether that is since somebody asks."""
-        index, interval_s = leg.interface.index, self._search_interval_s
-        soon_s = min(_UNANSWERED_S, interval_s)
-        for pause_s in (soon_s, interval_s - soon_s):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await leg.due.wait()
-                    return True
-            if index not in self._spoken:
-                self._unanswered.add(index)
-                break
-        return False
+    def _note_answers(self, leg: _Leg) -> None:
+        """Note whether nobody is heard on an interface."""
+        if not leg.spoken.is_set():
+            self._unanswered.add(leg.interface.index)
 
-    def _search_once(self, leg: _Leg, mx_s: int) -> dict[tuple[str, str], OSError]:
+    async def _rest(self, leg: _Leg) -> bool:
+        """Wait until it is time to search again; return whether for all that is there at once.
+
+        So it is when somebody asks, and when somebody is heard where nobody was for long.
+        """
+        now = asyncio.get_running_loop().time
+        began_s, interval_s = now(), self._search_interval_s
+        await _first_of(began_s + min(_UNANSWERED_S, interval_s), leg.due)
+        if not (leg.spoken.is_set() or leg.due.is_set()):
+            leg.unanswered += 1
+            self._note_answers(leg)
+            await _first_of(began_s + self._unanswered_s(leg), leg.due, leg.spoken)
+        if leg.spoken.is_set():
+            was_long, leg.unanswered = leg.unanswered >= _LONG_UNANSWERED, 0
+            if was_long:
+                return True
+            await _first_of(began_s + interval_s, leg.due)
+        return leg.due.is_set()
+
+    def _unanswered_s(self, leg: _Leg) -> float:
+        """Return how long after a search in vain the next comes."""
+        soon_s = min(_UNANSWERED_S, self._search_interval_s)
+        longest_s = 0.0 if leg.has_spoken else min(_LONGEST_UNANSWERED_S, soon_s * 128)
+        longest_s = max(longest_s, self._search_interval_s)
+        return min(soon_s * 2.0 ** min(leg.unanswered - 1, 16), longest_s)
+
+    def _search_once(self, leg: _Leg, search: _Search) -> dict[tuple[str, str], OSError]:
         """Join and search each group of an interface; return what failed, by event and group."""
         failed: dict[tuple[str, str], OSError] = {}
         for family, group in leg.groups:
@@ -217,7 +262,7 @@ class Discovery:
                 if family not in leg.searching:
                     leg.searching[family] = _open_searching(family, leg.interface)
                     self._read(leg.searching[family], leg.interface)
-                datagram = ssdp.search(_TARGET, host=group, mx_s=mx_s)
+                datagram = ssdp.search(search.target, host=group, mx_s=search.mx_s)
                 leg.searching[family].sendto(datagram, (group, ssdp.PORT))
                 self.counters.searches += 1
             except OSError as error:
@@ -266,7 +311,9 @@ class Discovery:
                 self._heard(ssdp.with_zone(announcement, zone), arrival)
 
     def _note_speech(self, interface: Interface) -> None:
-        self._spoken.add(interface.index)
+        if found := self._legs.get(interface):
+            found[0].spoken.set()
+            found[0].has_spoken = True
         if interface.index in self._unanswered:
             self._unanswered.discard(interface.index)
             self._on_heard_again(interface)
@@ -276,6 +323,19 @@ class Discovery:
         if now_s - self._warned_s >= _WARN_EVERY_S:
             self._warned_s = now_s
             _log.warning("ssdp_flood_dropped", source=source, dropped=self.counters.dropped)
+
+
+async def _first_of(until_s: float, *events: asyncio.Event) -> None:
+    """Wait for one of these, or until that time."""
+    pause_s = until_s - asyncio.get_running_loop().time()
+    if pause_s <= 0 or any(event.is_set() for event in events):
+        return
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _source(host: str, zone: str) -> IPv4Address | IPv6Address:

@@ -17,8 +17,10 @@ from pathlib import Path
 import ifaddr
 import structlog
 
+from bridge.upnp import links
+
 _SIOCGIFFLAGS = 0x8913
-_IFF_UP, _IFF_LOOPBACK, _IFF_RUNNING, _IFF_MULTICAST = 0x1, 0x8, 0x40, 0x1000
+_IFF_UP, _IFF_LOOPBACK, _IFF_RUNNING, _IFF_SLAVE, _IFF_MULTICAST = 0x1, 0x8, 0x40, 0x800, 0x1000
 _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 _RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
 _DEBOUNCE_S = 0.3
@@ -52,11 +54,12 @@ def interfaces(wanted: Sequence[str] = ()) -> tuple[Interface, ...]:
     """Return the interfaces that are up, have a carrier and an address and can multicast, by index.
 
     `wanted`, where it is not empty, has the names or addresses of those to take; an address named
-    there stands before its interface's others. Loopback is taken only where it is named. What
-    does not exist (yet) is passed over.
+    there stands before its interface's others. Loopback is taken only where it is named, and so are
+    ports of bridges and members of bonds, which hear what their master hears. What does not exist
+    (yet) is passed over.
     """
     own: dict[str, list[IPv4Interface | IPv6Interface]] = {}
-    unusable = _unusable()
+    unusable, members = _unusable(), links.members()
     for adapter in ifaddr.get_adapters():
         # An address with a label, such as eth0:1, comes as an adapter of that name.
         addresses = own.setdefault(adapter.name.partition(":")[0], [])
@@ -75,7 +78,8 @@ def interfaces(wanted: Sequence[str] = ()) -> tuple[Interface, ...]:
                 continue
             is_named = name in named or any(str(a.ip) in named for a in addresses)
             can_multicast = flags & _IFF_MULTICAST or flags & _IFF_LOOPBACK
-            is_taken = is_named if wanted else not flags & _IFF_LOOPBACK
+            is_anothers = flags & _IFF_SLAVE or name in members
+            is_taken = is_named if wanted else not (flags & _IFF_LOOPBACK or is_anothers)
             is_up = flags & _IFF_UP and flags & _IFF_RUNNING
             if not (addresses and is_up and can_multicast and is_taken):
                 continue

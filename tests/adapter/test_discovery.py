@@ -21,6 +21,7 @@ import pytest
 import structlog
 
 from bridge.upnp import discovery as discovery_module
+from bridge.upnp import links
 from bridge.upnp.discovery import Arrival, Discovery
 from bridge.upnp.interfaces import Interface, changes, interfaces
 from bridge.upnp.ssdp import Announcement, Kind
@@ -267,6 +268,12 @@ def write(setting: str, value: str) -> None:
     Path("/proc/sys/net", setting).write_text(value)
 
 
+def can_make(name: str, kind: str) -> bool:
+    """Make an interface of a kind that not every kernel has; tell whether this one has."""
+    command = ["ip", "link", "add", name, "type", *kind.split()]
+    return not subprocess.run(command, check=False, capture_output=True).returncode
+
+
 def link(number: int) -> None:
     """Make a cable: `ours<number>` at one end, `theirs<number>` at the other."""
     ip(f"link add name ours{number} type veth peer name theirs{number}")
@@ -274,6 +281,38 @@ def link(number: int) -> None:
     ip(f"addr add 10.9.{number}.2/24 dev theirs{number}")
     for name in (f"ours{number}", f"theirs{number}"):
         ip(f"link set {name} up")
+
+
+async def the_ports_of_a_bridge_and_the_members_of_a_bond_are_left_out_unless_they_are_named() -> (
+    None
+):
+    link(0)
+    link(1)
+    link(2)
+    ip("link add name br0 type bridge")
+    ip("link set ours0 master br0")
+    ip("addr add 10.9.7.1/24 dev br0")
+    ip("link set br0 up")
+    await until(lambda: "br0" in {one.name for one in interfaces()})
+    assert {one.name for one in interfaces()} == {"br0", "theirs0", "ours1", "theirs1"} | {
+        "ours2",
+        "theirs2",
+    }
+    [named] = interfaces(("ours0",))
+    assert named.name == "ours0"
+    assert [one.name for one in interfaces(("10.9.0.1",))] == ["ours0"]
+    for kind in ("bond", "team"):
+        if can_make(f"{kind}0", kind):
+            ip("link set ours1 down")
+            ip(f"link set ours1 master {kind}0")
+            ip("link set ours1 up")
+            ip(f"link set {kind}0 up")
+            assert "ours1" in links.members()
+            assert "ours1" not in {one.name for one in interfaces()}
+            ip(f"link del {kind}0")
+    if can_make("vrf0", "vrf table 10"):
+        ip("link set ours2 master vrf0")
+        assert "ours2" in {one.name for one in interfaces()}
 
 
 async def a_cable_that_is_pulled_is_noticed_however_briefly() -> None:
@@ -583,6 +622,7 @@ SCENARIOS: dict[str, Callable[[], Coroutine[None, None, None]]] = {
         an_interface_that_cannot_multicast_is_down_or_has_no_carrier_is_left_out,
         an_address_with_a_label_belongs_to_its_interface,
         a_cable_that_is_pulled_is_noticed_however_briefly,
+        the_ports_of_a_bridge_and_the_members_of_a_bond_are_left_out_unless_they_are_named,
     )
 }
 
