@@ -126,7 +126,7 @@ ROWS = (
             number=512,
             addresses=16,
         ),
-        64,
+        80,  # 512 connections, each with what asyncio reads at once; more on Python 3.13
     ),
     Row(
         "endless heads",
