@@ -17,6 +17,7 @@ from bridge.core import commands, jsontext, topics
 from bridge.core.branch import Branch, Shape
 from bridge.core.delays import Delays
 from bridge.core.holdings import Holdings
+from bridge.core.lastchange import Happening
 from bridge.core.messages import Message, Publication
 from bridge.core.mirror import Mirror, Remembered
 from bridge.core.model import Description
@@ -66,6 +67,7 @@ class Router:
         self._delays = Delays()
         self._is_trees_turn = False
         self.mirror = Mirror(shape)
+        self.mirror.on_happenings = self._tell_happenings
         self.neighbours = Neighbours(shape.instance)
         self.outbox = Outbox()
         self.counters = Counters()
@@ -207,6 +209,15 @@ class Router:
     def tell_log(self, line: Any) -> None:  # noqa: ANN401 - whatever a log line holds
         """Send a log line to whoever listens now."""
         self._tell("log", {name: _plain(value) for name, value in line.items()}, qos=0)
+
+    def _tell_happenings(self, service: str, happened: Sequence[Happening]) -> None:
+        """Send what has happened at a service, by its id, to whoever listens now."""
+        if self.mirror.ledger.is_open:
+            topic = self._shape.topic(topics.event_id(service))
+            for one in happened:
+                payload = jsontext.encode(one)
+                if self.broker_limit is None or len(payload) <= self.broker_limit:
+                    self.outbox.happen(Publication(topic, payload, retain=False, qos=1))
 
     def _tell(self, name: str, document: object, *, qos: int) -> None:
         if self.mirror.ledger.is_open:

@@ -1,10 +1,11 @@
 """`LastChange` taken apart: AVTransport 1.0 section 2.3, RenderingControl 1.0 section 2.3.
 
 All instances, all channels, all variables, listed in the SCPD or not. Typing them is not done here.
-ContentDirectory's `LastChange`, of the same name, tells of objects and holds no such changes.
+What has no value is something that happened: ContentDirectory's `LastChange`, of the same name,
+tells of objects (ContentDirectory 3.0, section 2.3.8).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from bridge.core import topics, xml
 from bridge.core.state import Key
@@ -16,12 +17,26 @@ Its instance is the InstanceID (or the id of another container: Sonos' Queue ser
 its channel is None where the event names none; of a plain variable both are None.
 """
 
+Happening = Mapping[str, str]
+"""What a `LastChange` tells that is no variable: `event`, and its attributes by their names."""
 
-def read_event(properties: Iterable[tuple[str, str]]) -> tuple[list[Change], bool]:
+MAX_HAPPENINGS = 100
+"""The most of these of one event; the rest is left out."""
+
+_MAX_ATTRIBUTES = 32
+_MAX_TEXT = 4096
+_ROOTS = frozenset({"event", "stateevent", "instanceid"})
+
+
+def read_event(
+    properties: Iterable[tuple[str, str]], happened: list[Happening] | None = None
+) -> tuple[list[Change], bool]:
     """Return an event by key, each `LastChange` taken apart, and whether all could be read.
 
-    What has a name that no topic level can hold is left out.
+    What has a name that no topic level can hold is left out. What is no variable is added to
+    `happened`.
     """
+    happened = [] if happened is None else happened
     told: list[Change] = []
     readable = True
     for name, text in properties:
@@ -29,7 +44,7 @@ def read_event(properties: Iterable[tuple[str, str]]) -> tuple[list[Change], boo
             told.append((Key(name), text))
             continue
         try:
-            told += split(text)
+            told += split(text, happened)
         except xml.XmlError:
             readable = False
     most = topics.MAX_LEVEL
@@ -42,16 +57,21 @@ def read_event(properties: Iterable[tuple[str, str]]) -> tuple[list[Change], boo
     ], readable
 
 
-def split(text: str) -> list[Change]:
+def split(text: str, happened: list[Happening] | None = None) -> list[Change]:
     """Return the changes in a `LastChange`, in document order.
 
-    Broken XML gives what can be read of it. Raises XmlError where that is nothing.
+    Broken XML gives what can be read of it. Raises XmlError where that is nothing. What is no
+    variable is added to `happened`.
     """
+    happened = [] if happened is None else happened
     root, _ = xml.parse_text(text)
-    return list(_changes(root))
+    found = list(_changes(root, happened))
+    if not (found or happened) and root.attrib and xml.local(root).lower() not in _ROOTS:
+        _happen(root, happened)
+    return found
 
 
-def _changes(root: xml.Element) -> Iterator[Change]:
+def _changes(root: xml.Element, happened: list[Happening]) -> Iterator[Change]:
     containers = [root] if xml.local(root) == "InstanceID" else root
     for container in containers:
         name = xml.local(container)
@@ -64,6 +84,25 @@ def _changes(root: xml.Element) -> Iterator[Change]:
                     yield _change(instance, name, variable)
         elif container.get("val") is not None:  # a variable outside any instance
             yield _change("0", name, container)
+        else:
+            _happen(container, happened)
+
+
+def _happen(top: xml.Element, happened: list[Happening]) -> None:
+    """Add what an element says, and what stands within it where it was not closed."""
+    for element in top.iter():
+        name = xml.local(element)
+        says = element.attrib or not (len(element) or xml.text(element).strip())
+        if name and says and len(happened) < MAX_HAPPENINGS:
+            named = {
+                _bare(str(key)): str(value)[:_MAX_TEXT]
+                for key, value in list(element.attrib.items())[:_MAX_ATTRIBUTES]
+            }
+            happened.append({"event": name, **{k: v for k, v in named.items() if k != "event"}})
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("}")[2].rpartition(":")[2]
 
 
 def _change(instance: str, name: str, variable: xml.Element) -> Change:

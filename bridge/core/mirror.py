@@ -51,6 +51,10 @@ class Mirror:
         self.branches: Mapping[str, Branch] = self._roster.branches
         self.on_transport: Callable[[str], None] = lambda _: None
         """Told the id of a service whose player plays otherwise, or something else."""
+        self.on_happenings: Callable[[str, Sequence[lastchange.Happening]], None] = (
+            lambda _service, _happened: None
+        )
+        """Told the id of a service, and what has happened that is no value of a variable."""
         self.ledger = Ledger(shape.foreword)
 
     @property
@@ -126,13 +130,15 @@ class Mirror:
     ) -> bool:
         """Take in the properties of an event; False where a `LastChange` could not be read.
 
-        An initial event is all that the service has (UDA 2.0, section 4.1.2).
+        An initial event is all that the service has (UDA 2.0, section 4.1.2); what happened is
+        nothing new then.
         """
         branch = self._roster.holder(service_id.partition("/")[0])
         live = branch.services.get(service_id) if branch else None
         if branch is None or live is None:
             return True
-        told, readable = lastchange.read_event(properties)
+        happened: list[lastchange.Happening] = []
+        told, readable = lastchange.read_event(properties, happened)
         changes = live.state.apply(
             typed(told, live.readers),
             whole=initial and readable,
@@ -140,6 +146,8 @@ class Mirror:
             asked_for=live.untold,
         )
         self._publish(branch, live, changes)
+        if happened and branch.owned and not initial:
+            self.on_happenings(live.id, happened)
         return readable
 
     def tell_asked(

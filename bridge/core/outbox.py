@@ -8,23 +8,27 @@ ANSWER_EXPIRY_S = 60
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """The most that all answers that wait have together, 1 KiB counted for each beside its content."""
 
+MAX_HAPPENINGS = 1000
+"""The most of what happens at devices that waits."""
+
 _OVERHEAD_BYTES = 1024
 
 
 class Outbox:
     """Answers wait for a broker for a minute, news not at all; answers go first.
 
-    At most 32 MiB of answers, each counted with 1 KiB more, and 200 news wait; the oldest go when
-    more come.
+    What happens at devices is news too, behind those of the bridge. At most 32 MiB of answers, each
+    counted with 1 KiB more, 200 news and 1,000 of what happens wait; the oldest go when more come.
     """
 
     def __init__(self) -> None:
         self._answers: deque[tuple[float, Publication]] = deque()
         self._answer_bytes = 0
         self._news: deque[Publication] = deque(maxlen=200)
+        self._happenings: deque[Publication] = deque(maxlen=MAX_HAPPENINGS)
 
     def __len__(self) -> int:
-        return len(self._answers) + len(self._news)
+        return len(self._answers) + len(self._news) + len(self._happenings)
 
     def answer(self, publication: Publication, now_s: float) -> None:
         """Hand in an answer to a command."""
@@ -37,9 +41,14 @@ class Outbox:
         """Hand in news, which only those who listen now are to hear."""
         self._news.append(publication)
 
+    def happen(self, publication: Publication) -> None:
+        """Hand in what has happened at a device, likewise."""
+        self._happenings.append(publication)
+
     def drop_news(self) -> None:
         """Forget news: nobody hears them any more."""
         self._news.clear()
+        self._happenings.clear()
 
     def take(self, now_s: float) -> Publication | None:
         """Return the next message, or None; answers that nobody waits for any more are dropped."""
@@ -47,7 +56,8 @@ class Outbox:
             since_s, publication = self._pop_answer()
             if now_s - since_s <= ANSWER_EXPIRY_S:
                 return publication
-        return self._news.popleft() if self._news else None
+        news = self._news or self._happenings
+        return news.popleft() if news else None
 
     def _pop_answer(self) -> tuple[float, Publication]:
         since_s, publication = self._answers.popleft()

@@ -141,6 +141,11 @@ def response_id(device: str) -> str:
     return f"{device}/response"
 
 
+def event_id(service: str) -> str:
+    """Return where it is told what happens at a service that is no value."""
+    return f"{service}/event"
+
+
 def state_id(service: str) -> str:
     """Return where the JSON of all values of a service stands."""
     return f"{service}/state"

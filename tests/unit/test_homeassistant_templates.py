@@ -193,6 +193,13 @@ STATES: dict[tuple[str, StateMode, str], dict[str, str]] = {
         "0,5": '{"event_type":"changed","containers":"0,5"}',
         "": "",
     },
+    ("rygel/1", "values", "contentdirectory_changed"): {
+        '{"event":"objAdd","objID":"7"}': '{"event":"objAdd","objID":"7","event_type":"objAdd"}',
+        '{"event":"new","event_type":"x"}': '{"event":"new","event_type":"changed"}',
+        "0,5": "",
+        "": "",
+        "[1]": "",
+    },
     ("bridge", "both", "version"): {'{"version":"1.2.3"}': "1.2.3", "": "None"},
     ("bridge", "both", "devices"): {'{"devices":{"online":3}}': "3", "{}": "None", "": "None"},
     ("bridge", "both", "log_level"): {'{"log_level":"info"}': "info", "": "None"},

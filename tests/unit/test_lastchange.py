@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import lastchange, xml
+from bridge.core.lastchange import MAX_HAPPENINGS, Happening, read_event
 from bridge.core.state import Key
 
 EVENT = '<Event xmlns="urn:schemas-upnp-org:metadata-1-0/RCS/">{}</Event>'
@@ -108,3 +109,89 @@ def test_what_content_directory_calls_lastchange_has_no_values():
         )
         == []
     )
+
+
+# What is no variable
+
+
+CDS = (
+    '<?xml version="1.0" encoding="UTF-8"?><StateEvent xmlns="urn:schemas-upnp-org:av:cds-event"'
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="urn:x y.xsd">{}'
+    "</StateEvent>"
+)
+ADDED = '<objAdd objID="7" updateID="1" stUpdate="0" objParentID="0" objClass="object.item"/>'
+HAPPENED = {
+    "event": "objAdd",
+    "objID": "7",
+    "updateID": "1",
+    "stUpdate": "0",
+    "objParentID": "0",
+    "objClass": "object.item",
+}
+
+
+def happened(text: str) -> list[Happening]:
+    found: list[Happening] = []
+    told, readable = read_event([("LastChange", text)], found)
+    assert told == []
+    assert readable
+    return found
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        (ADDED, [HAPPENED]),
+        ("<objMod objID='&lt;ä&gt;' x:objID2='2'/>", [{"event": "objMod", "objID": "<ä>"}]),
+        ('<objDel objID="7" updateID="2"/>', [{"event": "objDel", "objID": "7", "updateID": "2"}]),
+        ('<stDone objID="0"/>', [{"event": "stDone", "objID": "0"}]),
+        (
+            '<vendorThing a="1" event="no"/><bare/>',
+            [{"event": "vendorThing", "a": "1"}, {"event": "bare"}],
+        ),
+        ("", []),
+    ],
+)
+def test_what_content_directory_tells_of_objects_is_something_that_happened(inside, expected):
+    found = happened(CDS.format(inside))
+    assert [{k: v for k, v in one.items() if k != "objID2"} for one in found] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ADDED,
+        f"<StateEvent>{ADDED}</StateEvent>",
+        CDS.format(ADDED.replace("/>", ">")),
+        CDS.format(ADDED.replace("/>", "></objAdd>"))[:-20],
+        "<c:StateEvent>" + ADDED.replace("<objAdd", "<c:objAdd") + "</c:StateEvent>",
+    ],
+)
+def test_it_is_read_in_broken_forms_too(text):
+    assert happened(text) == [HAPPENED]
+
+
+def test_objects_that_are_not_closed_stand_within_one_another():
+    found = happened(
+        '<StateEvent><objAdd objID="1"><objMod objID="2"><objDel objID="3"></StateEvent>'
+    )
+    assert [one["objID"] for one in found] == ["1", "2", "3"]
+
+
+def test_variables_and_what_happened_may_stand_side_by_side():
+    found: list[Happening] = []
+    text = '<Event><InstanceID val="0"><X val="1"/></InstanceID><Done id="4"/><Y val="2"/></Event>'
+    told, _ = read_event([("LastChange", text)], found)
+    assert told == [(Key("X", "0"), "1"), (Key("Y", "0"), "2")]
+    assert found == [{"event": "Done", "id": "4"}]
+
+
+def test_it_is_bounded():
+    many = happened(CDS.format("".join(f'<objAdd objID="{n}"/>' for n in range(5000))))
+    assert [one["objID"] for one in many] == [str(n) for n in range(MAX_HAPPENINGS)]
+    attributes = " ".join(f'a{n}="{n}"' for n in range(500))
+    (wide,) = happened(CDS.format(f"<objAdd {attributes}/>"))
+    assert len(wide) <= 33
+    name = "x" * 100_000
+    (long,) = happened(CDS.format(f'<objAdd objID="{name}"/>'))
+    assert len(long["objID"]) == 4096

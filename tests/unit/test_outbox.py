@@ -1,7 +1,7 @@
 """Answers and news on their way to the broker."""
 
 from bridge.core.messages import Publication
-from bridge.core.outbox import ANSWER_EXPIRY_S, MAX_ANSWER_BYTES, Outbox
+from bridge.core.outbox import ANSWER_EXPIRY_S, MAX_ANSWER_BYTES, MAX_HAPPENINGS, Outbox
 
 
 def message(name):
@@ -55,4 +55,16 @@ def test_both_are_bounded_and_the_oldest_go():
     assert taken[0] > "a1000"
     assert taken.index("long") == taken.index("n4800") - 1
     outbox.answer(Publication("too long", b"x" * MAX_ANSWER_BYTES, retain=False), 0)
+    assert outbox.take(0) is None
+
+
+def test_what_happens_at_devices_goes_behind_news_and_is_forgotten_with_them():
+    outbox = Outbox()
+    for number in range(MAX_HAPPENINGS + 5):
+        outbox.happen(message(f"h{number}"))
+    outbox.tell(message("n"))
+    assert len(outbox) == MAX_HAPPENINGS + 1
+    taken = [outbox.take(0) for _ in range(2)]
+    assert [one and one.topic for one in taken] == ["n", "h5"]
+    outbox.drop_news()
     assert outbox.take(0) is None

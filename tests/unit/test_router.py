@@ -7,7 +7,15 @@ import pytest
 from bridge.core.branch import Shape
 from bridge.core.messages import Message, Publication
 from bridge.router import Router
-from tests.unit.devices import RENDERING_CONTROL, described, device, renderer, router, service
+from tests.unit.devices import (
+    RENDERING_CONTROL,
+    described,
+    device,
+    renderer,
+    router,
+    scpd,
+    service,
+)
 from tests.unit.hubs import home_assistant
 
 LIMIT = 100_000
@@ -452,3 +460,73 @@ def test_media_that_waits_for_its_time_wakes_the_session_or_goes_when_the_bridge
     assert all(0 < one <= 0.1 for one in waits)
     world.router.is_leaving = True
     assert world.topics() == ["a/b/Renderer-1/media"]
+
+
+def happening(count: int = 1, start: int = 0) -> list[tuple[str, str]]:
+    objects = "".join(f'<objAdd objID="{n}"/>' for n in range(start, start + count))
+    xmlns = "urn:schemas-upnp-org:av:cds-event"
+    return [("LastChange", f'<StateEvent xmlns="{xmlns}">{objects}</StateEvent>')]
+
+
+def server_with_objects() -> Onlooking:
+    world = Onlooking()
+    content = scpd("LastChange:string", "SystemUpdateID:ui4")
+    world.router.device_joined(described(device("S", service("ContentDirectory", content))), "new")
+    world.taken()
+    return world
+
+
+def test_what_happens_that_is_no_value_is_told_and_not_retained():
+    world = server_with_objects()
+    event = [*happening(2), ("SystemUpdateID", "7")]
+    world.router.variables_changed("S", "ContentDirectory", event, initial=False)
+    taken = world.taken()
+    told = [one for one in taken if one.topic == "a/b/S/ContentDirectory/event"]
+    assert [json.loads(one.payload) for one in told] == [
+        {"event": "objAdd", "objID": "0"},
+        {"event": "objAdd", "objID": "1"},
+    ]
+    assert {(one.retain, one.qos) for one in told} == {(False, 1)}
+    assert {one.topic.removeprefix("a/b/S/ContentDirectory/") for one in taken} == {
+        *("event", "value/SystemUpdateID", "state")
+    }
+
+
+def test_what_a_first_event_repeats_has_not_happened_now():
+    world = server_with_objects()
+    world.router.variables_changed("S", "ContentDirectory", happening(), initial=True)
+    assert "a/b/S/ContentDirectory/event" not in world.topics()
+
+
+def test_what_happens_without_a_broker_or_at_a_device_of_others_is_not_told():
+    world = server_with_objects()
+    world.router.variables_changed("S", "ContentDirectory", happening(), initial=False)
+    world.router.close()
+    world.router.variables_changed("S", "ContentDirectory", happening(), initial=False)
+    world.router.open({}, LIMIT, None)
+    assert "a/b/S/ContentDirectory/event" not in world.topics()
+    world.router.mirror.branches["S"].owned = False
+    world.router.variables_changed("S", "ContentDirectory", happening(), initial=False)
+    assert world.topics() == []
+
+
+def test_a_flood_of_what_happens_is_bounded_and_starves_no_value():
+    world = server_with_objects()
+    for number in range(50):
+        event = [*happening(100, number * 100), ("SystemUpdateID", str(number))]
+        world.router.variables_changed("S", "ContentDirectory", event, initial=False)
+    topics = world.topics()
+    assert topics.count("a/b/S/ContentDirectory/event") == 1000
+    assert "a/b/S/ContentDirectory/value/SystemUpdateID" in topics[:2]
+
+
+def test_a_service_may_have_the_name_of_what_happens():
+    world = Onlooking()
+    odd = service("event", scpd("LastChange:string", "event:string"))
+    world.router.device_joined(described(device("S", odd)), "new")
+    world.taken()
+    event = [*happening(), ("event", "x")]
+    world.router.variables_changed("S", "event", event, initial=False)
+    assert set(world.topics()) == {
+        *("a/b/S/event/event", "a/b/S/event/value/event", "a/b/S/event/state")
+    }

@@ -245,7 +245,8 @@ def _generic(places: Iterable[Place]) -> Iterator[tuple[Place, Entity]]:
 
 def _generic_rules(place: Place, known: tuple[Rule, ...]) -> Iterator[Rule]:
     scpd = place.service.scpd
-    spoken_of = {rule.variable for rule in known} | {rule.action for rule in known} | {"LastChange"}
+    spoken_of = {one for rule in known for one in (rule.variable, rule.action, rule.happens)}
+    spoken_of.add("LastChange")
     for name in scpd.variables:
         variable = None if name.startswith("A_ARG_TYPE_") else place.variable(name)
         if variable is not None and name not in spoken_of:

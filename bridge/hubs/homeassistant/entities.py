@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from bridge.core import accessors, player, values
 from bridge.core.model import StateVariable
 from bridge.core.polling import service_name
-from bridge.hubs.homeassistant.place import DOCUMENT, Place, arguments, is_plain
-from bridge.hubs.homeassistant.rules import Platform, Rule
+from bridge.hubs.homeassistant.place import Place, arguments, is_plain
+from bridge.hubs.homeassistant.rules import DOCUMENT, HAPPENED, Platform, Rule
 
 Config = dict[str, object]
 
@@ -254,6 +254,10 @@ def _called(rule: Rule, place: Place, payload_key: str) -> Config | None:
 def _event(
     rule: Rule, place: Place, variable: StateVariable | None, channel: str | None
 ) -> Config | None:
+    if rule.happens:
+        if place.has_last_change and place.service.event_url is not None:
+            return {"state_topic": place.event_topic(), "value_template": HAPPENED}
+        variable = place.variable(rule.happens)
     if variable is None:
         return None
     return place.state(variable, template=rule.template, channel=channel)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bridge.hubs.homeassistant.entities import Config, Entity
-from bridge.hubs.homeassistant.place import DOCUMENT
+from bridge.hubs.homeassistant.rules import DOCUMENT
 
 _LEVELS = ("debug", "info", "warning", "error")
 

@@ -15,12 +15,10 @@ from bridge.core.branch import StateMode
 from bridge.core.commands import only_reads
 from bridge.core.model import Action, Device, Service, StateVariable
 from bridge.core.polling import Plan
+from bridge.hubs.homeassistant.rules import DOCUMENT
 
 _PLAIN = re.compile(r"[\w .:/+-]{1,128}", re.ASCII)
 _TEMPLATE = re.compile(r"\{\{.*\}\}")
-
-DOCUMENT = "(value_json if value_json is mapping else {})"
-"""The JSON object at a topic, in a template; empty where there is none, as while it is cleared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class Place:
         found = self.service.scpd.variables.get(name)
         if found is None or not _PLAIN.fullmatch(name):
             return None
-        is_evented = self.service.event_url is not None and (found.evented or self._has_last_change)
+        is_evented = self.service.event_url is not None and (found.evented or self.has_last_change)
         return found if is_evented or name in self.untold or self._is_asked(name) else None
 
     def _is_asked(self, name: str) -> bool:
@@ -76,7 +74,7 @@ class Place:
         return (
             bool(self.world.plan.interval_s)
             and accessor is not None
-            and (self.service.scpd.variables[name].evented or self._has_last_change)
+            and (self.service.scpd.variables[name].evented or self.has_last_change)
             and only_reads(accessor.action.name)
         )
 
@@ -98,6 +96,10 @@ class Place:
     def art_topic(self) -> str:
         """Return where the address of the picture of what a player shows stands."""
         return self._topic(topics.art_id(topics.device_id(self.device.udn)))
+
+    def event_topic(self) -> str:
+        """Return where it is told what happens at the service that is no value."""
+        return self._topic(topics.event_id(self._own))
 
     def call_topic(self, action: str) -> str:
         """Return where an action takes its arguments."""
@@ -151,13 +153,14 @@ class Place:
         """Return the InstanceID and the channel under which a variable's value stands."""
         if self.service.scpd.variables[variable].evented:
             return None, None
-        if self._has_last_change:
+        if self.has_last_change:
             return accessors.INSTANCE, channel
         getter = self.getters.get(variable)
         return getter.place(channel=channel) if getter else (None, None)
 
     @property
-    def _has_last_change(self) -> bool:
+    def has_last_change(self) -> bool:
+        """Whether the service has a `LastChange`."""
         return "LastChange" in self.service.scpd.variables
 
     @property

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+DOCUMENT = "(value_json if value_json is mapping else {})"
+"""The JSON object at a topic, in a template; empty where there is none, as while it is cleared."""
+
 Platform = Literal[
     "binary_sensor",
     "button",
@@ -31,7 +34,8 @@ class Rule:
     the text at the variable's topic. `action` is what a control calls, with `args`, where it does
     not set the variable. Without a `name` the entity is named as its device. `more` are Home
     Assistant's own keys. `on` are the device types, by the name in each, that it is for (empty:
-    any), `not_on` those that it is not for.
+    any), `not_on` those that it is not for. `happens` takes the state from what happens at the
+    service that is no value, where its `LastChange` may tell of such, and else from this variable.
     """
 
     key: str
@@ -42,6 +46,7 @@ class Rule:
     action: str = ""
     args: Mapping[str, object] = field(default_factory=dict)
     template: str = ""
+    happens: str = ""
     enabled: bool = True
     on: frozenset[str] = frozenset()
     not_on: frozenset[str] = frozenset()
@@ -65,6 +70,16 @@ _CLOCK = (
     "{{ (t[0] | int(0)) * 3600 + (t[1] | int(0)) * 60 + (t[2] | int(0))"
     " if t | length == 3 else 'None' }}"
 )
+_CONTAINERS = "{{ {'event_type': 'changed', 'containers': value} | to_json if value else '' }}"
+_OBJECTS = ("objAdd", "objMod", "objDel", "stDone")
+HAPPENED = (
+    "{% set e = "
+    + DOCUMENT
+    + " %}{{ dict(e, event_type=e.event if e.event in "
+    + str([*_OBJECTS])
+    + " else 'changed') | to_json if e.event is defined else '' }}"
+)
+"""What happened at a ContentDirectory, as an event with all its attributes."""
 _LIGHTS = frozenset({"BinaryLight", "DimmableLight"})
 _SOCKETS = frozenset({"controllee", "insight", "lightswitch", "Maker", "outdoor"})
 _WEMO_ON = (  # 8: on, and nothing draws power
@@ -294,11 +309,10 @@ KINDS: Mapping[str, Kind] = {
                 "changed",
                 "event",
                 "Content changed",
-                "ContainerUpdateIDs",
-                template="{{ {'event_type': 'changed', 'containers': value} | to_json"
-                " if value else '' }}",
+                happens="ContainerUpdateIDs",
+                template=_CONTAINERS,
                 enabled=False,
-                more={"event_types": ["changed"], "icon": "mdi:folder-refresh"},
+                more={"event_types": ["changed", *_OBJECTS], "icon": "mdi:folder-refresh"},
             ),
             Rule(
                 "rescan",
