@@ -5,7 +5,8 @@ What has no value is something that happened: ContentDirectory's `LastChange`, o
 tells of objects (ContentDirectory 3.0, section 2.3.8).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from bridge.core import topics, xml
 from bridge.core.state import Key
@@ -22,6 +23,9 @@ Happening = Mapping[str, str]
 
 MAX_HAPPENINGS = 100
 """The most of these of one event; the rest is left out."""
+
+_MAX_ESCAPED = 5
+"""How often a `LastChange` may be escaped, its first escaping in the event not counted."""
 
 _MAX_ATTRIBUTES = 32
 _MAX_TEXT = 4096
@@ -58,34 +62,72 @@ def read_event(
 
 
 def split(text: str, happened: list[Happening] | None = None) -> list[Change]:
-    """Return the changes in a `LastChange`, in document order.
+    """Return the changes in a `LastChange`, in document order, however often it is escaped.
 
-    Broken XML gives what can be read of it. Raises XmlError where that is nothing. What is no
-    variable is added to `happened`.
+    Broken XML gives what can be read of it, also variables that are not closed, which stand within
+    one another then. Raises XmlError where that is nothing. What is no variable is added to
+    `happened`.
     """
-    happened = [] if happened is None else happened
-    root, _ = xml.parse_text(text)
-    found = list(_changes(root, happened))
-    if not (found or happened) and root.attrib and xml.local(root).lower() not in _ROOTS:
+    return _split(text, [] if happened is None else happened, _MAX_ESCAPED)
+
+
+def _split(text: str, happened: list[Happening], left: int) -> list[Change]:
+    try:
+        root, _ = xml.parse_text(text)
+    except xml.XmlError:
+        if not left or (meant := xml.unescaped(text)) == text:
+            raise
+        return _split(meant, happened, left - 1)
+    found: list[Change] = []
+    _read(root, found, happened)
+    if found or happened:
+        return found
+    if left and ("&" in (within := xml.text(root)) or "<" in within):
+        with suppress(xml.XmlError):
+            return _split(within, happened, left - 1)
+    if root.attrib and xml.local(root).lower() not in _ROOTS:
         _happen(root, happened)
     return found
 
 
-def _changes(root: xml.Element, happened: list[Happening]) -> Iterator[Change]:
+def _read(root: xml.Element, found: list[Change], happened: list[Happening]) -> None:
     containers = [root] if xml.local(root) == "InstanceID" else root
     for container in containers:
         name = xml.local(container)
         if not name:
             continue
         if name.endswith("ID") and (len(container) or name == "InstanceID"):
-            instance = (container.get("val") or "0").strip()
-            for variable in container:
-                if name := xml.local(variable):
-                    yield _change(instance, name, variable)
+            _read_instance(container, name, found)
         elif container.get("val") is not None:  # a variable outside any instance
-            yield _change("0", name, container)
+            found.append(_change("0", name, container))
+            if len(container):
+                _read_within(container, "0", "InstanceID", found)
         else:
             _happen(container, happened)
+
+
+def _read_instance(container: xml.Element, kind: str, found: list[Change]) -> None:
+    instance = (container.get("val") or "0").strip()
+    for variable in container:
+        name = xml.local(variable)
+        if name == kind:  # the one before was closed in place of a variable in it
+            _read_instance(variable, kind, found)
+        elif name:
+            found.append(_change(instance, name, variable))
+            if len(variable):
+                _read_within(variable, instance, kind, found)
+
+
+def _read_within(variable: xml.Element, instance: str, kind: str, found: list[Change]) -> None:
+    """Read what stands within a variable that was not closed: others, and further containers."""
+    for other in variable:
+        name = xml.local(other)
+        if name == kind:
+            _read_instance(other, kind, found)
+        elif name and other.get("val") is not None:
+            found.append(_change(instance, name, other))
+            if len(other):
+                _read_within(other, instance, kind, found)
 
 
 def _happen(top: xml.Element, happened: list[Happening]) -> None:

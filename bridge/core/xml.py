@@ -4,10 +4,15 @@ Strictly first, then mended, then recovered. No DTD, no entities but the five, n
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
+from html import unescape
+from html.entities import name2codepoint
 
 from lxml import etree
+
+from bridge.core.decoding import MARK, decoded
 
 MAX_TAGS = 100_000
 """The most `<` in a document: its elements cost many times the bytes that they are written in."""
@@ -26,11 +31,28 @@ _SAFE = {
 }
 _STRICT = etree.XMLParser(**_SAFE)  # type: ignore[arg-type]
 _LENIENT = etree.XMLParser(recover=True, **_SAFE)  # type: ignore[arg-type]
-_BARE_AMPERSAND = re.compile(rb"&(?!#\d+;|#x[0-9a-fA-F]+;|(?:amp|lt|gt|quot|apos);)")
+_REFERENCE = re.compile(
+    r"<!\[CDATA\[.*?(?:\]\]>|\Z)"
+    r"|&(?!(?:amp|lt|gt|quot|apos);)(?:#(?:[xX]([0-9a-fA-F]+)|([0-9]+));|([A-Za-z]{2,8}[1-4]{0,2});)?",
+    re.DOTALL,
+)
+"""A reference other than the five, a bare ampersand, or text in which neither has a meaning."""
+_SURROGATE = re.compile(
+    r"&#(?:[xX]0*([dD][89a-fA-F][0-9a-fA-F]{2})|0*(5(?:5[3-9]|6\d|7[0-2])\d\d));"
+)
+_NUMERIC = re.compile(r"&#(?:[xX]([0-9a-fA-F]+)|([0-9]+));")
+_ESCAPED_SURROGATE = re.compile(
+    rb"&(?:amp;)+(?=#(?:[xX]0*[dD][89a-fA-F][0-9a-fA-F]{2}|0*5(?:5[3-9]|6\d|7[0-2])\d\d);)"
+)
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_NO_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MAX_DIGITS = 7
 _DECLARATION = re.compile(r"\s*<\?xml.*?\?>", re.DOTALL)
+_INNER_DECLARATION = re.compile(r"<\?xml\s[^<>]*\?>")
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)""")
 _MAX_NAMESPACES = 32
 _MAX_REMEMBERED = 256
+_MAX_PROLOG = 100
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -41,56 +63,113 @@ class XmlError(ValueError):
 def parse(data: bytes) -> tuple[Element, bool]:
     """Return the root element, and whether the text had to be mended to be read.
 
-    Tolerates what stands before the first `<` and behind the last `>`, bare ampersands, unbound
-    prefixes, unclosed and mismatched tags, wrong and undeclared encodings.
+    Tolerates what stands before the first `<` and behind the last `>`, bare ampersands, references
+    to what is no character, the entities of HTML, unbound prefixes, unclosed and mismatched tags,
+    wrong and undeclared encodings. All text, names and attributes that can be read from the element
+    are whole Unicode, without surrogates.
     Raises XmlError.
     """
+    whole = data
     if not data.startswith(_UTF16):
         data = data[data.find(b"<") if b"<" in data else len(data) : data.rfind(b">") + 1]
     if not data:
         raise XmlError("no XML element")
     if len(data) > MAX_TAGS and data.count(b"<") > MAX_TAGS:
         raise XmlError(f"more than {MAX_TAGS} tags")
+    if b"#" in data and b"amp;#" in data:  # half a pair, escaped twice, can mean nothing else
+        data = whole = _ESCAPED_SURROGATE.sub(b"&", data)
     try:
-        return _checked(etree.fromstring(data, _STRICT)), False
+        root = _checked(etree.fromstring(data, _STRICT))
     except etree.XMLSyntaxError:
-        pass
-    return _checked(_recovered(data)), True
+        return _checked(_recovered(_text(whole))), True
+    if data.isascii() or b"utf-8" in data[:_MAX_PROLOG] or not _is_said_otherwise(data):
+        return root, False
+    try:  # what is said to be in another encoding is UTF-8 with many
+        return etree.fromstring(_text(whole).encode(), _STRICT), False
+    except (etree.XMLSyntaxError, UnicodeEncodeError):
+        return root, False
 
 
 def parse_text(content: str) -> tuple[Element, bool]:
     """Return what `parse` does for text that is decoded already, whatever its prolog claims."""
-    return parse(_undeclared(content).encode("utf-8", "replace"))
+    return parse(_undeclared(content).encode("utf-8", "surrogatepass"))
 
 
-def _recovered(data: bytes) -> Element | None:
-    if not data.startswith(_UTF16):
-        data = _undeclared(_decoded(data)).encode("utf-8", "replace")
-        data = data.replace(b"\0", b"")
-        data, count = _BARE_AMPERSAND.subn(b"&amp;", data, MAX_MENDED + 1)
+def joined(content: str) -> str:
+    """Return text with each pair of surrogates as the one character that it is, without lone ones.
+
+    Nor is anything else in it that XML has no character for (XML 1.0, section 2.2).
+    """
+    return _NO_CHARACTER.sub("", _PAIR.sub(_character, content))
+
+
+def _is_said_otherwise(data: bytes) -> bool:
+    """Return whether a document says that it is in another encoding than UTF-8."""
+    if not data.startswith(b"<?xml") or b"utf-8" in data[:_MAX_PROLOG].lower():
+        return False
+    return _ENCODING.match(data[:_MAX_PROLOG]) is not None
+
+
+def unescaped(content: str) -> str:
+    """Return text that was escaped once too often as it was before."""
+    return unescape(joined(_SURROGATE.sub(_half, content)))
+
+
+def _half(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16) if found[1] else int(found[2]))
+
+
+def _text(data: bytes) -> str:
+    """Return a document as text from the first `<` to the last `>`, without its declaration."""
+    declared = _ENCODING.search(data[:_MAX_PROLOG])
+    content = decoded(data, declared[1].decode() if declared else "")
+    return _undeclared(content[content.find("<") : content.rfind(">") + 1])
+
+
+def _recovered(content: str) -> Element | None:
+    count = 0
+
+    def mended(found: re.Match[str]) -> str:
+        nonlocal count
+        whole, hexadecimal, decimal, name = found[0], *found.groups()
+        if whole[0] == "<":  # what looks like CDATA may be within an attribute
+            return _NUMERIC.sub(_referred, whole)
+        if hexadecimal or decimal:
+            return _referred(found)
+        if name in name2codepoint:
+            return chr(name2codepoint[name])
+        count += 1
         if count > MAX_MENDED:
             raise XmlError(f"more than {MAX_MENDED} bare ampersands")
+        return f"&amp;{whole[1:]}"
+
+    content = _REFERENCE.sub(mended, _INNER_DECLARATION.sub("", content))
+    data = joined(content).encode()
     try:
         return etree.fromstring(data, _LENIENT)
     except etree.XMLSyntaxError as error:
         raise XmlError(str(error)) from error
 
 
+def _referred(found: re.Match[str]) -> str:
+    """Return a character reference, or in its place half a surrogate pair that it stands for."""
+    digits, base = (found[1], 16) if found[1] else (found[2], 10)
+    digits = digits.lstrip("0") or "0"
+    code = int(digits, base) if len(digits) <= _MAX_DIGITS else sys.maxunicode + 1
+    if code > sys.maxunicode:
+        return MARK
+    if _NO_CHARACTER.match(chr(code)):
+        return chr(code)
+    return found[0].replace("X", "x", 1)
+
+
+def _character(pair: re.Match[str]) -> str:
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
+
+
 def _undeclared(content: str) -> str:
     found = _DECLARATION.match(content)
     return content[found.end() :] if found else content
-
-
-def _decoded(data: bytes) -> str:
-    declared = _ENCODING.match(data)
-    named = declared[1].decode().lower() if declared else ""
-    # Python's escapes are no encoding of XML, and warn of what they do not know.
-    for encoding in ("utf-8", "" if "escape" in named else named):
-        try:
-            return data.decode(encoding)
-        except (UnicodeError, LookupError):  # of names that a device may say, some are odd codecs
-            pass
-    return data.decode("latin-1")
 
 
 def _checked(root: Element | None) -> Element:

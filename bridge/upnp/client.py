@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge import __version__
+from bridge.core.decoding import in_utf8
 from bridge.errors import BadResponse, DeviceTimeout, DeviceUnreachable
 from bridge.upnp.http1 import (
     HTTP_PORT,
@@ -37,7 +38,10 @@ _ANSWERED_BY_HEAD = frozenset({"SUBSCRIBE", "UNSUBSCRIBE"})
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a device answered: any final status, header names in lower case."""
+    """What a device answered: any final status, header names in lower case.
+
+    A body that the headers alone say is in another encoding than UTF-8 is in UTF-8 here.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -143,7 +147,8 @@ class _Exchange(asyncio.Protocol):
         if self._failure or not self._body:
             reason = self._failure or "closed without an answer"
             raise BadResponse(str(reason)) from self._failure
-        return Response(self._status, self._headers, self._body.body)
+        body = in_utf8(self._body.body, self._headers.get("content-type", ""))
+        return Response(self._status, self._headers, body)
 
     def _feed(self, data: bytes) -> bool:
         if self._body:

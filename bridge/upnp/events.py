@@ -30,6 +30,7 @@ from bridge.upnp.subscription import (
     State,
     Step,
     Subscription,
+    same_sid,
 )
 
 _IN_PARALLEL = 32
@@ -333,7 +334,7 @@ class Subscriptions:
         Before the SID is known the path alone says so: events may overtake the answer to SUBSCRIBE.
         """
         subscription = item.subscription
-        if subscription.sid and notify.sid and notify.sid != subscription.sid:
+        if subscription.sid and notify.sid and not same_sid(notify.sid, subscription.sid):
             return False
         arrival = subscription.arrive(asyncio.get_running_loop().time(), notify.seq)
         if arrival is Arrival.STALE:
@@ -372,8 +373,13 @@ class Subscriptions:
 
 
 def _read_sid(answer: Response, known: str) -> str:
-    """Return the SID that a device granted; a renewal may leave it out. Raises BadResponse."""
+    """Return the SID that a device granted, as it is to be told it. Raises BadResponse.
+
+    A renewal may leave it out, or write it otherwise.
+    """
     sid = answer.headers.get("sid", "") or known
+    if known and same_sid(sid, known):
+        sid = known
     if answer.status != _OK or not sid:
         raise BadResponse(f"status {answer.status}" if answer.status != _OK else "no SID")
     return sid

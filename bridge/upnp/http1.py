@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
 
+from bridge.core.decoding import decoded
+
 HTTP_PORT = 80
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEAD_LINES = 200
@@ -87,7 +89,7 @@ def read_head(data: bytes) -> Head:
     head = data if end < 0 else data[:end]
     if len(head) > MAX_HEAD_BYTES or head.count(b"\n") > MAX_HEAD_LINES:
         raise ValueError("a head over its bounds")
-    start_line, *lines = _FOLD.sub(" ", head.decode("latin-1").lstrip("\r\n")).split("\n")
+    start_line, *lines = _FOLD.sub(" ", decoded(head).lstrip("\r\n")).split("\n")
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")

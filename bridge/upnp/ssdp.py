@@ -14,6 +14,7 @@ from ipaddress import AddressValueError, IPv6Address
 from zlib import crc32
 
 from bridge import __version__
+from bridge.core.decoding import decoded
 from bridge.core.topics import bare_udn
 
 PORT = 1900
@@ -81,11 +82,7 @@ def decode(datagram: bytes) -> Announcement | None:
 
 @lru_cache(maxsize=256)
 def _decode(datagram: bytes) -> Announcement | None:
-    try:
-        text = datagram.decode()
-    except UnicodeDecodeError:
-        text = datagram.decode("latin-1")
-    start_line, *lines = _FOLD.sub(" ", text.lstrip()).split("\n")
+    start_line, *lines = _FOLD.sub(" ", decoded(datagram).lstrip()).split("\n")
     start = _START_LINE.match(start_line)
     headers = _headers(lines) if start else None
     if start is None or headers is None:

@@ -34,6 +34,7 @@ _LAST_PAUSE_S = 3600.0
 _GAP_PAUSE_S = 60.0
 _LATE = 5
 _LAST_SEQ = 2**32 - 1
+_AROUND_SID = re.compile(r"^[\s<\"']*(?:uuid:\s*)*|[\s>\"']+$", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,9}")
 
 State = Literal["pending", "subscribed", "silent", "refused", "lost"]
@@ -80,6 +81,15 @@ def granted_s(timeout: str | None, requested_s: int) -> int:
         return _LONGEST_S
     number = _NUMBER.search(timeout)
     return min(int(number[0]) if number else requested_s, _LONGEST_S)
+
+
+def same_sid(one: str, other: str) -> bool:
+    """Return whether two SIDs are one: case, `uuid:`, brackets and quotation marks do not count."""
+    return one == other or _bare_sid(one) == _bare_sid(other)
+
+
+def _bare_sid(sid: str) -> str:
+    return _AROUND_SID.sub("", sid).casefold()
 
 
 @dataclass(slots=True)

@@ -57,6 +57,7 @@ class Publisher:
     early_events: int = 0
     initial: bool = True
     serving: set[asyncio.Task[None]] = field(default_factory=set)
+    granted: dict[str, str] = field(default_factory=dict)
     at_once: int = 0
     most_at_once: int = 0
     pause_s: float = 0.0
@@ -97,7 +98,8 @@ class Publisher:
             kind = kind_of(request)
             status = self.refusals.get(kind, "200 OK")
             head = f"HTTP/1.1 {status}\r\nTIMEOUT: {self.timeout}\r\n"
-            if kind == "SUBSCRIBE" and "SID" not in self.refusals:
+            sid = self.granted.get(kind, sid)
+            if (kind == "SUBSCRIBE" or kind in self.granted) and "SID" not in self.refusals:
                 head += f"SID: {sid}\r\n"
             if status != "mute":
                 writer.write(f"{head}\r\n".encode())
@@ -286,6 +288,28 @@ async def test_events_under_another_sid_or_to_an_old_path_are_answered_412():
         bridge.subscriptions.drop("root", unsubscribe=False)
         assert await notify(callback, "uuid:1", 3) == 412
         assert len(bridge.events) == 3
+
+
+@pytest.mark.parametrize(
+    "sid", ["UUID:1", "1", "<uuid:1>", '"uuid:1"', " Uuid:1 ", "uuid:uuid:1", "uuid: 1"]
+)
+async def test_a_sid_that_is_written_otherwise_is_the_subscription_s_own(sid):
+    async with publishing() as device, bridging() as bridge:
+        bridge.subscriptions.subscribe(described(service(device.url())))
+        await bridge.until(lambda: bool(bridge.events))
+        assert await notify(device.asked[0].callback, sid, 1) == 200
+        assert len(bridge.events) == 2
+        assert await notify(device.asked[0].callback, sid.replace("1", "11"), 2) == 412
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("written", ["UUID:AB", "ab", "<uuid:ab>", '"uuid:ab"'])
+async def test_a_device_is_told_its_sid_as_it_first_wrote_it(written):
+    granted = {"SUBSCRIBE": "uuid:ab", "renewal": written}
+    async with publishing(timeout="Second-0", granted=granted) as device, bridging() as bridge:
+        bridge.subscriptions.subscribe(described(service(device.url())))
+        assert (await device.until("renewal", 3)).headers["SID"] == "uuid:ab"
+        assert device.count("SUBSCRIBE") == 1
 
 
 async def test_one_sid_from_two_devices_is_two_subscriptions():

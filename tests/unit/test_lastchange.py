@@ -1,6 +1,7 @@
 """LastChange taken apart."""
 
 from contextlib import suppress
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given
@@ -195,3 +196,73 @@ def test_it_is_bounded():
     name = "x" * 100_000
     (long,) = happened(CDS.format(f'<objAdd objID="{name}"/>'))
     assert len(long["objID"]) == 4096
+
+
+NOT_CLOSED = (
+    "<Event><InstanceID val='0'><Mute channel='Master' val='0'>"
+    "<Volume channel='Master' val='32'></InstanceID></Event>"
+)
+BOTH = [change("0", "Mute", "Master", "0"), change("0", "Volume", "Master", "32")]
+
+
+@pytest.mark.parametrize("times", range(4))
+@pytest.mark.parametrize("prolog", ["", '<?xml version="1.0"?>'])
+def test_a_last_change_that_is_escaped_again_is_read(times, prolog):
+    text = NOT_CLOSED
+    for _ in range(times):
+        text = escape(text, {"'": "&apos;", '"': "&quot;"})
+    assert lastchange.split(prolog + text) == BOTH
+    assert lastchange.split(f"<Event>{escape(text)}</Event>") == BOTH
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NOT_CLOSED.replace("<", "&#60;"),
+        NOT_CLOSED.replace("<", "&#x3C;").replace(">", "&gt;"),
+        f"\r\n {escape(NOT_CLOSED)} ",
+    ],
+)
+def test_whatever_way_it_is_escaped(text):
+    assert lastchange.split(text) == BOTH
+
+
+def test_what_is_no_markup_however_often_it_is_taken_to_be_escaped_is_refused():
+    for text in ("", "x", "&lt", "&amp;" * 9, "&amp;amp;amp;amp;amp;amp;amp;lt;Event/&gt;"):
+        with pytest.raises(xml.XmlError):
+            lastchange.split(text)
+
+
+@pytest.mark.parametrize(
+    ("inside", "changes"),
+    [
+        ("<InstanceID val='0'><A val='1'><B val='2'><C val='3'>", "0A1 0B2 0C3"),
+        ("<InstanceID val='0'><A val='1'/><B val='2'><C val='3'/></InstanceID>", "0A1 0B2 0C3"),
+        ("<InstanceID val='0'><A val='1'></B><B val='2'></InstanceID>", "0A1 0B2"),
+        (
+            "<InstanceID val='0'><A val='1'></InstanceID><InstanceID val='1'><A val='3'>",
+            "0A1 1A3",
+        ),
+        ("<InstanceID val='7'><A val='1'><B val='2'>", "7A1 7B2"),
+        ("<A val='1'><B val='2'>", "0A1 0B2"),
+        (
+            "<QueueID val='5'><A val='1'><B val='2'></QueueID><QueueID val='6'><A val='3'>",
+            "5A1 5B2 6A3",
+        ),
+        ("<InstanceID val='0'><A val='1'><x/><y>z</y></A><B val='2'/></InstanceID>", "0A1 0B2"),
+    ],
+)
+def test_variables_that_are_not_closed_are_all_there(inside, changes):
+    found = split(inside)
+    assert found == [change(one[0], one[1], None, one[2]) for one in changes.split()]
+
+
+@pytest.mark.parametrize(
+    "pair", ["&#55357;&#56832;", "&#xD83D;&#xde00;", "&amp;#55357;&amp;#56832;"]
+)
+def test_a_character_as_two_references_is_one(pair):
+    text = EVENT.format(f'<InstanceID val="0"><A val="x {pair}"/><B>{pair}</B></InstanceID>')
+    expected = [change("0", "A", None, "x 😀"), change("0", "B", None, "😀")]
+    assert lastchange.split(text) == expected
+    assert lastchange.split(escape(text)) == expected
+    assert lastchange.split(escape(escape(text))) == expected

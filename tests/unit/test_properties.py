@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.lastchange import read_event
+from bridge.core.state import Key
 from bridge.core.xml import XmlError
 from bridge.upnp.properties import read_properties
 
@@ -138,3 +140,39 @@ def test_any_bytes_are_properties_or_an_xml_error(body):
     except XmlError:
         return
     assert all(isinstance(part, str) for pair in properties for part in pair)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<e:property><A>1<e:property><B>2",
+        "<e:property><A>1</e:property><e:property><B>2</e:property>",
+        "<e:property><A>1</A><e:property><B>2</B></e:property>",
+        "<e:property><A>1</A><e:property><B>2</B>",
+    ],
+)
+def test_properties_that_are_not_closed_are_all_there(inner):
+    assert read_properties(propertyset(inner)) == [("A", "1"), ("B", "2")]
+
+
+def test_a_last_change_that_is_xml_and_not_closed_hides_nothing_behind_it():
+    body = propertyset(
+        "<e:property><LastChange><?xml version='1.0'?><Event><InstanceID val='0'>"
+        "<Mute val='0'><Volume val='32'></InstanceID></Event></LastChange></e:property>"
+        "<e:property><B>2</B></e:property>"
+    )
+    told, readable = read_event(read_properties(body))
+    assert readable
+    assert told == [
+        (Key("Mute", "0"), "0"),
+        (Key("Volume", "0"), "32"),
+        (Key("B"), "2"),
+    ]
+
+
+def test_one_bad_byte_costs_one_character_of_one_variable():
+    body = propertyset(
+        "<e:property><A>Zwölf Grad – kühl @</A></e:property><e:property><B>für</B></e:property>"
+        "<e:property><C>&#55357;&#56832;</C></e:property>"
+    ).replace(b"@", b"\xc3")
+    assert read_properties(body) == [("A", "Zwölf Grad – kühl \ufffd"), ("B", "für"), ("C", "😀")]
