@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from html import unescape
 from typing import Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
@@ -125,9 +124,9 @@ def _read(metadata: str, base_url: str) -> Item:
     try:
         for _ in range(2):  # of devices that escape it once too often, or twice
             if "<" not in metadata:
-                metadata = unescape(metadata)
+                metadata = xml.unescaped(metadata)
         root, _ = xml.parse_text(metadata)
-    except ValueError:  # XmlError is one; a number of too many digits raises another
+    except xml.XmlError:
         return NOTHING
     thing = next((one for one in root if xml.local(one) in ("item", "container")), None)
     if thing is None or len(thing.attrib) > _MAX_ATTRIBUTES:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from html import unescape
 from typing import Any, NamedTuple
 
 from bridge.core import jsontext
 from bridge.core.heard import Heard
 from bridge.core.values import Value
+from bridge.core.xml import unescaped
 
 MAX_VALUES = 4096
 """The most values of a service; events may name instances, channels and variables of their own."""
@@ -247,7 +247,7 @@ def is_alike(name: str, one: Value | None, other: Value) -> bool:
         return one is not None and _same(one, other)
     if name.endswith("MetaData"):
         titles = [
-            _TITLE.search(unescape(text) if "<" not in text else text) for text in (one, other)
+            _TITLE.search(unescaped(text) if "<" not in text else text) for text in (one, other)
         ]
         if titles[0] and titles[1]:
             return titles[0][1].strip() == titles[1][1].strip()

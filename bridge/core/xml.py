@@ -37,10 +37,8 @@ _REFERENCE = re.compile(
     re.DOTALL,
 )
 """A reference other than the five, a bare ampersand, or text in which neither has a meaning."""
-_SURROGATE = re.compile(
-    r"&#(?:[xX]0*([dD][89a-fA-F][0-9a-fA-F]{2})|0*(5(?:5[3-9]|6\d|7[0-2])\d\d));"
-)
 _NUMERIC = re.compile(r"&#(?:[xX]([0-9a-fA-F]+)|([0-9]+));")
+_NUMERIC_AT_ALL = re.compile(f"{_NUMERIC.pattern}?")
 _ESCAPED_SURROGATE = re.compile(
     rb"&(?:amp;)+(?=#(?:[xX]0*[dD][89a-fA-F][0-9a-fA-F]{2}|0*5(?:5[3-9]|6\d|7[0-2])\d\d);)"
 )
@@ -112,11 +110,7 @@ def _is_said_otherwise(data: bytes) -> bool:
 
 def unescaped(content: str) -> str:
     """Return text that was escaped once too often as it was before."""
-    return unescape(joined(_SURROGATE.sub(_half, content)))
-
-
-def _half(found: re.Match[str]) -> str:
-    return chr(int(found[1], 16) if found[1] else int(found[2]))
+    return joined(unescape(_NUMERIC_AT_ALL.sub(_referred, content)))
 
 
 def _text(data: bytes) -> str:

@@ -270,3 +270,16 @@ def test_text_that_was_decoded_badly_is_text_again(content):
         for text in everything(xml.parse_text(f"<a b='{content}'>{content}</a>")[0]):
             text.encode()
     xml.unescaped(content).encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("&lt;a&gt; &amp;lt;", "<a> &lt;"),
+        ("&#55357;&#56832; &#xD83D;", "😀 "),
+        ("&#60;a&#x3E; &eacute;", "<a> é"),
+        (f"&#{'9' * 5000}; &#{'9' * 5000} &#x{'f' * 5000};", "\ufffd \ufffd \ufffd"),
+    ],
+)
+def test_text_that_was_escaped_once_too_often_is_as_before(written, text):
+    assert xml.unescaped(written) == text
