@@ -32,6 +32,7 @@ def look_around(  # noqa: PLR0913 - all but two by name
     *,
     on_joined: Callable[[Description, str], None],
     on_left: Callable[[str, str], None],
+    on_problems: Callable[[Description], None] = lambda _: None,
     still_subscribed: Callable[[str], Awaitable[bool | None]] | None = None,
     on_interfaces: Callable[[tuple[Interface, ...]], None] = lambda _: None,
     on_heard_again: Callable[[Interface], None] = lambda _: None,
@@ -42,6 +43,7 @@ def look_around(  # noqa: PLR0913 - all but two by name
         Describer(adapters.client(), trusted_networks=upnp.trusted_networks),
         on_joined=on_joined,
         on_left=on_left,
+        on_problems=on_problems,
         admit=admission(upnp.allow, upnp.deny),
         trusted_networks=upnp.trusted_networks,
         static_locations=upnp.locations,
@@ -73,6 +75,7 @@ class Network:
             adapters,
             on_joined=self._joined,
             on_left=self._left,
+            on_problems=self._problems_changed,
             still_subscribed=self._still_subscribed,
             on_interfaces=self._interfaces_changed,
             on_heard_again=lambda interface: self._subscribe_behind((interface,)),
@@ -112,7 +115,9 @@ class Network:
             if self.directory.is_denied(device.udn):  # met before the tree was read
                 self._router.device_left(device.udn, "denied")
             else:
-                self.directory.expect(device.udn, device.location, device.server)
+                self.directory.expect(
+                    device.udn, device.location, device.server, duplicates=device.duplicates
+                )
 
     def forget(self, udn: str) -> None:
         """Know nothing any more of a root device, and clear its topics."""
@@ -137,6 +142,12 @@ class Network:
         branch = self._router.device_joined(description, str(reason))
         if branch.description is not None:
             self.subscriptions.subscribe(branch.description)
+            self.polls.begin(branch, branch.description)
+
+    def _problems_changed(self, description: Description) -> None:
+        """Mirror a device of which only the problems differ: all else of it goes on."""
+        branch = self._router.device_joined(description, "changed")
+        if branch.description is not None:
             self.polls.begin(branch, branch.description)
 
     def _left(self, udn: str, why: str) -> None:

@@ -14,6 +14,7 @@ from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device
 from bridge.core.players import Players
 from bridge.core.polling import MOVES
+from bridge.core.presence import duplicates
 from bridge.core.roster import Roster
 from bridge.core.state import Change, Key, typed
 from bridge.core.values import Value
@@ -26,11 +27,15 @@ _MAX_FORGOTTEN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A device that the broker's tree names: where it was when it was last seen."""
+    """A device that the broker's tree names: where it was when it was last seen.
+
+    `duplicates` are the hosts of others that had its UDN too.
+    """
 
     udn: str
     location: str
     server: str | None
+    duplicates: tuple[str, ...] = ()
 
 
 class Mirror:
@@ -409,7 +414,10 @@ class Mirror:
             branch.offline_since = since if isinstance(since, str) else None
             self._enter(branch)
             yield Remembered(
-                topics.bare_udn(udn), location, server if isinstance(server, str) else None
+                topics.bare_udn(udn),
+                location,
+                server if isinstance(server, str) else None,
+                duplicates.read(document.get("problems")),
             )
 
     def _enter(self, branch: Branch) -> None:

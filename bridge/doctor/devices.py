@@ -28,7 +28,8 @@ class Answered:
 
     `unread` has the LOCATIONs in answers from which no description came, `refused` counts the
     announcements that pointed where their sender does not stand. `answers` says whether any device
-    answered, or all that is here came of announcements and of `upnp.locations`.
+    answered, or all that is here came of announcements and of `upnp.locations`. `duplicates` are
+    the devices whose UDN others have too, with the LOCATIONs of those.
     """
 
     admitted: tuple[Description, ...]
@@ -36,6 +37,7 @@ class Answered:
     unread: tuple[str, ...] = ()
     refused: int = 0
     answers: bool = True
+    duplicates: tuple[tuple[Description, tuple[str, ...]], ...] = ()
 
 
 async def search(settings: Settings, seconds: float = SEARCH_S) -> Answered:
@@ -76,6 +78,7 @@ async def search(settings: Settings, seconds: float = SEARCH_S) -> Answered:
         tuple(_unread(answered, found.values())),
         directory.refused,
         bool(answered),
+        tuple((found[udn], others) for udn, others in directory.duplicates.items() if udn in found),
     )
 
 
@@ -103,6 +106,9 @@ def check_search(settings: Settings, answered: Answered, let_in: str) -> Iterato
         )
     if answered.admitted and answered.denied:
         yield note("search", f"the filter leaves out {_names(answered.denied)}")
+    for description, others in answered.duplicates:
+        for other in others[:_MOST_NAMES]:
+            yield _duplicate(description, other)
     if answered.refused:
         yield note(
             "search",
@@ -110,6 +116,17 @@ def check_search(settings: Settings, answered: Answered, let_in: str) -> Iterato
             "where that is meant to be so, name the network in upnp.trusted_networks",
         )
     yield from _vain(settings, (*answered.admitted, *answered.denied))
+
+
+def _duplicate(description: Description, other: str) -> Finding:
+    return warning(
+        "duplicate_udn",
+        f"two devices have the UDN uuid:{description.udn}: {description.device.friendly_name!r} at "
+        f"{description.location} and another at {other}",
+        "a UDN is one device's alone: the bridge shows the one that it has known longer",
+        "give one of them another: by an option of its program (gmediarender: --uuid), by its "
+        "settings, or by a reset of a device whose image or SD card was copied",
+    )
 
 
 def _judge(settings: Settings, answered: Answered, let_in: str) -> Finding:

@@ -6,7 +6,7 @@ LOCATIONs may be asked at all `trust`'s. Here is decided which devices the filte
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, Protocol
@@ -16,6 +16,7 @@ import structlog
 
 from bridge.core.model import Description
 from bridge.core.presence import Check, Conflict, Joined, Known, Left, Presence, Reason, Verdict
+from bridge.core.presence.duplicates import hosts_of, marked, read
 from bridge.core.topics import udn_key
 from bridge.errors import DeviceError, DeviceTimeout, DeviceUnreachable
 from bridge.upnp.describe import Described, Probe
@@ -28,6 +29,7 @@ MAX_WAITING = 64
 
 _ADD_TIMEOUT_S = 90.0
 _ASK_S = 5.0
+_DUPLICATES_S = 900.0
 _ROUND_S = 0.002
 _BURST_S = 0.03
 
@@ -54,7 +56,8 @@ class Directory:
     """Who is there.
 
     `admit` decides by description and by the host of the LOCATION; `on_joined` and `on_left` are
-    called from the event loop, must not block, and get root devices only. `still_subscribed` asks a
+    called from the event loop, must not block, and get root devices only; so is `on_problems`, with
+    a description that differs from the last by no more than its problems. `still_subscribed` asks a
     device whether it knows who subscribed to it; None says that nobody has.
     """
 
@@ -64,6 +67,7 @@ class Directory:
         *,
         on_joined: Callable[[Description, Reason], None],
         on_left: Callable[[str, Why], None],
+        on_problems: Callable[[Description], None] = lambda _: None,
         admit: Callable[[Description, str], bool] = lambda _description, _host: True,
         trusted_networks: Sequence[IPv4Network | IPv6Network] = (),
         static_locations: Sequence[str] = (),
@@ -73,12 +77,17 @@ class Directory:
         self._describer = describer
         self._on_joined = on_joined
         self._on_left = on_left
+        self._on_problems = on_problems
         self._admit = admit
         self._trust = Trust(trusted_networks)
         self._static_locations = tuple(static_locations)
         self._clock = clock
         self._still_subscribed = still_subscribed
         self._presence = Presence(asks=still_subscribed is not None)
+        self._remembered: dict[str, tuple[frozenset[str], float]] = {}
+        """The hosts of others with the UDN of a device, by its key, and until when that counts."""
+        self._doubled: set[str] = set()
+        """The keys of devices whose problems tell of others."""
         self._limits: dict[str, asyncio.Timeout] = {}
         self._online: dict[str, Description | None] = {}
         """What the devices joined with, by the key of their UDN; None for who is denied."""
@@ -107,6 +116,12 @@ class Directory:
         """How many announcements had a LOCATION that must not be asked."""
         return self._trust.refused
 
+    @property
+    def duplicates(self) -> Mapping[str, tuple[str, ...]]:
+        """The LOCATIONs at which another device has a device's UDN, by that, without `uuid:`."""
+        found = {known.udn: self._presence.duplicates_of(known.udn) for known in self.devices}
+        return {udn: others for udn, others in found.items() if others}
+
     def is_denied(self, udn: str) -> bool:
         """Tell whether the filter denies the device to which a UDN belongs."""
         root = self._presence.root_of(udn)
@@ -121,6 +136,8 @@ class Directory:
                 while True:
                     self._awake.clear()
                     now = self._clock()
+                    for key in tuple(self._doubled):
+                        self._tell_duplicates(key)
                     for location in self._presence.cut(now):
                         if limit := self._limits.get(location):
                             limit.reschedule(asyncio.get_running_loop().time())
@@ -147,8 +164,22 @@ class Directory:
         if sighting and self._presence.heard(sighting, self._clock()) and self._burst is None:
             self._burst = asyncio.get_running_loop().call_later(_BURST_S, self._end_burst)
 
-    def expect(self, udn: str, location: str, server: str | None = None) -> None:
-        """Check a device that was there before: it joins, or leaves although it never joined."""
+    def expect(
+        self,
+        udn: str,
+        location: str,
+        server: str | None = None,
+        *,
+        duplicates: Sequence[str] = (),
+    ) -> None:
+        """Check a device that was there before: it joins, or leaves although it never joined.
+
+        Others that had its UDN, at these hosts, are taken to be there still until they had time to
+        say so.
+        """
+        if duplicates:
+            until = self._clock() + _DUPLICATES_S
+            self._remembered[udn_key(udn)] = frozenset(duplicates), until
         if self._presence.expect(udn, location, server, self._clock()):
             self._awake.set()
         else:
@@ -165,6 +196,7 @@ class Directory:
         if root is not None:
             self._presence.forget(root, self._clock())
             self._online.pop(udn_key(root), None)
+            self._remembered.pop(udn_key(root), None)
 
     async def add(self, location: str) -> Description:
         """Describe what is at a LOCATION and have it join, wherever that is.
@@ -232,6 +264,7 @@ class Directory:
                 took_s=probe.took_s,
             )
             self._carry_out(verdicts, description)
+            self._tell_duplicates(udn_key(probe.udns[0]))
             if description is not None:
                 self._answer(check.location, self._outcome(description, verdicts))
         self._settled.set()
@@ -276,6 +309,7 @@ class Directory:
 
     def _join(self, description: Description, joined: Joined) -> None:
         key, udn = udn_key(description.udn), description.udn
+        description = self._marked(key, description)
         was_denied = self._denies(key)
         if not self._admit(description, urlsplit(description.location).hostname or ""):
             self._online[key] = None
@@ -295,6 +329,27 @@ class Directory:
             reason=str(reason),
         )
         self._on_joined(description, reason)
+
+    def _marked(self, key: str, description: Description) -> Description:
+        """Return a description whose problems tell who else has its UDN."""
+        others = self._presence.duplicates_of(description.udn)
+        hosts = hosts_of(description.location, others)
+        remembered, until = self._remembered.get(key, (frozenset(), 0.0))
+        if self._clock() < until:
+            hosts |= remembered
+        return marked(description, hosts)
+
+    def _tell_duplicates(self, key: str) -> None:
+        """Have a device's problems tell who else has its UDN, where that has changed."""
+        known = self._online.get(key)
+        now = None if known is None else self._marked(key, known)
+        if now is not None and now is not known:
+            self._online[key] = now
+            self._on_problems(now)
+        if now is not None and read(list(now.device.problems)):
+            self._doubled.add(key)
+        else:
+            self._doubled.discard(key)
 
     def _leave(self, udn: str, why: Why) -> None:
         key = udn_key(udn)

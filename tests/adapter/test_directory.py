@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -104,13 +104,19 @@ class Scene:
 
 
 @asynccontextmanager
-async def running(*devices: Device, location: str = HOME, **options: Any) -> AsyncIterator[Scene]:
+async def running(
+    *devices: Device,
+    location: str = HOME,
+    on_description: Callable[[Description], None] = lambda _: None,
+    **options: Any,
+) -> AsyncIterator[Scene]:
     shelf = Shelf(dict.fromkeys([location], devices[0]) if devices else {})
     calls: list[tuple[str, str]] = []
     called = asyncio.Event()
     scene: Scene
 
     def joined(description: Description, reason: Reason) -> None:
+        on_description(description)
         calls.append((description.udn, str(reason)))
         called.set()
 
@@ -121,7 +127,9 @@ async def running(*devices: Device, location: str = HOME, **options: Any) -> Asy
     def clock() -> float:
         return asyncio.get_running_loop().time() + scene.ahead_s
 
-    directory = Directory(shelf, on_joined=joined, on_left=left, clock=clock, **options)
+    directory = Directory(
+        shelf, on_joined=joined, on_left=left, on_problems=on_description, clock=clock, **options
+    )
     scene = Scene(shelf, directory, calls, called)
     task = asyncio.create_task(directory.run())
     await asyncio.sleep(0)
@@ -164,6 +172,52 @@ async def test_a_udn_that_begins_with_its_prefix_twice_leaves_and_comes_back(udn
         await scene.until((udn, "back"))
         scene.directory.forget(f"uuid:{udn}")
         assert scene.directory.devices == ()
+
+
+async def test_two_devices_with_one_udn_are_told_of_once_and_in_the_problems_of_the_one_shown():
+    twin = "http://192.168.1.11:80/d.xml"
+    shown: list[Description] = []
+    with capture_logs() as logs:
+        async with running(device(), on_description=shown.append) as scene:
+            scene.heard()
+            await scene.until(("d1", "first"))
+            scene.shelf.devices[twin] = device(name="Other")
+            for _ in range(3):
+                scene.heard("192.168.1.11", location=twin)
+                scene.heard()
+                await asyncio.sleep(0.1)
+                scene.ahead_s += 61
+            await scene.rest()
+            assert scene.directory.duplicates == {"d1": (twin,)}
+            assert scene.directory.devices[0].location == HOME
+    [told] = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert (told["event"], told["location"]) == ("udn_claimed_by_another", twin)
+    assert shown[0].device.problems == ()
+    assert shown[1].device.problems == (
+        "another device has the same UDN, at 192.168.1.11: it is not shown",
+    )
+
+
+async def test_a_twin_that_was_there_before_a_restart_is_told_of_from_the_start():
+    twin = "http://192.168.1.11:80/d.xml"
+    shown: list[Description] = []
+    async with running(device(), on_description=shown.append) as scene:
+        scene.shelf.devices[twin] = device(name="Other")
+        scene.heard("192.168.1.11", location=twin)  # it is first
+        await scene.until(("d1", "first"))
+        scene.directory.expect("d1", HOME, duplicates=["192.168.1.11"])
+        await scene.until(("d1", "moved"))
+        scene.heard("192.168.1.11", location=twin)
+        scene.ahead_s += 61
+        scene.heard("192.168.1.11", location=twin)
+        await scene.rest()
+        assert scene.directory.devices[0].location == HOME
+        assert shown[-1].device.problems != ()
+        del scene.shelf.devices[twin]
+        scene.ahead_s += 2000
+        scene.directory.suspect("d1")
+        await scene.rest()
+    assert shown[-1].device.problems == ()
 
 
 async def test_the_server_header_reaches_the_description():

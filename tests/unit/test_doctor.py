@@ -381,6 +381,18 @@ def test_announcements_without_answers_are_told() -> None:
     assert finding.status is Status.NOTE
 
 
+def test_two_devices_with_one_udn_are_told_with_both_addresses() -> None:
+    one = device("Kitchen")
+    twin = "http://192.168.1.10:49152/d.xml"
+    first, second = searched(replace(NOTHING, admitted=(one,), duplicates=((one, (twin,)),)))
+    assert first.status is Status.OK
+    assert (second.check, second.status) == ("duplicate_udn", Status.WARNING)
+    assert one.location in second.fact
+    assert twin in second.fact
+    assert "'Kitchen'" in second.fact
+    assert "another" in second.advice[1]
+
+
 def test_a_filter_is_told_where_it_lets_none_in_or_matches_nothing() -> None:
     one = device("Kitchen")
     first, second = searched(replace(NOTHING, denied=(one,)), upnp__allow="Kitchn*")

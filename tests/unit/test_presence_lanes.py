@@ -194,6 +194,19 @@ def test_a_device_with_two_addresses_or_two_descriptions_is_one(second, identity
     assert net.take() == [joined(Reason.FIRST)]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_device_that_joined_elsewhere_before_the_tree_was_read_goes_back_if_it_answers(is_there):
+    net = Net({OTHER: Site(("d1",), b"b")})
+    net.heard(location=OTHER)
+    net.run(1)
+    if is_there:
+        net.sites[HOME] = Site(("d1",), b"a")
+    assert net.presence.expect("d1", HOME, None, net.now)
+    net.run(100)
+    assert net.presence.location_of("d1") == (HOME if is_there else OTHER)
+    assert not any(isinstance(one, Left) for one in net.take())
+
+
 def test_a_duplicate_that_is_gone_for_good_is_forgotten():
     net = two_of_one_udn(HOME, OTHER, identity=b"b")
     del net.sites[OTHER]

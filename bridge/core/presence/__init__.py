@@ -92,12 +92,21 @@ class Presence:
     def expect(self, udn: str, location: str, server: str | None, now: float) -> bool:
         """Seed a device that was there before, to be checked at once: it joins or leaves.
 
-        Tell whether there is room for it; no where its LOCATION is known as another's.
+        Tell whether there is room for it; no where its LOCATION is known as another's. One that has
+        joined elsewhere meanwhile goes back there if it answers.
         """
         tables, key = self._tables, udn_key(udn)
-        if key in tables.by_udn or key in tables.devices:
-            return True
         place = tables.places.get(location)
+        if key in tables.by_udn or key in tables.devices:
+            device = tables.devices.get(key)
+            if device is not None and device.online and device.place.location != location:
+                place = place or tables.admit(location, "")
+                if place is not None and place.owner in (None, device):
+                    place.preferred, place.score = True, BEST_SCORE
+                    place.expires = now + DEFAULT_MAX_AGE_S
+                    tables.remember(device, place)
+                    place.want(now, Reason.MOVED)
+            return True
         if (place and place.owner) or not tables.make_room(now):
             return False
         place = place or tables.admit(location, "")

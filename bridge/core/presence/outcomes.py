@@ -67,6 +67,7 @@ def _join(  # noqa: PLR0913 - what a check read
         _judge(device, place, content)
     tables.rename(device, udns[0], frozenset(map(udn_key, udns)))
     tables.move(device, place)
+    place.preferred = False
     device.fingerprint = content.fingerprint
     device.identity = content.identity or content.fingerprint
     device.whole = (content.whole or content.fingerprint) if is_whole else b""
@@ -112,6 +113,8 @@ def _stands_behind(device: Device, place: Place, content: Content) -> bool:
     is_another = (content.identity or content.fingerprint) != device.identity
     is_elsewhere = place.server_host != device.place.server_host
     place.rival = bool(device.described) and is_another and is_elsewhere
+    if place.preferred:
+        return False
     return place.score <= device.place.score or place.rival
 
 
@@ -161,6 +164,7 @@ def _miss(tables: Tables, running: Running, now: float) -> tuple[Verdict, ...]:
     place, reason = running.place, running.reason
     owner = place.owner
     place.failures += 1
+    place.preferred = False
     if owner is None:
         place.want(now + place.pause_s(), reason)
         return ()

@@ -44,6 +44,8 @@ class Place:
     server: str | None = None
     score: int = 0
     pinned: bool = False
+    preferred: bool = False
+    """Whether its device is to be there, if it answers."""
     owner: "Device | None" = None
     max_age_s: float = DEFAULT_MAX_AGE_S
     expires: float = inf

@@ -64,8 +64,7 @@ class Tables:
 
     def assign(self, place: Place, device: Device | None) -> None:
         """Make a LOCATION a device's, or a stranger."""
-        if place.owner is not None:
-            place.owner.alternatives.pop(place.location, None)
+        _detach(place)
         place.owner = device
         if device is None:
             self.strangers[place.location] = place
@@ -98,8 +97,7 @@ class Tables:
         del of_source[place.location]
         if not of_source:
             del self.by_source[place.source]
-        if place.owner is not None:
-            place.owner.alternatives.pop(place.location, None)
+        _detach(place)
 
     # Devices
 
@@ -154,3 +152,10 @@ class Tables:
         if len(self.reported) > MAX_LOCATIONS:
             del self.reported[next(iter(self.reported))]
         return (Conflict(udn, place.location),)
+
+
+def _detach(place: Place) -> None:
+    owner = place.owner
+    if owner is not None:
+        owner.alternatives.pop(place.location, None)
+        owner.duplicates = tuple(one for one in owner.duplicates if one != place.location)
