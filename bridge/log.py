@@ -7,10 +7,12 @@ import io
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, BinaryIO, Literal, cast
+from unicodedata import combining, east_asian_width
 
 import structlog
 
@@ -22,6 +24,11 @@ LEVELS = {
 }
 
 _STDERR = 2
+_FIRST = ("event", "level", "name")
+_INDENT = " " * 9
+_USUAL_COLUMNS, _LEAST_COLUMNS = 80, 40
+_COLOURS = {"warning": "33", "error": "31", "critical": "31", "debug": "2"}
+"""Of a line's head (ECMA-48); others are bold."""
 BURST = 200
 """The most lines of one `event` at once; from then on one a second."""
 
@@ -58,6 +65,79 @@ class Bound:
         return left_out if is_admitted else None
 
 
+class _Lines:
+    """Makes lines for people: a fact a line; on a terminal a device's is cut at its width.
+
+    What somebody has to do something about is told whole, in lines that stand below each other.
+    """
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        self._is_terminal = is_terminal
+        is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        self._has_colours = is_terminal and not is_plain
+
+    def __call__(self, _: object, __: str, event: Event) -> str:
+        facts = dict(event)
+        stamp, what, level = (str(facts.pop(key, "")) for key in ("timestamp", "event", "level"))
+        trace = facts.pop("exception", None)
+        advice = facts.pop("advice", ())
+        head = " ".join(filter(None, (stamp, level if level != "info" else "", _clean(what))))
+        is_device = "name" in facts
+        name = _clean(facts.pop("name", ""))
+        parts = [name] if name else []
+        reason = facts.pop("reason", None)
+        is_sentence = isinstance(reason, str) and " " in reason
+        if reason is not None and not is_sentence:
+            facts["reason"] = reason
+        parts += [f"{key}={_clean(value)}" for key, value in facts.items()]
+        text = " ".join((head, *parts)) + (f": {_clean(reason)}" if is_sentence else "")
+        lines = self._laid_out(text, is_device=is_device)
+        for each in advice if isinstance(advice, list | tuple) else ():
+            lines += self._laid_out(f"{_INDENT}→ {_clean(each)}", is_device=False)
+        if self._has_colours:
+            colour = _COLOURS.get(level, "1")
+            lines[0] = lines[0].replace(head, f"\x1b[{colour}m{head}\x1b[0m", 1)
+        return "\n".join((*lines, *([str(trace)] if trace else ())))
+
+    def _laid_out(self, text: str, *, is_device: bool) -> list[str]:
+        if not self._is_terminal:
+            return [text]
+        width = _columns()
+        if is_device:
+            return [_cut(text, width)]
+        return textwrap.wrap(
+            text,
+            width,
+            subsequent_indent=_INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+            drop_whitespace=True,
+        ) or [text]
+
+
+def _columns() -> int:
+    try:
+        return max(os.get_terminal_size(_STDERR).columns or _USUAL_COLUMNS, _LEAST_COLUMNS)
+    except OSError:
+        return _USUAL_COLUMNS
+
+
+def _clean(value: object) -> str:
+    """Return a value as text that no terminal takes for a command."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in str(value))
+
+
+def _cut(text: str, columns: int) -> str:
+    """Return as much of a text as so many columns hold; wide characters take two."""
+    taken = 0
+    for at, one in enumerate(text):
+        taken += 0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1
+        if taken > columns:
+            return f"{text[: max(at - 2, 0)]}…"
+    return text
+
+
 def configure(level: str, form: Literal["console", "json"] | None) -> None:
     """Set level and form of all logging of this process; libraries' warnings join in."""
     set_level(level)
@@ -67,11 +147,12 @@ def configure(level: str, form: Literal["console", "json"] | None) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
-        structlog.processors.format_exc_info if not console else _unchanged,
+        structlog.processors.format_exc_info,
         _tell_listeners,
+        _ordered,
     ]
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=terminal)
+        _Lines(is_terminal=terminal)
         if console
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
@@ -129,8 +210,11 @@ def _bounded(bound: Bound) -> Callable[[object, str, Event], Event]:
     return admitted
 
 
-def _unchanged(_: object, __: str, event: Event) -> Event:
-    return event
+def _ordered(_: object, __: str, event: Event) -> Event:
+    """Put first what a reader looks for first: what happened, how bad it is, and to whom."""
+    first = {key: event.pop(key) for key in _FIRST if key in event}
+    last = {key: event.pop(key) for key in ("reason", "advice", "timestamp") if key in event}
+    return {**first, **event, **last}
 
 
 def _tell_listeners(_: object, __: str, event: Event) -> Event:

@@ -102,9 +102,9 @@ def _all() -> Iterator[tuple[int, Running]]:
 
 def _sweep(directory: Path) -> None:
     """Remove what killed bridges left."""
-    own = _identity(os.getpid()) or {}
     for path, said in _read(directory):
-        if said.get("network") == own.get("network") and _identity(said.get("pid")) is None:
+        identity = _identity(said.get("pid"))
+        if identity is None or identity["started"] != said.get("started"):
             path.unlink(missing_ok=True)
 
 

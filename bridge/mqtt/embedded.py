@@ -52,6 +52,7 @@ class EmbeddedBroker:
         self.port = port
         self._data = data
         self._choose_port = port == 0
+        self._instead = ""
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
@@ -61,14 +62,13 @@ class EmbeddedBroker:
         The next, rather than any: at the next start it is the same again, and fit for a command
         that somebody keeps.
         """
-        port = next(filter(_is_free, PORTS), 0)
-        if port != PORTS[0]:
+        broker = cls(next(filter(_is_free, PORTS), 0))
+        if broker.port != PORTS[0]:
             usual = f"mqtt://{_HOST}:{PORTS[0]}"
-            reason = f"port {PORTS[0]} is another program's"
+            broker._instead = f"port {PORTS[0]} is taken by another program"
             if await _is_broker(PORTS[0]):
-                reason = f"a broker is at {usual} already: to use it, set mqtt.url to that"
-            _log.warning("embedded_broker_elsewhere", port=port or "any", reason=reason)
-        return cls(port)
+                broker._instead = f"a broker is at {usual} already: set mqtt.url to use that one"
+        return broker
 
     @property
     def url(self) -> str:
@@ -103,6 +103,9 @@ class EmbeddedBroker:
         except BaseException:
             await self._stop()
             raise
+        if self._instead:
+            reason = f"{self._instead}; the bridge's own broker is at {self.url}"
+            _log.warning("embedded_broker_elsewhere", port=self.port, reason=reason)
         _log.info("embedded_broker_started", url=self.url, pid=self.pid)
         return self
 

@@ -314,7 +314,8 @@ class Directory:
         if not self._admit(description, urlsplit(description.location).hostname or ""):
             self._online[key] = None
             if not was_denied:
-                _log.info("device_denied", udn=udn, location=joined.location)
+                name = description.device.friendly_name
+                _log.info("device_denied", name=name, udn=udn, location=joined.location)
                 self._on_left(udn, "denied")
             return
         reason = Reason.FIRST if was_denied else joined.reason
@@ -325,8 +326,8 @@ class Directory:
             "device_joined",
             name=description.device.friendly_name,
             udn=udn,
-            location=joined.location,
             reason=str(reason),
+            location=joined.location,
         )
         self._on_joined(description, reason)
 
@@ -354,9 +355,10 @@ class Directory:
     def _leave(self, udn: str, why: Why) -> None:
         key = udn_key(udn)
         was_denied = self._denies(key)
-        self._online.pop(key, None)
+        description = self._online.pop(key, None)
         if not was_denied:
-            _log.info("device_left", udn=udn, why=why)
+            name = description.device.friendly_name if description is not None else ""
+            _log.info("device_left", name=name, udn=udn, why=why)
             self._on_left(udn, why)
 
     def _denies(self, key: str) -> bool:
