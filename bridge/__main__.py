@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 
 
 def start() -> int:
@@ -18,6 +19,9 @@ def start() -> int:
     except BrokenPipeError:  # `upnp2mqtt discover | head -1` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    if threading.active_count() > 1:  # one that waits for a name server would hold the exit
+        sys.stderr.flush()
+        os._exit(status)
     return status
 
 

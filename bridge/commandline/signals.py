@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from bridge.errors import BridgeError
@@ -10,6 +11,14 @@ from bridge.errors import BridgeError
 STOPPING = frozenset({signal.SIGINT, signal.SIGTERM})
 
 _T = TypeVar("_T")
+
+
+class _Impatient(ThreadPoolExecutor):
+    """Threads that nobody waits for at the end: a name server may be mute for ten seconds."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - as it is there
+        """Take no more work, and drop what has not begun."""
+        super().shutdown(wait=False, cancel_futures=True)
 
 
 class Interrupted(BridgeError):
@@ -26,6 +35,7 @@ def follow(stop: Callable[[int], object]) -> None:
     `bridge.__main__` blocks them while the program starts.
     """
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(_Impatient(thread_name_prefix="asyncio"))
     for number in STOPPING:
         loop.add_signal_handler(number, stop, number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)

@@ -138,7 +138,7 @@ def _strings(value: object) -> list[str]:
 def whole_payloads(held: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return what a broker holds with all payloads whole: no parts, and none that belongs to none.
 
-    Where parts are missing or not of one payload, both they and what tells of them stay as they are.
+    Where parts are missing or not of one payload, they and what tells of them stay as they are.
     """
     whole = {topic: payload for topic, payload in held.items() if not _PART.search(topic)}
     for topic, payload in tuple(whole.items()):

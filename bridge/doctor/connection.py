@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any
 from bridge.bus import broker_options
 from bridge.core.messages import Message, Publication
 from bridge.doctor.finding import Finding, Status, Tell, error, ok
+from bridge.doctor.spoken import other_way
 from bridge.doctor.terms import judge_certificate, judge_refusal, judge_session
 from bridge.errors import BrokerError, BrokerRefused, ConfigError
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint
@@ -108,9 +110,9 @@ async def _follow(settings: Settings, options: BrokerOptions, tell: Tell) -> Way
             session = await way.open()
         except ProtocolUnknown as failure:
             if protocol == protocols[-1]:
-                tell(judge_refusal(settings, endpoint, failure))
+                tell(await _refusal(settings, endpoint, failure))
         except (BrokerError, ConfigError, TimeoutError) as failure:
-            tell(judge_refusal(settings, endpoint, failure))
+            tell(await _refusal(settings, endpoint, failure))
             break
         else:
             try:
@@ -119,6 +121,16 @@ async def _follow(settings: Settings, options: BrokerOptions, tell: Tell) -> Way
                 await session.close()
             return way
     return None
+
+
+async def _refusal(settings: Settings, endpoint: Endpoint, failure: Exception) -> Finding:
+    """Return what a refusal means; where nothing was said, the port is spoken to otherwise."""
+    is_refusal = isinstance(failure, BrokerRefused) and not isinstance(failure, ProtocolUnknown)
+    is_tls = isinstance(failure.__cause__, ssl.SSLError)
+    is_trust = isinstance(failure.__cause__, ssl.SSLCertVerificationError)
+    is_puzzling = not isinstance(failure, ConfigError) and (is_tls or not is_refusal)
+    other = await other_way(endpoint) if is_puzzling and not is_trust else None
+    return judge_refusal(settings, endpoint, failure, other)
 
 
 async def _reach(endpoint: Endpoint, tell: Tell) -> bool:

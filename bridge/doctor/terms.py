@@ -16,16 +16,25 @@ _DAY_S = 86400
 _SMALL_PACKET = 65536
 
 
-def judge_refusal(settings: Settings, endpoint: Endpoint, failure: Exception) -> Finding:
-    """Return what the end of a connection before its CONNACK means."""
+def judge_refusal(  # noqa: PLR0911 - a case each
+    settings: Settings, endpoint: Endpoint, failure: Exception, other: Endpoint | None = None
+) -> Finding:
+    """Return what the end of a connection before its CONNACK means.
+
+    `other` is how the port is spoken to, if that is known to be another way.
+    """
     said = f"{endpoint}: {failure}" if str(failure) else f"{endpoint}: no CONNACK in time"
     if isinstance(failure, ConfigError):
         return error("broker_tls", str(failure), "the file must be PEM, and a key without password")
     cause = failure.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return error("broker_tls", said, _trust_advice(cause, endpoint))
+        return error("broker_tls", said, _trust_advice(settings, cause, endpoint))
+    if other is not None:
+        what = "with TLS" if other.tls else "MQTT without TLS"
+        check = "broker_tls" if endpoint.tls else "broker_login"
+        return error(check, f"{said}; it speaks {what} there", f"set mqtt.url to {other}")
     is_alert = re.search(r"\balert\b", str(failure), re.IGNORECASE)
-    if is_alert or isinstance(cause, ssl.SSLError):
+    if is_alert or isinstance(cause, ssl.SSLError) or "TLS handshake" in str(failure):
         advice = "is this the broker's TLS port? Without TLS, mqtt.url begins with mqtt://"
         if is_alert:
             advice = "the broker wants another client certificate: mqtt.tls_cert and mqtt.tls_key"
@@ -45,14 +54,21 @@ def judge_refusal(settings: Settings, endpoint: Endpoint, failure: Exception) ->
     return error("broker_login", said, advice, "the broker's own log says why it hung up")
 
 
-def _trust_advice(cause: ssl.SSLCertVerificationError, endpoint: Endpoint) -> str:
+def _trust_advice(
+    settings: Settings, cause: ssl.SSLCertVerificationError, endpoint: Endpoint
+) -> str:
     said = cause.verify_message.lower()
     if "expired" in said:
-        return "renew the broker's certificate; if it is not old, this machine's clock is wrong"
+        return (
+            "renew the broker's certificate, or its authority's; if neither is old, this machine's "
+            "clock is wrong"
+        )
     if "not yet valid" in said:
         return "this machine's clock is wrong, or the certificate's first day is to come"
     if "mismatch" in said or "not valid for" in said:
         return f"mqtt.url must name the host as the certificate does; it has no {endpoint.host}"
+    if settings.mqtt.tls_ca is not None:
+        return f"{settings.mqtt.tls_ca} (mqtt.tls_ca) is not of the authority that signed it"
     return "give the certificate of the authority that signed the broker's: mqtt.tls_ca"
 
 

@@ -1,6 +1,7 @@
 """From an endpoint to a paho client whose CONNECT is sent. What comes after is the session's."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,6 +22,8 @@ MAX_RECEIVED = 16 * 1024 * 1024
 """The largest packet, in bytes, that an MQTT 5 broker may send us."""
 
 _ADDRESS_S = 10.0
+_CUT = "closed during the TLS handshake: is this its port for TLS?"
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
 Dial = Callable[[Endpoint, BrokerOptions, Publication, Protocol], Awaitable[Client]]
 """Connects and sends CONNECT, as `dial` does."""
@@ -38,7 +41,7 @@ async def dial(
     try:
         sock = await _connect(endpoint)
     except OSError as error:
-        raise BrokerUnreachable(str(error) or type(error).__name__) from error
+        raise BrokerUnreachable(_words(error, endpoint)) from error
     try:
         # Without a time-out paho's handshakes could hold their thread for ever.
         sock.settimeout(CONNECT_S)
@@ -59,8 +62,21 @@ def tls_error(error: ssl.SSLError) -> BrokerRefused | BrokerUnreachable:
     if isinstance(error, ssl.SSLCertVerificationError):
         return BrokerRefused(f"its certificate is not trusted: {error.verify_message}")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return BrokerUnreachable("closed during the TLS handshake")
+        return BrokerUnreachable(_CUT)
+    if error.reason in _NO_TLS:
+        return BrokerRefused(f"what it speaks at this port is no TLS ({error.reason})")
     return tls_alert(str(error)) or BrokerRefused(f"TLS: {error.reason or error}")
+
+
+def _words(error: OSError, endpoint: Endpoint) -> str:
+    """Return in words why there is no connection."""
+    if isinstance(error, socket.gaierror):
+        return f"the name {endpoint.host} has no address here: {error.strerror}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if error.errno:
+        return f"Connect call failed: {os.strerror(error.errno)}"
+    return str(error) or type(error).__name__
 
 
 async def _connect(endpoint: Endpoint) -> socket.socket:
@@ -172,8 +188,16 @@ async def _greet(
     except ssl.SSLError as error:
         raise tls_error(error) from error
     except (OSError, ValueError, LookupError) as error:
+        if endpoint.tls and isinstance(error, ConnectionError) and not _has_tls(client):
+            raise BrokerUnreachable(f"{_CUT} ({os.strerror(error.errno or 0)})") from error
         raise BrokerUnreachable(str(error) or type(error).__name__) from error
     if sent is not MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
         if client.verdict is not None:
             raise client.verdict
         raise BrokerUnreachable(client.complaint.words or "closed at CONNECT")
+
+
+def _has_tls(client: Client) -> bool:
+    """Return whether the handshake came to its end."""
+    sock = client.connected
+    return isinstance(sock, ssl.SSLSocket) and sock.version() is not None

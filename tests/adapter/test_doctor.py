@@ -307,11 +307,40 @@ async def test_a_client_certificate_that_is_wanted_is_told(tls: Path, tmp_path: 
 async def test_tls_at_a_port_without_and_the_reverse_are_told(tls: Path, tmp_path: Path) -> None:
     async with mosquitto(tmp_path) as broker:
         finding = await refused(f"mqtts://localhost:{broker.port}")
-        assert finding.check in ("broker_tls", "broker_login")
+        assert finding.check == "broker_tls"
+        assert "it speaks MQTT without TLS there" in finding.fact
+        assert finding.advice == (f"set mqtt.url to mqtt://localhost:{broker.port}",)
     async with mosquitto(tmp_path, *lines(tls, "server")) as broker:
         finding = await refused(f"mqtt://localhost:{broker.port}")
         assert finding.check == "broker_login"
-        assert "mqtts://" in finding.advice[0]
+        assert "it speaks with TLS there" in finding.fact
+        assert finding.advice == (f"set mqtt.url to mqtts://localhost:{broker.port}",)
+
+
+async def test_another_authority_than_the_one_that_was_given_is_told(
+    tls: Path, tmp_path: Path
+) -> None:
+    certificate(tls, "other", issuer="other", extension="basicConstraints=critical,CA:TRUE")
+    async with mosquitto(tmp_path, *lines(tls, "server")) as broker:
+        finding = await refused(f"mqtts://localhost:{broker.port}", mqtt__tls_ca=f"{tls}/other.pem")
+    (advice,) = finding.advice
+    assert (finding.check, "is not of the authority that signed it" in advice) == (
+        "broker_tls",
+        True,
+    )
+
+
+async def test_what_speaks_neither_is_told(tmp_path: Path) -> None:
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(web, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        finding = await refused(f"mqtts://127.0.0.1:{port}")
+    assert (finding.check, "is no TLS" in finding.fact) == ("broker_tls", True)
 
 
 async def test_a_certificate_that_ends_soon_is_warned_of(tls: Path, tmp_path: Path) -> None:

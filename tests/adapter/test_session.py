@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -848,9 +849,27 @@ async def test_a_key_of_another_certificate_is_named_with_its_setting(tls):
             pass
 
 
+async def test_an_authority_without_key_usage_is_taken_also_where_python_is_strict(
+    tls, monkeypatch
+):
+    usual = ssl.create_default_context
+
+    def strict(*args, **more):  # as it is from Python 3.13
+        context = usual(*args, **more)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    async with mosquitto(tls, *BASIC, *tls_lines(tls)) as broker:
+        endpoint = parse_url(f"mqtts://localhost:{broker.port}")
+        async with connected(endpoint, tls_ca=tls / "ca.pem") as session:
+            await session.publish(Publication("up/value", b"1"))
+
+
 async def test_plain_mqtt_where_tls_was_meant_is_told(broker):
     endpoint = parse_url(f"mqtts://127.0.0.1:{broker.port}")
-    with pytest.raises((BrokerRefused, BrokerUnreachable)):
+    said = "closed during the TLS handshake: is this its port for TLS|is no TLS"
+    with pytest.raises((BrokerRefused, BrokerUnreachable), match=said):
         async with connected(endpoint):
             pass
     gc.collect()
