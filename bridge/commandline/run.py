@@ -15,6 +15,7 @@ from bridge.commandline import signals
 from bridge.commandline.footing import check_footing, tell_reason
 from bridge.commandline.health import url_of
 from bridge.commandline.running import Running, announced
+from bridge.mqtt.embedded import apart
 from bridge.settings import Settings
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -86,9 +87,10 @@ async def _simulation() -> AsyncIterator[None]:
 
     In a process group of their own: Ctrl-C is the bridge's, which ends them when it has left.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bridge.demo", "--quiet"), process_group=0
-    )
+    with apart():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bridge.demo", "--quiet"), process_group=0
+        )
     try:
         yield
     finally:

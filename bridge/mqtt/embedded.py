@@ -3,9 +3,11 @@
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -39,6 +41,20 @@ if os.getppid() == int(sys.argv[1]):
 A program of its own, because Python code between fork and exec may deadlock in a process with
 threads, and `setpriv --pdeathsig` is not everywhere.
 """
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Have children that start meanwhile, with `process_group=0`, never hear of a Ctrl-C.
+
+    One that came before they have their own process group would end them: they begin with SIGINT
+    blocked, and stay so.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class EmbeddedBroker:
@@ -130,15 +146,16 @@ class EmbeddedBroker:
         with os.fdopen(os.memfd_create("mosquitto.conf"), "wb") as file:
             file.write(self._configuration().encode())
             file.flush()
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid())),
-                *(program, "-c", f"/dev/fd/{file.fileno()}"),
-                pass_fds=(file.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                process_group=0,  # Ctrl-C is the bridge's, which ends it when it has left
-            )
+            with apart():
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid())),
+                    *(program, "-c", f"/dev/fd/{file.fileno()}"),
+                    pass_fds=(file.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    process_group=0,  # Ctrl-C is the bridge's, which ends it when it has left
+                )
         last = "no word"
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_S):

@@ -167,7 +167,7 @@ async def test_ctrl_c_ends_every_command_in_order_however_often_it_is_pressed(
         for _ in range(5):
             program.press_ctrl_c()
             await asyncio.sleep(0)
-        assert await program.ended() == status
+        assert await program.ended() == status, program.text
         assert "Traceback" not in program.text
 
 
