@@ -51,7 +51,7 @@ class Bridge:
         mqtt, mirror = settings.mqtt, settings.mirror
         plan = Plan(settings.upnp.poll_interval, tuple(settings.poll.variables))
         home_assistant = HomeAssistant(
-            World(mqtt.base_topic, mirror.state, plan, settings.read_only),
+            World(mqtt.base_topic, mirror.state, settings.read_only),
             instance=settings.instance,
             prefix=settings.homeassistant.prefix,
             version=__version__,

@@ -130,8 +130,12 @@ class Bus:
             self._session.wake()
 
     def _wake_in(self, delay_s: float) -> None:
-        if self._waking is None:
-            self._waking = asyncio.get_running_loop().call_later(delay_s, self._wake_now)
+        at_s = asyncio.get_running_loop().time() + delay_s
+        if self._waking is not None:
+            if self._waking.when() <= at_s:
+                return
+            self._waking.cancel()
+        self._waking = asyncio.get_running_loop().call_at(at_s, self._wake_now)
 
     def _wake_now(self) -> None:
         self._waking = None

@@ -35,6 +35,8 @@ _VERBS = ("set", "get")
 
 _HUB_TOPICS_AT_ONCE = 50
 
+_MOST_NAMES = 6
+
 _DEVICES_AT_ONCE = 2
 """Of devices that are read from the broker: some have hundreds of topics each."""
 
@@ -174,9 +176,10 @@ class Router:
             return answer
         self._is_trees_turn = False
         now_s = self._clock.monotonic()
-        due = self.mirror.take(inf if self.is_leaving else now_s)
+        due = self.mirror.take(inf if self.is_leaving else now_s, is_leaving=self.is_leaving)
         if due is None:
-            if (due_s := self.mirror.media_due_s) is not None:
+            self._tell_what_is_on_paper()
+            if (due_s := self.mirror.due_s) is not None:
                 self.wake_in(due_s - now_s)
             if self._delays:
                 for delay_s in self._delays.end(self._clock.monotonic()):
@@ -187,6 +190,16 @@ class Router:
         return Publication(
             topic, entry.payload, retain=True, qos=self._qos, content_type=entry.content_type
         )
+
+    def _tell_what_is_on_paper(self) -> None:
+        for branch in self.mirror.take_introduced():
+            if names := branch.on_paper():
+                _log.info(
+                    "told_only_on_paper",
+                    device=branch.id,
+                    count=len(names),
+                    variables=names[:_MOST_NAMES],
+                )
 
     def _take_answer(self) -> Publication | None:
         answer = self.outbox.take(self._clock.monotonic())
@@ -287,7 +300,11 @@ class Router:
     def hub_born(self, message: Message) -> None:
         """Tell a hub that has just started of everything again; not for a message of before."""
         if message.payload == b"online" and not message.retain:
-            _log.info("hub_started", topic=message.topic, published=self.mirror.introduce())
+            _log.info(
+                "hub_started",
+                topic=message.topic,
+                published=self.mirror.introduce(self._clock.monotonic()),
+            )
             self.mirror.ledger.put(self.state_topic, b"online")
             self.wake()
 

@@ -19,13 +19,17 @@ from bridge.core.model import (
     StateVariable,
     once_for_each,
 )
-from bridge.core.polling import Plan, service_name
+from bridge.core.polling import POSITION, Plan, service_name
 from bridge.core.state import Key, ServiceState, read_document, typed
 from bridge.core.values import Value
 
 StateMode: TypeAlias = Literal["both", "values", "document"]
 
+Keys: TypeAlias = Mapping[str, frozenset[Key]]
+"""Where values stand: the keys of each service that has some, by its id."""
+
 _NO_PLAN = Plan()
+_TRANSPORT_STATES = (Key("TransportState", "0"), Key("TransportState"))
 _UNDATED = "1970-01-01T00:00:00.000Z"
 """When values changed that stand at the broker without their service's document."""
 
@@ -35,12 +39,26 @@ def _readers(scpd: Scpd) -> Mapping[str, Callable[[str], Value]]:
     return {one.name: values.reader(one.data_type) for one in scpd.variables.values()}
 
 
+@once_for_each
+def _promised(scpd: Scpd) -> tuple[str, ...]:
+    has_last_change = "LastChange" in scpd.variables
+    return tuple(
+        one.name
+        for one in scpd.variables.values()
+        if (one.evented or has_last_change)
+        and one.name != "LastChange"
+        and not one.name.startswith("A_ARG_TYPE_")
+    )
+
+
 @dataclass(slots=True)
 class LiveService:
     """A service with the values that it has told of.
 
     `readers` read the texts of its state variables, `untold` those that it is asked for although
-    its events come, `state_length` the bytes of its `state` document as it was wanted last.
+    its events come, `state_length` the bytes of its `state` document as it was wanted last. Where
+    it sends events at all, it `has_events`. `moves` is `state.moves` as it was seen last, and
+    `promised` are the variables that it would tell, by its SCPD.
     """
 
     id: str
@@ -48,12 +66,29 @@ class LiveService:
     untold: frozenset[str] = frozenset()
     state: ServiceState = field(default_factory=ServiceState)
     state_length: int = 0
+    has_events: bool = False
+    moves: int = 0
+    promised: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, device: str, service: Service, plan: Plan) -> "LiveService":
         """Return a service of the device with this id, without values."""
         own = topics.service_id(device, service.level)
-        return cls(own, _readers(service.scpd), plan.untold(device, service))
+        live = cls(own, _readers(service.scpd), plan.untold(device, service))
+        variables = service.scpd.variables.values()
+        live.has_events = service.event_url is not None and any(one.evented for one in variables)
+        live.promised = _promised(service.scpd)
+        return live
+
+    @property
+    def has_first_state(self) -> bool:
+        """Whether its first event has come, and an answer to what it is asked besides."""
+        if self.has_events and self.state.told is None:
+            return False
+        values = self.state.values
+        plays = any(values.get(key) == "PLAYING" for key in _TRANSPORT_STATES)
+        asked = self.untold if plays else self.untold - POSITION
+        return not asked or asked <= {key.name for key in values}
 
     def believes(self, key: Key, text: str) -> bool:
         """Return whether an answer counts although events tell its variable."""
@@ -110,7 +145,8 @@ class Branch:
     `devices` are the ids of the root and all embedded devices, root first. Until it has been
     described, `kept` is what the broker holds of it; afterwards that is empty. `row` is its row in
     the table of devices. `online` is None until its presence is known, `offline_since` is UTC,
-    RFC 3339. `owned` is false while another instance mirrors it.
+    RFC 3339. `owned` is false while another instance mirrors it. Hubs are told of it by what was
+    `shown` of its values; until that is known, `held_by_hubs` is what the broker holds for them.
     """
 
     id: str
@@ -121,6 +157,8 @@ class Branch:
     online: bool | None = None
     offline_since: str | None = None
     owned: bool = True
+    shown: Keys | None = None
+    held_by_hubs: Mapping[str, bytes] = field(default_factory=dict)
     services: dict[str, LiveService] = field(default_factory=dict)
     players: dict[str, Player] = field(default_factory=dict)
     """By the ids of the services that they are made of."""
@@ -167,6 +205,28 @@ class Branch:
         )
         self.players |= {live.id: one for live in lives}
 
+    def keys(self) -> Keys:
+        """Return where values stand now."""
+        return {
+            live.id: frozenset(live.state.values)
+            for live in self.services.values()
+            if live.state.values
+        }
+
+    def on_paper(self) -> list[str]:
+        """Return what services by their SCPDs would tell, and have not: `<service>/<Var>`."""
+        return [
+            f"{live.id.partition('/')[2]}/{name}"
+            for live in self.services.values()
+            for name in live.promised
+            if name not in {key.name for key in live.state.values}
+        ]
+
+    @property
+    def has_first_state(self) -> bool:
+        """Whether all services have told what they tell at the beginning."""
+        return all(live.has_first_state for live in self.services.values())
+
     def refresh_row(self) -> None:
         """Bring the row in the table of devices up to date."""
         row = dict(self.row)
@@ -208,8 +268,11 @@ class Hub(Protocol):
     def own(self, limit: int) -> Mapping[str, bytes]:
         """Return what it is told of the bridge itself, by topic, each in `limit` bytes at most."""
 
-    def wanted(self, description: Description, limit: int) -> Mapping[str, bytes]:
-        """Return what it is told of a root device, by topic, each in `limit` bytes at most."""
+    def wanted(self, description: Description, told: Keys, limit: int) -> Mapping[str, bytes]:
+        """Return what it is told of a root device, by topic, each in `limit` bytes at most.
+
+        `told` is where the device's values stand.
+        """
 
     def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
         """Return what a topic has to hold for a moment between these two; None for nothing."""
@@ -255,8 +318,7 @@ class Shape:
                     if self.mode != "values":
                         wanted[self.state_topic(live)] = live.document()
             wanted.update(self._of_players(branch))
-            for hub in self.hubs:
-                wanted.update(hub.wanted(branch.description, limit))
+            wanted.update(self.told_to_hubs(branch, limit))
         if branch.online is not None:
             wanted.update(self.availability(branch))
         return wanted
@@ -267,6 +329,15 @@ class Shape:
                 yield self.topic(one.id), payload
             if one.art:
                 yield self.topic(one.art_id), one.art
+
+    def told_to_hubs(self, branch: Branch, limit: int) -> dict[str, bytes]:
+        """Return what hubs should be told of a branch that is described, by topic."""
+        if branch.description is None or branch.shown is None:
+            return dict(branch.held_by_hubs)
+        told: dict[str, bytes] = {}
+        for hub in self.hubs:
+            told.update(hub.wanted(branch.description, branch.shown, limit))
+        return told
 
     def hub_topics(self, device: str) -> tuple[str, ...]:
         """Return the topics outside the base that may be a device's, by its id."""

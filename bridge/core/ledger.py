@@ -102,6 +102,10 @@ class Ledger:
             for number in range(self._parts(len(payload)) + 1, self._parts(was) + 1):
                 self._note(topics.chunk_id(topic, number), Entry(NOTHING), of)
 
+    def put_after(self, topic: str, held: bytes, payload: bytes, *, of: str = "") -> None:
+        """Note that a topic should hold this payload, said once more to who knows `held` there."""
+        self._note(topic, Entry(payload), of, held)
+
     def promise(self, topic: str, make: Callable[[], bytes], *, was: int = 0, of: str = "") -> None:
         """Note that a topic should hold what `make` returns when its turn comes, never nothing.
 

@@ -10,6 +10,7 @@ from math import inf
 from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, LiveService, Shape
 from bridge.core.holdings import Holdings, join_parts, whole_payloads
+from bridge.core.hub_news import HubNews
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device
 from bridge.core.players import Players
@@ -50,6 +51,8 @@ class Mirror:
         self._forgotten: dict[str, None] = {}
         """Roots of which a broker may remember what is not to come back."""
         self._players = Players()
+        self._news = HubNews()
+        self._introduced: list[Branch] = []
         self._roster = Roster()
         self._uncompared: dict[str, Mapping[str, bytes]] = {}
         """What the broker holds of branches, by id, that are to be compared with it."""
@@ -85,6 +88,7 @@ class Mirror:
         before = self._wanted(old) if old and held is None and self.ledger.is_open else {}
         if old is not None:
             branch.owned = old.owned
+            branch.shown, branch.held_by_hubs = old.shown, old.held_by_hubs
             for live in branch.services.values():
                 if live.id in old.services:
                     live.state = old.services[live.id].state
@@ -150,6 +154,8 @@ class Mirror:
             now=now,
             asked_for=live.untold,
         )
+        if initial and branch.shown is None:
+            self._note_for_hubs(branch)
         self._publish(branch, live, changes)
         if happened and branch.owned and not initial:
             self.on_happenings(live.id, happened)
@@ -212,10 +218,11 @@ class Mirror:
         self.ledger.close()
         self._uncompared.clear()
 
-    def take(self, now_s: float = inf) -> tuple[str, Entry] | None:
+    def take(self, now_s: float = inf, *, is_leaving: bool = False) -> tuple[str, Entry] | None:
         """Return the next topic to publish and what it should hold; the table of devices last.
 
-        What a player is now comes behind all else, at most ten times a second; see `media_due_s`.
+        What a player is now comes behind all else, at most ten times a second, and then what hubs
+        are told of what has changed, unless the bridge `is_leaving`; see `due_s`.
         """
         while self._uncompared and self.ledger.owners < _AT_ONCE:
             device = next(iter(self._uncompared))
@@ -223,6 +230,9 @@ class Mirror:
         due = self.ledger.take()
         if due is None and self._players:
             self._tell_players(now_s)
+            due = self.ledger.take()
+        if due is None and not is_leaving:
+            self._tell_hubs(now_s)
             due = self.ledger.take()
         if due is None and (self._leaving or self._table_due):
             self._leaving.clear()
@@ -232,9 +242,15 @@ class Mirror:
         return due
 
     @property
-    def media_due_s(self) -> float | None:
-        """When the next player is due that is told of too often to be told of now."""
-        return self._players.due_s
+    def due_s(self) -> float | None:
+        """When the next player or hub is due that is told of too often to be told of now."""
+        known = [at_s for at_s in (self._players.due_s, self._news.due_s) if at_s is not None]
+        return min(known, default=None)
+
+    def take_introduced(self) -> list[Branch]:
+        """Return the devices that hubs have been told of for the first time, and forget them."""
+        introduced, self._introduced = self._introduced, []
+        return introduced
 
     def put_own(self, name: str, payload: bytes) -> None:
         """Set a retained document of the bridge itself."""
@@ -268,12 +284,14 @@ class Mirror:
             self._put_all(tree, of)
         return sum(map(len, chosen.values()))
 
-    def introduce(self) -> int:
+    def introduce(self, now_s: float = -inf) -> int:
         """Tell hubs of everything again, then publish what they take from the tree.
 
-        Returns how many topics that is.
+        Returns how many topics that is. What changes within a minute of now is told them again
+        after that.
         """
         count = 0
+        self._news.begin(now_s)
         for hub in self._shape.hubs:
             trees = [("", hub.own_topics(), self._own)]
             trees += [
@@ -302,6 +320,7 @@ class Mirror:
         branch.owned = True
         self._table_due = True
         self._put_all(self._wanted(branch), branch.id)
+        self._note_for_hubs(branch)
 
     # Looking up
 
@@ -321,6 +340,9 @@ class Mirror:
     def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:
         """Note what a service's changed values change in the tree."""
         player = branch.players.get(live.id)
+        if live.moves != live.state.moves:
+            live.moves = live.state.moves
+            self._note_for_hubs(branch)
         if player and any(change.key.name in MOVES for change in changes):
             self.on_transport(live.id)
         if not (changes and branch.owned and self.ledger.is_open) or branch.id in self._uncompared:
@@ -353,12 +375,60 @@ class Mirror:
 
     def _compare(self, branch: Branch, held: Mapping[str, bytes]) -> None:
         """Note what the broker lacks of a branch, by what it holds of it."""
+        self._meet_hubs(branch, held)
         wanted = self._wanted(branch)
+        for topic in self._shape.hub_topics(branch.id):
+            if topic in held and wanted.get(topic) != held[topic]:
+                self._news.changed(topic, branch.id, held[topic])
         if max(map(len, wanted.values()), default=0) > self.ledger.limit:
             self._write_table()
         self.ledger.reconcile(held, wanted, of=branch.id)
         for topic, _ in self._shape.availability(branch):
             self.ledger.postpone(topic)
+
+    def _meet_hubs(self, branch: Branch, held: Mapping[str, bytes]) -> None:
+        """Keep what hubs were told of a device until it is known to be wrong.
+
+        That is when its first values are there; mostly it is right already.
+        """
+        if branch.description is None:
+            return
+        self._note_for_hubs(branch)
+        if branch.shown is not None:
+            return
+        shape = self._shape
+        topics_ = (one for one in shape.hub_topics(branch.id) if shape.is_kept(one))
+        branch.held_by_hubs = {topic: held[topic] for topic in topics_ if topic in held}
+        if branch.held_by_hubs:
+            branch.shown = branch.keys()
+            if shape.told_to_hubs(branch, self.ledger.limit) != branch.held_by_hubs:
+                branch.shown = None
+
+    def _note_for_hubs(self, branch: Branch) -> None:
+        if self._shape.hubs:
+            self._news.note(branch)
+
+    def _tell_hubs(self, now_s: float) -> None:
+        """Note what hubs are to be told of devices that are due, and what they may have missed."""
+        limit, shape = self.ledger.limit, self._shape
+        for branch, keys in self._news.take(now_s):
+            if self.branches.get(branch.id) is not branch or branch.description is None:
+                continue
+            before = shape.told_to_hubs(branch, limit)
+            if branch.shown is None:
+                self._introduced.append(branch)
+            branch.shown, branch.held_by_hubs = keys, {}
+            if branch.owned and branch.id not in self._uncompared:
+                after = shape.told_to_hubs(branch, limit)
+                for topic, payload in before.items():
+                    if after.get(topic) != payload:
+                        self._news.changed(topic, branch.id, payload)
+                self.ledger.reconcile(before, after, of=branch.id)
+        for topic, (device, held) in self._news.take_missed(now_s).items():
+            holder = self.branches.get(device)
+            if holder is None or holder.owned:
+                wanted = shape.told_to_hubs(holder, limit).get(topic, b"") if holder else b""
+                self.ledger.put_after(topic, held, wanted, of=device)
 
     def _put_all(self, tree: Mapping[str, bytes], of: str) -> None:
         for topic, payload in tree.items():
@@ -374,6 +444,8 @@ class Mirror:
 
         A hub that still knew the device would take what is cleared for values.
         """
+        for topic in self._shape.hub_topics(device):
+            self._news.changed(topic, device, held.get(topic, b""))
         first = (self._shape.topic(device), *self._shape.hub_topics(device))
         rest = {topic: payload for topic, payload in held.items() if topic not in first}
         self.ledger.clear({topic: held[topic] for topic in first if topic in held}, of=device)
@@ -427,6 +499,7 @@ class Mirror:
 
     def _drop(self, branch: Branch) -> None:
         self._roster.drop(branch)
+        self._news.drop(branch.id)
         self._uncompared.pop(branch.id, None)
         self._table_due = True
 

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from bridge.core import jsontext
+from bridge.core.accessors import CHANNEL
 from bridge.core.heard import Heard
 from bridge.core.values import Value
 from bridge.core.xml import unescaped
@@ -39,15 +40,26 @@ class ServiceState:
 
     `heard` has which variables the service's events have told since this program started. Until
     one has come, the values are what the broker remembers, and what the service was asked for. What
-    would exceed `MAX_VALUES` or `MAX_LENGTH` is left out.
+    would exceed `MAX_VALUES` or `MAX_LENGTH` is left out. `moves` counts how often values came to
+    stand elsewhere than before.
     """
 
-    __slots__ = ("_asked", "_asked_for", "_length", "_remembered", "heard", "updated", "values")
+    __slots__ = (
+        "_asked",
+        "_asked_for",
+        "_length",
+        "_remembered",
+        "heard",
+        "moves",
+        "updated",
+        "values",
+    )
 
     def __init__(self, held: Mapping[Key, Value] | None = None, updated: str = "") -> None:
         self.values: dict[Key, Value] = dict(held or {})
         self.updated = updated
         self.heard = Heard()
+        self.moves = 0
         self._length = sum(map(_length, self.values.values()))
         self._asked: set[Key] = set()
         self._asked_for: AbstractSet[str] = frozenset()
@@ -147,6 +159,7 @@ class ServiceState:
         for _, old, _ in going:
             self._length -= _length(old)
         changes = []
+        moved = bool(going)
         for key, value in told.items():
             old = known.get(key)
             if old == value and type(old) is type(value):
@@ -155,12 +168,21 @@ class ServiceState:
             has_room = len(known) < MAX_VALUES or old is not None
             if has_room and length <= MAX_LENGTH:
                 changes.append(Change(key, old, value))
+                if old is None:
+                    moved = True
+                    other = _other_spelling(key)
+                    if other in known and other not in told:
+                        going.append(Change(other, known.pop(other), None))
+                        length -= _length(going[-1].old)
+                        self._asked.discard(other)
                 known[key] = value
                 self._length = length
             elif old is not None:  # rather no value than one that is true no more
                 changes.append(Change(key, known.pop(key), None))
                 self._length -= _length(old)
+                moved = True
         changes += going
+        self.moves += moved
         if changes:
             self.updated = now
         return changes
@@ -185,6 +207,7 @@ class ServiceState:
             missing = self._asked_for - self.told - {key.name for key in self.values}
             self.values |= {k: value for k, value in other.values.items() if k.name in missing}
         self._length = sum(map(_length, self.values.values()))
+        self.moves += 1
         if _same_values(self.values, other.values):
             self.updated = other.updated
 
@@ -266,6 +289,16 @@ def _wider(key: Key) -> Iterator[Key]:
         yield Key(key.name, key.instance)
     if key.instance is not None:
         yield Key(key.name)
+
+
+def _other_spelling(key: Key) -> Key | None:
+    """Return where the same value stood if it was told with the channel that means all, or without.
+
+    Who tells it the other way from now on does not tell that one any more.
+    """
+    if key.instance is None or key.channel not in (None, CHANNEL):
+        return None
+    return Key(key.name, key.instance, CHANNEL if key.channel is None else None)
 
 
 def _put(found: dict[Key, Value], key: Key, value: object) -> None:

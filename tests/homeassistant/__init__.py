@@ -53,7 +53,7 @@ def _told(program: str, given: object) -> list[Any]:
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -34,9 +34,12 @@ def results(
     """Render each template with its payload."""
     messages = Messages()
     logging.getLogger().addHandler(messages)
+    known: dict[str, MqttValueTemplate] = {}
     for text, payload in pairs:
         messages.kept = []
-        one = MqttValueTemplate(template.Template(text, hass))
+        if text not in known:
+            known[text] = MqttValueTemplate(template.Template(text, hass))
+        one = known[text]
         try:
             said = str(one.async_render_with_possible_json_value(payload))
         except MqttValueTemplateException as error:

@@ -1,14 +1,16 @@
 """Home Assistant's documents for tests, and what becomes of the commands that they speak of."""
 
 import json
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from bridge.core import commands, topics, value_commands
+from bridge.core import accessors, commands, topics, value_commands
 from bridge.core.branch import Shape, StateMode
 from bridge.core.commands import ActionCall
 from bridge.core.messages import Message
-from bridge.core.model import Description
-from bridge.core.polling import Plan
+from bridge.core.model import Description, Scpd, Service
+from bridge.core.polling import Plan, service_name
+from bridge.core.state import Key
 from bridge.core.value_commands import ValueRequest
 from bridge.hubs.homeassistant.discovery import HomeAssistant
 from bridge.hubs.homeassistant.place import World
@@ -24,14 +26,13 @@ def home_assistant(  # noqa: PLR0913 - all by name
     *,
     base: str = "upnp",
     mode: StateMode = "both",
-    plan: Plan = PLAN,
     read_only: bool = False,
     instance: str = "main",
     prefix: str = "homeassistant",
     enabled: bool = True,
 ) -> HomeAssistant:
     return HomeAssistant(
-        World(base, mode, plan, read_only),
+        World(base, mode, read_only),
         instance=instance,
         prefix=prefix,
         version="1.2.3",
@@ -39,9 +40,62 @@ def home_assistant(  # noqa: PLR0913 - all by name
     )
 
 
-def document(description: Description, **more: Any) -> dict[str, Any]:
-    """What Home Assistant is told of a device."""
-    (payload,) = home_assistant(**more).wanted(description, NO_LIMIT).values()
+def everything(description: Description, plan: Plan = PLAN) -> dict[str, frozenset[Key]]:
+    """Where the values of a device stand that tells all that its SCPDs speak of.
+
+    By events where it sends some, else by answers to what it is asked.
+    """
+    told = {}
+    for found in description.device.walk():
+        own = topics.device_id(found.udn)
+        for service in found.services:
+            keys = frozenset(_keys_of(own, service, plan))
+            if keys:
+                told[topics.service_id(own, service.level)] = keys
+    return told
+
+
+def _keys_of(own: str, service: Service, plan: Plan) -> Iterator[Key]:
+    scpd = service.scpd
+    asked = {
+        name: key
+        for question in plan.questions(own, service)
+        for name, (_, key, _) in question.wanted.items()
+    }
+    untold = plan.untold(own, service)
+    has_last_change = "LastChange" in scpd.variables
+    if service_name(service) == "AVTransport":
+        yield Key("TransportState", "0")
+    for name, variable in scpd.variables.items():
+        if name == "LastChange" or name.startswith("A_ARG_TYPE_"):
+            continue
+        if service.event_url and variable.evented:
+            yield Key(name)
+        elif service.event_url and has_last_change:
+            yield from (Key(name, "0", channel) for channel in _channels(scpd, name))
+        elif name in asked and (name in untold or service.event_url is None):
+            yield asked[name]
+
+
+def _channels(scpd: Scpd, name: str) -> list[str | None]:
+    accessor = accessors.getter(scpd, name) or accessors.setter(scpd, name)
+    if accessor is None or accessor.channel is None:
+        return [None]
+    related = next(a.variable for a in accessor.action.inputs if a.name == accessor.channel)
+    declared = scpd.variables.get(related)
+    return list(declared.allowed_values) if declared and declared.allowed_values else ["Master"]
+
+
+def document(
+    description: Description,
+    *,
+    plan: Plan = PLAN,
+    told: Mapping[str, Collection[Key]] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """What Home Assistant is told of a device that has told all that it could, or just this."""
+    keys = everything(description, plan) if told is None else told
+    (payload,) = home_assistant(**more).wanted(description, keys, NO_LIMIT).values()
     return dict(json.loads(payload))
 
 

@@ -29,7 +29,7 @@ def same(number: int) -> Description:
 
 def started(held: dict[str, bytes] | None = None) -> Router:
     plan = Plan(60)
-    router = Router(Shape("upnp", "main", plan=plan, hubs=(home_assistant(plan=plan),)), qos=1)
+    router = Router(Shape("upnp", "main", plan=plan, hubs=(home_assistant(),)), qos=1)
     router.open(held or {}, 262_144, None)
     return router
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.core import topics
-from bridge.core.branch import Shape, StateMode
+from bridge.core.branch import Branch, Shape, StateMode
 from bridge.core.commands import only_reads
 from bridge.core.holdings import Holdings
 from bridge.core.mirror import Mirror
@@ -35,6 +35,7 @@ from tests.unit.hubs import (
     commands_of,
     components,
     document,
+    everything,
     home_assistant,
     platforms,
     states_of,
@@ -55,7 +56,8 @@ def test_home_assistant_finds_nothing_wrong_with_any_device_or_the_bridge():
         hub = home_assistant(base=f"b/{number}", mode=mode, read_only=read_only)
         told |= hub.own(NO_LIMIT)
         for name, description in ALL.items():
-            told |= hub.wanted(renamed(description, name), NO_LIMIT)
+            one = renamed(description, name)
+            told |= hub.wanted(one, everything(one), NO_LIMIT)
     assert len(told) == 6 * (1 + len(ALL))
     assert problems(told) == []
 
@@ -85,21 +87,46 @@ MEDIA = {
     "avtransport_pause": ("button", True),
     "avtransport_stop": ("button", True),
 }
+TRANSPORT = {
+    f"avtransport_sensor_{name}": DISABLED_SENSOR
+    for name in (
+        "absolutecounterposition",
+        "absolutetimeposition",
+        "currentmediaduration",
+        "currentrecordqualitymode",
+        "currenttrack",
+        "currenttrackduration",
+        "currenttransportactions",
+        "nextavtransporturi",
+        "nextavtransporturimetadata",
+        "numberoftracks",
+        "playbackstoragemedium",
+        "possibleplaybackstoragemedia",
+        "possiblerecordqualitymodes",
+        "possiblerecordstoragemedia",
+        "recordmediumwritestatus",
+        "recordstoragemedium",
+        "relativecounterposition",
+        "transportstatus",
+    )
+}
+"""What no rule speaks of."""
+PROTOCOLS = {
+    f"connectionmanager_sensor_{name}": DISABLED_SENSOR
+    for name in ("currentconnectionids", "sinkprotocolinfo", "sourceprotocolinfo")
+}
 MEDIA_URL = {"avtransport_uri": ("text", False), "avtransport_play_uri": ("notify", False)}
 ENTITIES: dict[str, dict[str, tuple[str, bool]]] = {
     "gmediarender/1": {
         **MEDIA,
+        **TRANSPORT,
+        **PROTOCOLS,
         "avtransport_play_mode_sensor": DISABLED_SENSOR,
+        "avtransport_select_transportplayspeed": ("select", False),
         **MEDIA_URL,
         "renderingcontrol_volume": ("number", True),
-        "renderingcontrol_volume_lf": ("number", False),
-        "renderingcontrol_volume_rf": ("number", False),
         "renderingcontrol_mute": ("switch", True),
-        "renderingcontrol_mute_lf": ("switch", False),
-        "renderingcontrol_mute_rf": ("switch", False),
         "renderingcontrol_loudness_binary_sensor": ("binary_sensor", False),
-        "renderingcontrol_loudness_lf_binary_sensor": ("binary_sensor", False),
-        "renderingcontrol_loudness_rf_binary_sensor": ("binary_sensor", False),
         "renderingcontrol_sensor_greenvideogain": DISABLED_SENSOR,
         "renderingcontrol_sensor_bluevideoblacklevel": DISABLED_SENSOR,
         "renderingcontrol_sensor_verticalkeystone": DISABLED_SENSOR,
@@ -111,13 +138,14 @@ ENTITIES: dict[str, dict[str, tuple[str, bool]]] = {
         "renderingcontrol_sensor_bluevideogain": DISABLED_SENSOR,
         "renderingcontrol_sensor_horizontalkeystone": DISABLED_SENSOR,
         "renderingcontrol_number_volumedb": ("number", False),
-        "renderingcontrol_number_volumedb_lf": ("number", False),
-        "renderingcontrol_number_volumedb_rf": ("number", False),
         "renderingcontrol_sensor_presetnamelist": DISABLED_SENSOR,
         "renderingcontrol_sensor_contrast": DISABLED_SENSOR,
         "renderingcontrol_sensor_brightness": DISABLED_SENSOR,
     },
-    "light/1": {"switchpower_1_light": ("light", True)},
+    "light/1": {
+        "switchpower_1_light": ("light", True),
+        "dimming_1_number_loadlevelstatus": ("number", False),
+    },
     "minidlna/1": {"contentdirectory_update_id": ("sensor", True)},
     "miniupnpd/1": {
         f"{WAN}_wancommonifc1_bytes_received": ("sensor", True),
@@ -134,6 +162,9 @@ ENTITIES: dict[str, dict[str, tuple[str, bool]]] = {
         f"{CONN}_wanipconn1_port_mappings": ("sensor", True),
         f"{CONN}_wanipconn1_connect": ("button", False),
         f"{CONN}_wanipconn1_disconnect": ("button", False),
+        f"{CONN}_wanipconn1_sensor_possibleconnectiontypes": DISABLED_SENSOR,
+        f"{CONN}_wanipconn1_sensor_systemupdateid": DISABLED_SENSOR,
+        "deviceprotection1_binary_sensor_setupready": ("binary_sensor", False),
         "l3forwarding1_text_defaultconnectionservice": ("text", False),
         f"{CONN}_wanipv6firewall1_binary_sensor_firewallenabled": ("binary_sensor", False),
         f"{CONN}_wanipv6firewall1_binary_sensor_inboundpinholeallowed": ("binary_sensor", False),
@@ -141,9 +172,23 @@ ENTITIES: dict[str, dict[str, tuple[str, bool]]] = {
     "rygel/1": {
         "contentdirectory_update_id": ("sensor", True),
         "contentdirectory_changed": ("event", False),
+        "contentdirectory_sensor_transferids": DISABLED_SENSOR,
+        **PROTOCOLS,
+        **{
+            f"x_ms_mediareceiverregistrar_sensor_{name}updateid": DISABLED_SENSOR
+            for name in (
+                "authorizationdenied",
+                "authorizationgranted",
+                "validationrevoked",
+                "validationsucceeded",
+            )
+        },
     },
     "rygel/2": {
         **MEDIA,
+        **TRANSPORT,
+        **PROTOCOLS,
+        "avtransport_text_transportplayspeed": ("text", False),
         "avtransport_next": ("button", True),
         "avtransport_previous": ("button", True),
         "avtransport_play_mode": ("select", False),
@@ -154,37 +199,20 @@ ENTITIES: dict[str, dict[str, tuple[str, bool]]] = {
         "renderingcontrol_sensor_presetnamelist": DISABLED_SENSOR,
     },
 }
-UNTOLD = {
-    # Channels that it declares and never speaks of.
-    "gmediarender/1": {
-        f"renderingcontrol_{name}"
-        for channel in ("lf", "rf")
-        for name in (
-            f"volume_{channel}",
-            f"mute_{channel}",
-            f"loudness_{channel}_binary_sensor",
-            f"number_volumedb_{channel}",
-        )
-    },
-    # It tells this of a channel, and by its SCPD there is none to be asked for.
-    "rygel/2": {"renderingcontrol_sensor_presetnamelist"},
-}
-"""What has no state although its entity takes one, by the device."""
 
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_a_recorded_device_has_these_entities_and_no_others(name):
-    found = platforms(components(captured(name)))
+    told = told_branch(captured(name), name).keys()
+    found = platforms(components(captured(name), told=told))
+    assert next(iter(found)) == CONNECTIVITY
     assert found.pop(CONNECTIVITY) == ("binary_sensor", True)
     assert found == ENTITIES[name]
-    assert next(iter(components(captured(name)))) == CONNECTIVITY
 
 
-def told_tree(description: Description, mode: StateMode, name: str = "") -> dict[str, bytes]:
-    """The tree of a device that has told what was recorded, and answered what it is asked."""
-    hub = home_assistant(mode=mode)
-    shape = Shape("upnp", "main", mode=mode, plan=PLAN, hubs=(hub,))
-    mirror = Mirror(shape)
+def told_branch(description: Description, name: str = "") -> Branch:
+    """A device that has told what was recorded, and answered what it is asked."""
+    mirror = Mirror(Shape("upnp", "main", plan=PLAN))
     mirror.open(Holdings({}, base="upnp", instance="main"), NO_LIMIT, lambda _: False)
     branch = mirror.join(description)
     for found in description.device.walk():
@@ -200,7 +228,11 @@ def told_tree(description: Description, mode: StateMode, name: str = "") -> dict
                     mirror.tell_asked(
                         id_, [(question.wanted[each][1], "1") for each in wanted], now="now"
                     )
-    return shape.wanted(branch, NO_LIMIT)
+    return branch
+
+
+def told_tree(branch: Branch, mode: StateMode) -> dict[str, bytes]:
+    return Shape("upnp", "main", mode=mode, plan=PLAN).wanted(branch, NO_LIMIT)
 
 
 def recorded(name: str, kind: str) -> Iterator[list[tuple[str, str]]]:
@@ -212,14 +244,12 @@ def recorded(name: str, kind: str) -> Iterator[list[tuple[str, str]]]:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", DEVICES)
 def test_a_recorded_device_tells_what_its_entities_take_their_states_from(name, mode):
-    held = told_tree(captured(name), mode, name)
-    found = components(captured(name), mode=mode)
-    assert UNTOLD.get(name, set()) <= found.keys()
-    untold = {key for key, one in found.items() if not states_of(one) <= held.keys()}
-    happens = {key for key, one in found.items() if one.get("state_topic", "").endswith("/event")}
-    assert untold == (UNTOLD.get(name, set()) if mode != "document" else set()) | happens
-    assert happens == ({"contentdirectory_changed"} if name == "rygel/1" else set())
-    for one in found.values():
+    branch = told_branch(captured(name), name)
+    held = told_tree(branch, mode)
+    for key, one in components(captured(name), told=branch.keys(), mode=mode).items():
+        happens = one.get("state_topic", "").endswith("/event")
+        assert happens == (name == "rygel/1" and key == "contentdirectory_changed")
+        assert happens or states_of(one) <= held.keys(), key
         for topic in one.get("availability", []):
             assert topic["topic"] in (*held, "upnp/bridge/main/state")
 
@@ -324,9 +354,11 @@ def test_two_connections_of_a_gateway_are_told_apart(version):
 @pytest.mark.parametrize("name", ["light", "dimmable light"])
 def test_a_light_is_a_light_named_as_its_device(name):
     found = components(ALL[name])
+    level = {"dimming_number_loadlevelstatus": ("number", False)} if name != "light" else {}
     assert platforms(found) == {
         CONNECTIVITY: ("binary_sensor", True),
         "switchpower_light": ("light", True),
+        **level,
     }
     light = found["switchpower_light"]
     assert light["name"] is None
@@ -537,8 +569,10 @@ def test_a_setter_that_knows_no_instance_is_called_without_one():
 def test_the_same_device_gives_the_same_bytes():
     for description in ALL.values():
         first, second = (
-            home_assistant().wanted(description, NO_LIMIT),
-            home_assistant().wanted(replace(description, location="http://other/"), NO_LIMIT),
+            home_assistant().wanted(description, everything(description), NO_LIMIT),
+            home_assistant().wanted(
+                replace(description, location="http://other/"), everything(description), NO_LIMIT
+            ),
         )
         assert first == second
         assert home_assistant().own(NO_LIMIT) == home_assistant().own(NO_LIMIT)
@@ -592,7 +626,7 @@ def test_topics_and_unique_ids_are_different_for_different_devices_and_fit_home_
         root = kinds.renderer(udn)
         inner = device("inner", kinds.POWER, name="Inner")
         whole = described(replace(root, children=(*root.children, inner)))
-        told = hub.wanted(whole, NO_LIMIT)
+        told = hub.wanted(whole, everything(whole), NO_LIMIT)
         assert tuple(told) == hub.topics(topics.device_id(udn))
         (topic,) = told
         seen[topic] += 1
@@ -626,7 +660,8 @@ def test_services_and_names_that_would_be_the_same_are_told_apart():
 def test_bases_and_instances_have_documents_of_their_own(base):
     here = home_assistant(base=base, instance="two.b", prefix="ha/x")
     there = home_assistant(base="other", prefix="ha/x")
-    told, elsewhere = (hub.wanted(captured("rygel/2"), NO_LIMIT) for hub in (here, there))
+    rygel = captured("rygel/2")
+    told, elsewhere = (hub.wanted(rygel, everything(rygel), NO_LIMIT) for hub in (here, there))
     assert not told.keys() & elsewhere.keys()
     assert not here.own(NO_LIMIT).keys() & there.own(NO_LIMIT).keys()
     (topic,), (own,) = told, here.own(NO_LIMIT)
@@ -761,14 +796,14 @@ def test_the_bridge_is_a_device_that_knows_whether_it_is_online():
 @pytest.mark.parametrize("name", ALL)
 def test_a_document_has_no_more_bytes_than_it_may_and_the_first_entities(name, limit):
     whole = list(components(ALL[name]))
-    told = home_assistant().wanted(ALL[name], limit)
+    told = home_assistant().wanted(ALL[name], everything(ALL[name]), limit)
     for payload in told.values():
         assert len(payload) <= limit
         kept = list(json.loads(payload)["components"])
         assert kept == whole[: len(kept)]
         assert kept
-    ((_, payload),) = home_assistant().wanted(ALL[name], NO_LIMIT).items()
-    assert home_assistant().wanted(ALL[name], len(payload)).values()
+    ((_, payload),) = home_assistant().wanted(ALL[name], everything(ALL[name]), NO_LIMIT).items()
+    assert home_assistant().wanted(ALL[name], everything(ALL[name]), len(payload)).values()
     assert told or limit <= 1000
 
 
@@ -780,9 +815,10 @@ def test_where_it_is_not_enabled_nothing_is_wanted_and_every_topic_named():
     assert not hub.enabled
     assert not hub.own(NO_LIMIT)
     for description in ALL.values():
-        assert not hub.wanted(description, NO_LIMIT)
+        assert not hub.wanted(description, everything(description), NO_LIMIT)
         own = topics.device_id(description.udn)
-        assert hub.topics(own) == on.topics(own) == tuple(on.wanted(description, NO_LIMIT))
+        told = everything(description)
+        assert hub.topics(own) == on.topics(own) == tuple(on.wanted(description, told, NO_LIMIT))
     assert hub.own_topics() == on.own_topics() == tuple(on.own(NO_LIMIT))
 
 
@@ -843,8 +879,9 @@ def test_otherwise_nothing_is_said_before(topic, held, new):
 @needs_home_assistant
 def test_home_assistant_takes_what_is_said_before():
     hub = home_assistant()
-    ((topic, new),) = hub.wanted(kinds.unknown(kinds.POWER), NO_LIMIT).items()
-    ((_, held),) = hub.wanted(kinds.unknown(kinds.POWER, kinds.UNKNOWN), NO_LIMIT).items()
+    fewer, more = kinds.unknown(kinds.POWER), kinds.unknown(kinds.POWER, kinds.UNKNOWN)
+    ((topic, new),) = hub.wanted(fewer, everything(fewer), NO_LIMIT).items()
+    ((_, held),) = hub.wanted(more, everything(more), NO_LIMIT).items()
     first = hub.foreword(topic, held, new)
     assert first
     assert problems({topic: first}) == []
@@ -853,7 +890,7 @@ def test_home_assistant_takes_what_is_said_before():
 def test_sources_are_the_topics_that_a_document_takes_states_from():
     hub = home_assistant()
     for description in ALL.values():
-        ((_, payload),) = hub.wanted(description, NO_LIMIT).items()
+        ((_, payload),) = hub.wanted(description, everything(description), NO_LIMIT).items()
         found = json.loads(payload)
         states = {one for each in found["components"].values() for one in states_of(each)}
         available = {one["topic"] for one in found["availability"]}
@@ -997,11 +1034,12 @@ def test_no_text_of_a_device_is_ever_a_part_of_a_template():
     @given(root=hostile_devices(), mode=st.sampled_from(MODES), limit=st.integers(300, 20_000))
     def look(root: Device, mode: StateMode, limit: int) -> None:
         hub = home_assistant(base=f"b{len(told)}", mode=mode)
-        found = hub.wanted(described(root), NO_LIMIT)
+        keys = everything(described(root))
+        found = hub.wanted(described(root), keys, NO_LIMIT)
         ((topic, payload),) = found.items()
         for template in templates_of(json.loads(payload)):
             assert MARK not in template
-        for short in hub.wanted(described(root), limit).values():
+        for short in hub.wanted(described(root), keys, limit).values():
             assert len(short) <= limit
         told[topic] = payload
 

@@ -141,6 +141,7 @@ POWERED = Case(
 STATUS = "SwitchPower/value/Status"
 COMMON = "WANCommonInterfaceConfig"
 BINARY_STATE = "basicevent/value/BinaryState"
+SET_BINARY_STATE = "basicevent/action/SetBinaryState"
 
 CASES: dict[str, dict[str, Case]] = {
     "AVTransport": {
@@ -286,6 +287,20 @@ CASES: dict[str, dict[str, Case]] = {
             entity("binary_sensor", "Motion", BINARY_STATE),
             (variable("BinaryState:Boolean"),),
             on="sensor",
+        ),
+        "light": Case(
+            entity(
+                "light",
+                None,
+                BINARY_STATE,
+                f"{SET_BINARY_STATE}/call",
+                payload_on='{"BinaryState": "1"}',
+                payload_off='{"BinaryState": "0"}',
+            ),
+            (variable("BinaryState:Boolean"),),
+            (does("SetBinaryState", "BinaryState:BinaryState"),),
+            instead="binary_sensor",
+            on="dimmer",
         ),
         "switch": Case(
             entity(

@@ -14,7 +14,7 @@ from tests.unit import kinds
 from tests.unit.captured import DEVICES, captured
 from tests.unit.hubs import NO_LIMIT, components, home_assistant, states_of
 from tests.unit.kinds import part, ranged, sets, unknown
-from tests.unit.test_homeassistant import ALL, MODES, UNTOLD, told_tree
+from tests.unit.test_homeassistant import ALL, MODES, told_branch, told_tree
 
 pytestmark = needs_home_assistant
 
@@ -70,13 +70,24 @@ STATES: dict[tuple[str, StateMode, str], dict[str, str]] = {
     ("renderer", "both", "avtransport_title"): {
         '{"title":"A Song"}': "A Song",
         '{"title":"{{ 1 }}"}': "{{ 1 }}",
+        '{"title":"unknown"}': "“unknown”",
+        '{"title":"unavailable"}': "“unavailable”",
+        '{"title":"None"}': "“None”",
+        '{"title":" "}': "None",
+        '{"title":1984}': "1984",
         json.dumps({"title": LONG}): LONG[:255],
         '{"state":"playing"}': "None",
         "{}": "None",
         "": "None",
         IN_PARTS: "None",
     },
-    ("renderer", "both", "avtransport_state"): {'{"state":"paused"}': "paused", "{}": "None"},
+    ("renderer", "both", "avtransport_state"): {
+        '{"state":"paused"}': "paused",
+        '{"state":"no_media"}': "idle",
+        '{"state":"transitioning"}': "buffering",
+        '{"state":"?"}': "None",
+        "{}": "None",
+    },
     ("renderer", "both", "avtransport_uri"): {
         '{"uri":"http://192.0.2.1/a"}': "http://192.0.2.1/a",
         json.dumps({"uri": LONG}): LONG[:255],
@@ -133,12 +144,26 @@ STATES: dict[tuple[str, StateMode, str], dict[str, str]] = {
         "": "None",
     },
     ("gateway 1", "both", "i-wan_wancommonifc1_link"): {"Up": "ON", "Down": "OFF", "": "None"},
-    ("gateway 1", "both", "i-conn-1_wanipconn1_external_ip"): {"192.0.2.9": "192.0.2.9", "": ""},
+    ("gateway 1", "both", "i-conn-1_wanipconn1_external_ip"): {
+        "192.0.2.9": "192.0.2.9",
+        "": "None",
+        "unknown": "“unknown”",
+        "NOT_IMPLEMENTED": "None",
+    },
     ("gateway 1", "both", "i-conn-1_wanipconn1_uptime"): {
-        "77": "77",
+        "86400": "1.0",
+        "77": "0.00089",
+        "": "None",
+        "NOT_IMPLEMENTED": "None",
+        "unknown": "None",
+    },
+    ("gateway 1", "both", "i-wan_wancommonifc1_bytes_received"): {
+        "4294967295": "4.294967295",
+        "0": "0.0",
         "": "None",
         "NOT_IMPLEMENTED": "None",
     },
+    ("gateway 1", "both", "i-wan_wancommonifc1_downstream"): {"100000000": "100.0", "": "None"},
     ("socket", "both", "basicevent1_switch"): {
         "true": "ON",
         "false": "OFF",
@@ -265,11 +290,13 @@ def commanded() -> list[dict[str, Any]]:
 @cache
 def told(name: str, mode: StateMode) -> Mapping[str, tuple[str, str]]:
     """The template of each entity of a recorded device, and the payload that it is for."""
-    held = told_tree(captured(name), mode, name)
+    branch = told_branch(captured(name), name)
+    held = told_tree(branch, mode)
+    found = components(captured(name), told=branch.keys(), mode=mode)
     return {
         key: (template_of(one), held[one.get("state_topic") or one["url_topic"]].decode())
-        for key, one in found(name, mode).items()
-        if states_of(one) and key not in UNTOLD.get(name, ())
+        for key, one in found.items()
+        if states_of(one) and not one.get("state_topic", "").endswith("/event")
     }
 
 

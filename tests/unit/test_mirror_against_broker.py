@@ -325,10 +325,11 @@ class Broker(RuleBasedStateMachine):
             assert held.pop(topic) == payload
         for which in self.known:
             own = topics.device_id(DEVICES[which].udn)
-            found = self.mirror.branches[own].description
+            branch = self.mirror.branches[own]
+            found = branch.description
             kept = {topic: held.pop(topic) for topic in self.hub.topics(own) if topic in held}
             if found is not None:
-                assert kept == self.hub.wanted(found, self.limit)
+                assert kept == self.hub.wanted(found, branch.keys(), self.limit)
             assert which not in self.alive or found == self.alive[which]
             assert self.hub.enabled or not kept
         assert not held

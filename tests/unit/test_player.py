@@ -762,7 +762,7 @@ def test_media_is_told_at_once_and_then_at_most_ten_times_a_second():
             world.held[due[0]] = due[1].payload
             if due[0] == world.topic:
                 told.append(at_s)
-        assert world.mirror.media_due_s == (None if at_s in (5.0, 5.1) else 5.1)
+        assert world.mirror.due_s == (None if at_s in (5.0, 5.1) else 5.1)
     assert told == [5.0, 5.1]
 
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from hashlib import sha256
 from urllib.parse import urlsplit
@@ -19,8 +20,8 @@ from bridge.hubs.homeassistant.entities import (
     generic_rule,
 )
 from bridge.hubs.homeassistant.own import connectivity, own_entities
-from bridge.hubs.homeassistant.place import Place, World
-from bridge.hubs.homeassistant.rules import KINDS, UNKNOWN, Rule
+from bridge.hubs.homeassistant.place import Place, Told, World
+from bridge.hubs.homeassistant.rules import KINDS, UNKNOWN, Kind, Rule
 
 MAX_GENERIC = 40
 """The most entities of a device that are mapped generically."""
@@ -84,17 +85,18 @@ class HomeAssistant:
         }
         return self._fitting(device, [], self._id, list(own_entities(self._bridge)), limit)
 
-    def wanted(self, description: Description, limit: int) -> Mapping[str, bytes]:
+    def wanted(self, description: Description, told: Told, limit: int) -> Mapping[str, bytes]:
         """Return what Home Assistant is told of a device, in `limit` bytes at most.
 
-        It cannot put parts together: what does not fit is left out, from the end.
+        `told` is where values stand, by the ids of services: only what is told has a state. It
+        cannot put parts together: what does not fit is left out, from the end.
         """
         if not self.enabled:
             return {}
         own = topics.device_id(description.udn)
         object_id = self._device_id(own)
         device = self._device(description, object_id)
-        found = list(self._entities(description))
+        found = list(self._entities(description, told))
         return self._fitting(device, self._availability(own), object_id, found, limit)
 
     def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
@@ -195,11 +197,11 @@ class HomeAssistant:
         }
         return {name: value for name, value in fields.items() if value}
 
-    def _entities(self, description: Description) -> Iterator[Entity]:
+    def _entities(self, description: Description, told: Told) -> Iterator[Entity]:
         """Yield a root device's entities, the most wanted first, no two of one key or one name."""
         root = description.device
         places = [
-            Place.of(self._world, device, service)
+            Place.of(self._world, device, service, told)
             for device in root.walk()
             for service in device.services
         ]
@@ -208,7 +210,9 @@ class HomeAssistant:
         keys: Counter[str] = Counter()
         names: Counter[tuple[str, str | None]] = Counter()
         online = connectivity(availability, [{"topic": f"{self._bridge}/state"}])
-        for place, entity in ((None, online), *_known(places), *_generic(places)):
+        known = list(_known(places))
+        found = [(place, entity) for place, _, entity in known]
+        for place, entity in ((None, online), *found, *_generic(places, known)):
             one = entity
             if place is not None:
                 one = replace(one, key=_key(place, entity, is_root=place.device is root))
@@ -223,19 +227,24 @@ class HomeAssistant:
             yield one
 
 
-def _known(places: Iterable[Place]) -> Iterator[tuple[Place, Entity]]:
+def _known(places: Iterable[Place]) -> Iterator[tuple[Place, Rule, Entity]]:
     for place in places:
-        for rule in KINDS.get(service_name(place.service), UNKNOWN).rules:
+        for rule in _kind(place).rules:
             for entity in entities(rule, place):
-                yield place, entity
+                yield place, rule, entity
 
 
-def _generic(places: Iterable[Place]) -> Iterator[tuple[Place, Entity]]:
-    """Yield what no rule speaks of, up to the most that are wanted."""
+def _generic(
+    places: Iterable[Place], known: Iterable[tuple[Place, Rule, Entity]]
+) -> Iterator[tuple[Place, Entity]]:
+    """Yield what no entity that is `known` speaks for, up to the most that are wanted."""
+    spoken_for: dict[int, set[str]] = {}
+    for place, rule, _ in known:
+        names = {rule.variable, rule.action, rule.happens} | rule.covers
+        spoken_for.setdefault(id(place), set()).update(names)
     count = 0
-    for place in places:
-        kind = KINDS.get(service_name(place.service), UNKNOWN)
-        for rule in _generic_rules(place, kind.rules) if kind.is_generic else ():
+    for place in sorted(places, key=lambda one: _kind(one).is_minor):
+        for rule in _generic_rules(place, spoken_for.get(id(place), set())):
             for entity in entities(rule, place):
                 if count == MAX_GENERIC:
                     return
@@ -243,16 +252,19 @@ def _generic(places: Iterable[Place]) -> Iterator[tuple[Place, Entity]]:
                 yield place, entity
 
 
-def _generic_rules(place: Place, known: tuple[Rule, ...]) -> Iterator[Rule]:
+def _kind(place: Place) -> Kind:
+    return KINDS.get(service_name(place.service), UNKNOWN)
+
+
+def _generic_rules(place: Place, spoken_for: AbstractSet[str]) -> Iterator[Rule]:
     scpd = place.service.scpd
-    spoken_of = {one for rule in known for one in (rule.variable, rule.action, rule.happens)}
-    spoken_of.add("LastChange")
-    for name in scpd.variables:
+    listed = (name for name in scpd.variables if name in place.keys)
+    for name in dict.fromkeys((*listed, *place.keys)):
         variable = None if name.startswith("A_ARG_TYPE_") else place.variable(name)
-        if variable is not None and name not in spoken_of:
+        if variable is not None and name not in spoken_for:
             yield generic_rule(_words(name), variable, is_set=place.setter(name) is not None)
     for name, action in scpd.actions.items():
-        if not action.inputs and not only_reads(name) and name not in spoken_of:
+        if not action.inputs and not only_reads(name) and name not in spoken_for:
             yield generic_button(_words(name), name)
 
 

@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from bridge.core import accessors, player, values
+from bridge.core import player, values
 from bridge.core.model import StateVariable
 from bridge.core.polling import service_name
-from bridge.hubs.homeassistant.place import Place, arguments, is_plain
+from bridge.core.state import Key
+from bridge.hubs.homeassistant.place import WHOLE, Place, arguments, is_plain
 from bridge.hubs.homeassistant.rules import DOCUMENT, HAPPENED, Platform, Rule
 
 Config = dict[str, object]
 
-_MASTER = "Master"
 _CHANNELS = {
     "LF": "left",
     "RF": "right",
@@ -25,6 +25,21 @@ _MAX_CHANNELS = 8
 _MAX_OPTIONS = 50
 _MAX_STATE = 255
 _CUT = f"{{{{ value[:{_MAX_STATE}] }}}}"
+_UNSAID = "value | trim in ['', 'NOT_IMPLEMENTED']"
+WORDS = (
+    f"{{{{ 'None' if {_UNSAID} else '“' ~ value | trim ~ '”'"
+    " if value | trim in ['unknown', 'unavailable', 'None']"
+    f" else value[:{_MAX_STATE}] }}}}"
+)
+"""A text as a state: unknown where nothing is said, in quotes where it is a word of Home
+Assistant's own, so that a song called `unavailable` is not taken for a player that is."""
+_TRUTH = (
+    "{% set v = value | trim | lower %}"
+    "{{ 'true' if v in ['1', 'true', 'yes'] else"
+    " 'false' if v in ['0', 'false', 'no'] else 'None' }}"
+)
+"""A boolean that no SCPD has the type of."""
+_BRIGHTNESS = ("brightness_state_topic", "brightness_value_template")
 _LEVEL = "{{ value if value | is_number else '' }}"
 """A brightness, which Home Assistant takes for a number or, where it is empty, for none."""
 _PERCENT = (0.0, 100.0)
@@ -64,17 +79,20 @@ def entities(rule: Rule, place: Place) -> Iterator[Entity]:
     variable = place.variable(rule.variable) if rule.variable else None
     if rule.variable and variable is None:
         return
-    for channel in _channels(rule, place):
-        one = _of_channel(rule, channel)
+    if rule.platform == "sensor" and rule.media and not place.keys:
+        return
+    for key in place.keys[variable.name][:_MAX_CHANNELS] if variable else (None,):
+        one = _of_channel(rule, key, place)
+        value = Source(variable, key) if variable and key else None
         platform = one.platform
-        config = _BUILDERS[platform](one, place, variable, channel)
-        if config is None and variable is not None and platform in _AS_SENSOR:
+        config = _BUILDERS[platform](one, place, value)
+        if config is None and value is not None and platform in _AS_SENSOR:
             platform = _AS_SENSOR[platform]
-            config = _BUILDERS[platform](one, place, variable, channel)
+            config = _BUILDERS[platform](one, place, value)
         if config is not None:
-            key = one.key if platform == one.platform else f"{one.key}_{platform}"
+            name = one.key if platform == one.platform else f"{one.key}_{platform}"
             more, needs = _fitting(one, platform), _needs(platform, place)
-            yield Entity(key, platform, one.name, config, one.enabled, more, needs)
+            yield Entity(name, platform, one.name, config, one.enabled, more, needs)
 
 
 def _fitting(rule: Rule, platform: Platform) -> Mapping[str, object]:
@@ -88,73 +106,69 @@ def _fitting(rule: Rule, platform: Platform) -> Mapping[str, object]:
     return kept | category
 
 
-def _channels(rule: Rule, place: Place) -> Iterator[str | None]:
-    """Yield the channels that a rule's variable has values for; None for a variable without."""
-    scpd = place.service.scpd
-    accessor = place.getters.get(rule.variable) or place.setter(rule.variable)
-    if accessor is None and place.world.read_only:
-        accessor = accessors.setter(scpd, rule.variable)
-    if not rule.variable or accessor is None or accessor.channel is None:
-        yield None
-        return
-    related = next(a.variable for a in accessor.action.inputs if a.name == accessor.channel)
-    declared = scpd.variables.get(related)
-    channels = [one for one in declared.allowed_values if is_plain(one)] if declared else []
-    yield from channels[:_MAX_CHANNELS] or [_MASTER]
-
-
-def _of_channel(rule: Rule, channel: str | None) -> Rule:
-    if channel in (None, _MASTER):
+def _of_channel(rule: Rule, key: Key | None, place: Place) -> Rule:
+    """Return the rule for a channel; not enabled by itself where there is a whole."""
+    if key is None or key.channel in WHOLE:
         return rule
+    channel = str(key.channel)
     name = f"{rule.name} {_CHANNELS.get(channel, channel)}"
-    return replace(rule, key=f"{rule.key}_{channel}", name=name, enabled=False)
+    is_part = place.keys[key.name][0].channel in WHOLE
+    return replace(
+        rule, key=f"{rule.key}_{channel}", name=name, enabled=rule.enabled and not is_part
+    )
 
 
-Builder = Callable[[Rule, Place, StateVariable | None, str | None], Config | None]
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A state variable, and where the value of it that is meant stands."""
+
+    variable: StateVariable
+    key: Key
 
 
-def _sensor(
-    rule: Rule, place: Place, variable: StateVariable | None, channel: str | None
-) -> Config | None:
+Builder = Callable[[Rule, Place, Source | None], Config | None]
+
+
+def _sensor(rule: Rule, place: Place, told: Source | None) -> Config | None:
     if rule.media:
         config: Config = {
             "state_topic": place.media_topic(),
-            "value_template": _of_media(rule.media, "None"),
+            "value_template": rule.template or of_media(rule.media),
         }
         if rule.media == "state":
             config["json_attributes_topic"] = place.media_topic()
         return config
-    if variable is None:
+    if told is None:
         return None
     if rule.template:
-        return place.state(variable, template=rule.template, channel=channel)
-    if is_number(variable) or "unit_of_measurement" in rule.more:
-        state = place.state(variable, guard="value | is_number", channel=channel)
-        return state | _unit(variable)
-    return place.state(variable, template=_CUT, channel=channel)
+        return place.state(told.key, template=rule.template)
+    if is_number(told.variable) or "unit_of_measurement" in rule.more or rule.platform == "number":
+        return place.state(told.key, guard="value | is_number") | _unit(told.variable)
+    return place.state(told.key, template=WORDS)
 
 
-def _binary_sensor(
-    rule: Rule, place: Place, variable: StateVariable | None, channel: str | None
-) -> Config | None:
-    if variable is None:
+def _binary_sensor(rule: Rule, place: Place, told: Source | None) -> Config | None:
+    if told is None:
         return None
     if rule.template:
-        return place.state(variable, template=rule.template, channel=channel)
-    return place.state(variable, channel=channel) | {"payload_on": "true", "payload_off": "false"}
+        return place.state(told.key, template=rule.template)
+    template = "" if told.variable.data_type else _TRUTH
+    return place.state(told.key, template=template) | {"payload_on": "true", "payload_off": "false"}
 
 
-def _switch(
-    rule: Rule, place: Place, variable: StateVariable | None, channel: str | None
-) -> Config | None:
-    if variable is None:
+def _switch(rule: Rule, place: Place, told: Source | None) -> Config | None:
+    if told is None:
         return None
-    state = place.state(variable, template=rule.template, channel=channel)
+    state = place.state(told.key, template=rule.template)
     is_boolean = not rule.template
-    if place.setter(variable.name):
+    if place.setter(told.key.name):
+        topic = place.set_topic(told.key)
         on, off = ("true", "false") if is_boolean else ("1", "0")
-        command = {"command_topic": place.set_topic(variable.name, channel)}
-        return {**state, **command, "payload_on": on, "payload_off": off}
+        return (
+            {**state, "command_topic": topic, "payload_on": on, "payload_off": off}
+            if topic
+            else None
+        )
     action = place.action(rule.action)
     if action is None or arguments(action, rule.args, fill=True) is None:
         return None
@@ -165,37 +179,35 @@ def _switch(
     return {**state, "command_topic": place.call_topic(action.name), **payloads}
 
 
-def _number(
-    _: Rule, place: Place, variable: StateVariable | None, channel: str | None
-) -> Config | None:
-    bounds = None if variable is None else number_range(variable)
-    if variable is None or bounds is None or place.setter(variable.name) is None:
+def _number(_: Rule, place: Place, told: Source | None) -> Config | None:
+    bounds = None if told is None else number_range(told.variable)
+    topic = None if told is None else place.set_topic(told.key)
+    if told is None or bounds is None or topic is None:
         return None
     low, high = bounds
-    step = values.read("r8", variable.step or "")
+    step = values.read("r8", told.variable.step or "")
     guard = f"value | is_number and {low!r} <= value | float <= {high!r}"
     return {
-        **place.state(variable, guard=guard, channel=channel),
-        "command_topic": place.set_topic(variable.name, channel),
+        **place.state(told.key, guard=guard),
+        "command_topic": topic,
         "min": low,
         "max": high,
         "step": step if isinstance(step, int | float) and _STEP <= step <= high - low else 1,
         "mode": "slider",
-        **_unit(variable),
+        **_unit(told.variable),
     }
 
 
-def _select(
-    rule: Rule, place: Place, variable: StateVariable | None, channel: str | None
-) -> Config | None:
-    if variable is None:
+def _select(rule: Rule, place: Place, told: Source | None) -> Config | None:
+    if told is None:
         return _select_of_action(rule, place)
-    options = _options(variable)
-    if not options or place.setter(variable.name) is None:
+    options = _options(told.variable)
+    topic = place.set_topic(told.key)
+    if not options or topic is None:
         return None
     return {
-        **place.state(variable, guard=f"value in {json.dumps(options)}", channel=channel),
-        "command_topic": place.set_topic(variable.name, channel),
+        **place.state(told.key, guard=f"value in {json.dumps(options)}"),
+        "command_topic": topic,
         "options": options,
     }
 
@@ -211,14 +223,12 @@ def _select_of_action(rule: Rule, place: Place) -> Config | None:
     return {**command, "options": options} if options else None
 
 
-def _text(
-    rule: Rule, place: Place, variable: StateVariable | None, channel: str | None
-) -> Config | None:
-    if variable is not None:
-        if place.setter(variable.name) is None:
+def _text(rule: Rule, place: Place, told: Source | None) -> Config | None:
+    if told is not None:
+        topic = place.set_topic(told.key)
+        if topic is None:
             return None
-        set_by: Config = {"command_topic": place.set_topic(variable.name, channel)}
-        return place.state(variable, template=_CUT, unknown="", channel=channel) | set_by
+        return place.state(told.key, template=_CUT, unknown="") | {"command_topic": topic}
     command = _called(rule, place, "command_template")
     if command is None:
         return None
@@ -230,15 +240,11 @@ def _text(
     }
 
 
-def _notify(
-    rule: Rule, place: Place, _variable: StateVariable | None, _channel: str | None
-) -> Config | None:
+def _notify(rule: Rule, place: Place, _told: Source | None) -> Config | None:
     return _called(rule, place, "command_template")
 
 
-def _button(
-    rule: Rule, place: Place, _variable: StateVariable | None, _channel: str | None
-) -> Config | None:
+def _button(rule: Rule, place: Place, _told: Source | None) -> Config | None:
     return _called(rule, place, "payload_press")
 
 
@@ -251,21 +257,16 @@ def _called(rule: Rule, place: Place, payload_key: str) -> Config | None:
     return {"command_topic": place.call_topic(action.name), payload_key: payload}
 
 
-def _event(
-    rule: Rule, place: Place, variable: StateVariable | None, channel: str | None
-) -> Config | None:
+def _event(rule: Rule, place: Place, told: Source | None) -> Config | None:
     if rule.happens:
         if place.has_last_change and place.service.event_url is not None:
             return {"state_topic": place.event_topic(), "value_template": HAPPENED}
-        variable = place.variable(rule.happens)
-    if variable is None:
-        return None
-    return place.state(variable, template=rule.template, channel=channel)
+        keys = place.keys.get(rule.happens)
+        return place.state(keys[0], template=rule.template) if keys else None
+    return place.state(told.key, template=rule.template) if told else None
 
 
-def _image(
-    _: Rule, place: Place, _variable: StateVariable | None, _channel: str | None
-) -> Config | None:
+def _image(_: Rule, place: Place, _told: Source | None) -> Config | None:
     """Return the picture of what plays, else of the device: any player may tell of a cover."""
     return {"url_topic": place.art_topic()}
 
@@ -278,22 +279,21 @@ def _needs(platform: Platform, place: Place) -> str:
     return place.art_topic() if platform == "image" and not place.device.icons else ""
 
 
-def _tells_covers(place: Place) -> bool:
-    """Return whether metadata may come; where the SCPD is not there, it may in a LastChange."""
-    if not place.service.scpd.variables:
-        return place.service.event_url is not None
-    return any(map(place.variable, ("CurrentTrackMetaData", "AVTransportURIMetaData")))
+def _light(rule: Rule, place: Place, told: Source | None) -> Config | None:
+    """Return a light: by an action that takes its level too, or one of SwitchPower 1.0.
 
-
-def _light(
-    _: Rule, place: Place, variable: StateVariable | None, _channel: str | None
-) -> Config | None:
-    """Return a light (SwitchPower 1.0), dimmed by its device's Dimming 1.0 if it has that."""
-    if variable is None or place.setter(variable.name) is None:
+    The latter is dimmed by its device's Dimming 1.0 if it has that.
+    """
+    if told is None:
+        return None
+    if rule.action:
+        return _light_of_action(rule, place, told)
+    topic = place.set_topic(told.key)
+    if topic is None:
         return None
     config: Config = {
-        **place.state(variable, names=("state_topic", "state_value_template")),
-        "command_topic": place.set_topic(variable.name),
+        **place.state(told.key, names=("state_topic", "state_value_template")),
+        "command_topic": topic,
         "payload_on": "true",
         "payload_off": "false",
     }
@@ -301,12 +301,44 @@ def _light(
     if level is None:
         return config
     other, brightness = level
-    names = ("brightness_state_topic", "brightness_value_template")
     return {
         **config,
-        **other.state(brightness, template=_LEVEL, unknown="", names=names),
-        "brightness_command_topic": other.set_topic(brightness.name),
-        "brightness_scale": max(1, int((number_range(brightness) or _PERCENT)[1])),
+        **other.state(brightness.key, template=_LEVEL, unknown="", names=_BRIGHTNESS),
+        "brightness_command_topic": other.set_topic(brightness.key),
+        "brightness_scale": max(1, int((number_range(brightness.variable) or _PERCENT)[1])),
+        "on_command_type": "first",
+    }
+
+
+def _light_of_action(rule: Rule, place: Place, told: Source) -> Config | None:
+    """Return a light whose action is called with 1 or 0, or with 1 and the level.
+
+    Home Assistant compares its state with the payloads of the commands.
+    """
+    action, level = place.action(rule.action), place.variable(rule.level)
+    if action is None or not all(is_plain(one.name) for one in action.inputs):
+        return None
+    on, off = (arguments(action, {rule.variable: one}, fill=True) for one in ("1", "0"))
+    state = (
+        f"{{% set state %}}{rule.template}{{% endset %}}"
+        f"{{{{ '{on}' if state == 'ON' else '{off}' if state == 'OFF' else 'None' }}}}"
+    )
+    topic = place.call_topic(action.name)
+    config: Config = {
+        **place.state(told.key, template=state, names=("state_topic", "state_value_template")),
+        "command_topic": topic,
+        "payload_on": on,
+        "payload_off": off,
+    }
+    dimmed = arguments(action, {rule.variable: "1", rule.level: "{{ value }}"}, fill=True)
+    if level is None or dimmed is None:
+        return config
+    return {
+        **config,
+        **place.state(place.keys[level.name][0], template=_LEVEL, unknown="", names=_BRIGHTNESS),
+        "brightness_command_topic": topic,
+        "brightness_command_template": dimmed,
+        "brightness_scale": 100,
         "on_command_type": "first",
     }
 
@@ -316,14 +348,19 @@ def _of_media(name: str, unknown: str) -> str:
     return f"{{{{ ({DOCUMENT}.{name} | default('{unknown}'))[:{_MAX_STATE}] }}}}"
 
 
-def dimming(place: Place) -> tuple[Place, StateVariable] | None:
-    """Return the place and the state variable by which a light is dimmed."""
+def of_media(name: str) -> str:
+    """Return the template of a field of `media` as a state that people read."""
+    return f"{{% set value = {DOCUMENT}.{name} | default('') | string %}}{WORDS}"
+
+
+def dimming(place: Place) -> tuple[Place, Source] | None:
+    """Return the place and the value by which a light is dimmed."""
     for service in place.device.services:
         if service_name(service) == "Dimming":
-            other = Place.of(place.world, place.device, service)
+            other = place.beside(service)
             variable = other.variable("LoadLevelStatus")
-            if variable is not None and other.setter(variable.name):
-                return other, variable
+            if variable is not None and other.set_topic(other.keys[variable.name][0]):
+                return other, Source(variable, other.keys[variable.name][0])
     return None
 
 
@@ -341,7 +378,8 @@ def number_range(variable: StateVariable) -> tuple[float, float] | None:
 
 
 def _unit(variable: StateVariable) -> Config:
-    return {"unit_of_measurement": "%"} if number_range(variable) == _PERCENT else {}
+    is_percent = number_range(variable) == _PERCENT
+    return {"unit_of_measurement": "%"} if is_percent else {}
 
 
 def _options(variable: StateVariable) -> list[str]:

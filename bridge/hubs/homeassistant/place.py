@@ -6,19 +6,25 @@ for a part of it.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bridge.core import accessors, topics
 from bridge.core.accessors import Accessor
 from bridge.core.branch import StateMode
 from bridge.core.commands import only_reads
-from bridge.core.model import Action, Device, Service, StateVariable
-from bridge.core.polling import Plan
+from bridge.core.model import Action, Device, Scpd, Service, StateVariable
+from bridge.core.state import Key
 from bridge.hubs.homeassistant.rules import DOCUMENT
 
 _PLAIN = re.compile(r"[\w .:/+-]{1,128}", re.ASCII)
 _TEMPLATE = re.compile(r"\{\{.*\}\}")
+
+WHOLE = (None, accessors.CHANNEL)
+"""The channels that mean all of a player's speakers together."""
+
+Told = Mapping[str, Collection[Key]]
+"""Where values stand: the keys that a service has told or answered, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +33,42 @@ class World:
 
     base: str
     mode: StateMode
-    plan: Plan
     read_only: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A service of a device, as entities see it. `device_type` is the name in the device's type."""
+    """A service of a device, as entities see it. `device_type` is the name in the device's type.
+
+    `told` has where values of the device's services stand, `keys` those of this one by the name of
+    their variable, under one InstanceID each: the whole first, then channels.
+    """
 
     world: World
     device: Device
     service: Service
     getters: Mapping[str, Accessor]
     setters: Mapping[str, Accessor]
-    untold: frozenset[str]
+    told: Told
+    keys: Mapping[str, tuple[Key, ...]]
 
     @classmethod
-    def of(cls, world: World, device: Device, service: Service) -> "Place":
+    def of(cls, world: World, device: Device, service: Service, told: Told) -> "Place":
         """Return the place of a service."""
-        own = topics.device_id(device.udn)
+        own = topics.service_id(topics.device_id(device.udn), service.level)
         return cls(
             world,
             device,
             service,
             accessors.getters(service.scpd),
             {} if world.read_only else accessors.setters(service.scpd),
-            world.plan.untold(own, service),
+            told,
+            _by_variable(service, told.get(own, ())),
         )
+
+    def beside(self, service: Service) -> "Place":
+        """Return the place of another service of the same device."""
+        return Place.of(self.world, self.device, service, self.told)
 
     @property
     def device_type(self) -> str:
@@ -61,22 +76,10 @@ class Place:
         return self.device.device_type.split(":device:")[-1].partition(":")[0]
 
     def variable(self, name: str) -> StateVariable | None:
-        """Return a state variable, if its value is ever told, by an event or by an answer."""
-        found = self.service.scpd.variables.get(name)
-        if found is None or not _PLAIN.fullmatch(name):
+        """Return a state variable, if a value of it is told; one that no SCPD lists has no type."""
+        if name not in self.keys:
             return None
-        is_evented = self.service.event_url is not None and (found.evented or self.has_last_change)
-        return found if is_evented or name in self.untold or self._is_asked(name) else None
-
-    def _is_asked(self, name: str) -> bool:
-        """Return whether a variable would be asked for, should no events come."""
-        accessor = self.getters.get(name)
-        return (
-            bool(self.world.plan.interval_s)
-            and accessor is not None
-            and (self.service.scpd.variables[name].evented or self.has_last_change)
-            and only_reads(accessor.action.name)
-        )
+        return self.service.scpd.variables.get(name) or StateVariable(name, "")
 
     def setter(self, variable: str) -> Accessor | None:
         """Return the action that sets a variable; None in read-only mode."""
@@ -105,25 +108,29 @@ class Place:
         """Return where an action takes its arguments."""
         return f"{self._topic(topics.action_id(self._own, action))}/call"
 
-    def set_topic(self, variable: str, channel: str | None = None) -> str:
-        """Return where a variable takes a new value."""
-        instance, channel = self._key(variable, channel)
-        setter = self.setter(variable)
-        if setter is not None and setter.instance is None and channel in (None, accessors.CHANNEL):
-            instance = channel = None  # it is what there is: such a setter cannot choose
-        return f"{self._topic(topics.value_id(self._own, variable, instance, channel))}/set"
+    def set_topic(self, key: Key) -> str | None:
+        """Return where the value of this key is set; None where it cannot be, not for itself."""
+        setter = self.setter(key.name)
+        if setter is None:
+            return None
+        instance, channel = key.instance, key.channel
+        if channel in WHOLE:
+            channel = channel if setter.channel and setter.instance else None
+            instance = instance if setter.instance else None  # what it cannot choose, it does not
+        elif setter.channel is None or setter.instance is None:
+            return None
+        return f"{self._topic(topics.value_id(self._own, key.name, instance, channel))}/set"
 
-    def state(  # noqa: PLR0913 - all by name
+    def state(
         self,
-        variable: StateVariable,
+        key: Key,
         *,
         template: str = "",
         guard: str = "",
         unknown: str = "None",
-        channel: str | None = None,
         names: tuple[str, str] = ("state_topic", "value_template"),
     ) -> dict[str, object]:
-        """Return the topic of a variable's value, and a template where it takes one.
+        """Return the topic of a value, and a template where it takes one.
 
         `template` makes the state of `value`, the text of the value. `guard` is the condition on
         `value` under which it counts; otherwise the state is unknown, as `None` says. `unknown` is
@@ -132,31 +139,24 @@ class Place:
         topic_key, template_key = names
         if not template and guard:
             template = f"{{{{ value if {guard} else 'None' }}}}"
-        instance, channel = self._key(variable.name, channel)
         if self.world.mode != "document":
-            own = topics.value_id(self._own, variable.name, instance, channel)
+            own = topics.value_id(self._own, *key)
             found: dict[str, object] = {topic_key: self._topic(own)}
             return found | ({template_key: template} if template else {})
-        path = f".get('values', {{}}).get('{variable.name}')"
-        if instance is not None:
-            path = f".get('instances', {{}}).get('{instance}', {{}}).get('{variable.name}')"
+        path = f".get('values', {{}}).get('{key.name}')"
+        if key.instance is not None:
+            path = f".get('instances', {{}}).get('{key.instance}', {{}}).get('{key.name}')"
+        of_channel = f"v.get('{key.channel or accessors.CHANNEL}')"
+        if key.channel in WHOLE:
+            of_channel = f"v.get('{accessors.CHANNEL}', v.get(''))"
         whole = (
             f"{{% set v = {DOCUMENT}{path} %}}"
-            f"{{% set v = v.get('{channel or accessors.CHANNEL}') if v is mapping else v %}}"
+            f"{{% set v = {of_channel} if v is mapping else v %}}"
             f"{{% if v is none %}}{unknown}{{% else %}}"
             "{% set value = v | lower if v is boolean else v | string %}"
             f"{template or '{{ value }}'}{{% endif %}}"
         )
         return {topic_key: self._topic(topics.state_id(self._own)), template_key: whole}
-
-    def _key(self, variable: str, channel: str | None) -> tuple[str | None, str | None]:
-        """Return the InstanceID and the channel under which a variable's value stands."""
-        if self.service.scpd.variables[variable].evented:
-            return None, None
-        if self.has_last_change:
-            return accessors.INSTANCE, channel
-        getter = self.getters.get(variable)
-        return getter.place(channel=channel) if getter else (None, None)
 
     @property
     def has_last_change(self) -> bool:
@@ -169,6 +169,48 @@ class Place:
 
     def _topic(self, own: str) -> str:
         return f"{self.world.base}/{own}"
+
+
+def _by_variable(service: Service, told: Collection[Key]) -> Mapping[str, tuple[Key, ...]]:
+    """Return where the values of each variable stand, of one InstanceID, the whole first.
+
+    That is the InstanceID that the SCPD makes one expect, if values stand there.
+    """
+    found: dict[str, list[Key]] = {}
+    for key in told:
+        if all(is_plain(one) for one in key if one is not None) and key.name != "LastChange":
+            found.setdefault(key.name, []).append(key)
+    return {
+        name: tuple(_of_one_instance(service, name, keys)) for name, keys in sorted(found.items())
+    }
+
+
+def _of_one_instance(service: Service, name: str, keys: list[Key]) -> list[Key]:
+    declared = service.scpd.variables.get(name)
+    is_plain_event = declared is not None and declared.evented
+    expected = (None, accessors.INSTANCE) if is_plain_event else (accessors.INSTANCE, None)
+    instances = {key.instance for key in keys}
+    others = sorted(one for one in instances if one is not None)
+    chosen = next(one for one in (*expected, *others) if one in instances)
+    channels = {key.channel for key in keys if key.instance == chosen}
+    if accessors.CHANNEL in channels:
+        channels.discard(None)
+    ranks = _ranks(service.scpd, name)
+
+    def rank(channel: str | None) -> tuple[bool, int, str]:
+        return channel not in WHOLE, ranks.get(channel or "", len(ranks)), channel or ""
+
+    return [Key(name, chosen, one) for one in sorted(channels, key=rank)]
+
+
+def _ranks(scpd: Scpd, name: str) -> Mapping[str, int]:
+    """Return the order in which the SCPD lists the channels of a variable."""
+    accessor = accessors.getter(scpd, name) or accessors.setter(scpd, name)
+    if accessor is None or accessor.channel is None:
+        return {}
+    related = next(a.variable for a in accessor.action.inputs if a.name == accessor.channel)
+    declared = scpd.variables.get(related)
+    return {one: rank for rank, one in enumerate(declared.allowed_values)} if declared else {}
 
 
 def arguments(action: Action, args: Mapping[str, object], *, fill: bool = False) -> str | None:

@@ -32,10 +32,12 @@ class Rule:
 
     The state is that of a state `variable`, or a field of `media`. `template` makes it of `value`,
     the text at the variable's topic. `action` is what a control calls, with `args`, where it does
-    not set the variable. Without a `name` the entity is named as its device. `more` are Home
-    Assistant's own keys. `on` are the device types, by the name in each, that it is for (empty:
-    any), `not_on` those that it is not for. `happens` takes the state from what happens at the
-    service that is no value, where its `LastChange` may tell of such, and else from this variable.
+    not set the variable; `level` is the variable and argument by which that dims a light. `covers`
+    are further variables that the entity speaks for. Without a `name` the entity is named as its
+    device. `more` are Home Assistant's own keys. `on` are the device types, by the name in each,
+    that it is for (empty: any), `not_on` those that it is not for. `happens` takes the state from
+    what happens at the service that is no value, where its `LastChange` may tell of such, and else
+    from this variable.
     """
 
     key: str
@@ -44,6 +46,8 @@ class Rule:
     variable: str = ""
     media: str = ""
     action: str = ""
+    level: str = ""
+    covers: frozenset[str] = frozenset()
     args: Mapping[str, object] = field(default_factory=dict)
     template: str = ""
     happens: str = ""
@@ -55,16 +59,44 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of service: its rules, and whether what they leave out is mapped generically."""
+    """A kind of service: its rules. What they leave out is mapped generically.
+
+    That is of little interest where it `is_minor`: it comes behind all others.
+    """
 
     rules: tuple[Rule, ...] = ()
-    is_generic: bool = False
+    is_minor: bool = False
 
 
 _ON_OFF = {"state_on": "ON", "state_off": "OFF"}
 _DIAGNOSTIC = {"entity_category": "diagnostic"}
 _CONFIG = {"entity_category": "config"}
-_DURATION = {"device_class": "duration", "unit_of_measurement": "s"}
+_SECONDS = {
+    "device_class": "duration",
+    "unit_of_measurement": "s",
+    "suggested_display_precision": 0,
+}
+_UPTIME = {
+    "device_class": "duration",
+    "unit_of_measurement": "d",
+    "suggested_display_precision": 1,
+    "state_class": "measurement",
+}
+_STATES = {
+    "playing": "playing",
+    "paused": "paused",
+    "stopped": "stopped",
+    "transitioning": "buffering",
+    "no_media": "idle",
+}
+"""What `media` calls a state, in the words of Home Assistant's own players where it has one."""
+_GIGA = "{{ (value | float / 1e9) | round(9) if value | is_number else 'None' }}"
+_MEGA = "{{ (value | float / 1e6) | round(6) if value | is_number else 'None' }}"
+_DAYS = "{{ (value | float / 86400) | round(5) if value | is_number else 'None' }}"
+_LAST_ERROR = (
+    "{% set words = value | trim | replace('ERROR_', '') | replace('_', ' ') | capitalize %}"
+    "{{ 'None' if not words else 'No error' if words == 'None' else words[:255] }}"
+)
 _CLOCK = (
     "{% set t = value.split('.')[0].split(':') %}"
     "{{ (t[0] | int(0)) * 3600 + (t[1] | int(0)) * 60 + (t[2] | int(0))"
@@ -81,7 +113,10 @@ HAPPENED = (
 )
 """What happened at a ContentDirectory, as an event with all its attributes."""
 _LIGHTS = frozenset({"BinaryLight", "DimmableLight"})
-_SOCKETS = frozenset({"controllee", "insight", "lightswitch", "Maker", "outdoor"})
+_SENSORS = frozenset({"sensor", "NetCamSensor"})
+_DIMMERS = frozenset({"dimmer"})
+_NOT_SWITCHED = frozenset({"crockpot", "coffeemaker", "Humidifier", "HeaterA", "HeaterB", "bridge"})
+"""Those of WeMo whose BinaryState is no switch: a mode, or nothing at all."""
 _WEMO_ON = (  # 8: on, and nothing draws power
     "{% set on = value.split('|')[0] %}"
     "{{ 'ON' if on in ['1', '8', 'true'] else 'OFF' if on in ['0', 'false'] else 'None' }}"
@@ -95,21 +130,27 @@ def _button(key: str, name: str, action: str, icon: str, **args: object) -> Rule
 def _total(key: str, name: str, variable: str, icon: str, *, is_bytes: bool) -> Rule:
     more: dict[str, object] = {"state_class": "total_increasing", "icon": f"mdi:{icon}"}
     if is_bytes:
-        more |= {"device_class": "data_size", "unit_of_measurement": "B"}
+        more |= {
+            "device_class": "data_size",
+            "unit_of_measurement": "GB",
+            "suggested_display_precision": 2,
+        }
     else:
         more |= {"unit_of_measurement": "packets", **_DIAGNOSTIC}
-    return Rule(key, "sensor", name, variable, enabled=is_bytes, more=more)
+    template = _GIGA if is_bytes else ""
+    return Rule(key, "sensor", name, variable, template=template, enabled=is_bytes, more=more)
 
 
 def _bit_rate(key: str, name: str, variable: str, icon: str) -> Rule:
     more = {
         "device_class": "data_rate",
-        "unit_of_measurement": "bit/s",
+        "unit_of_measurement": "Mbit/s",
+        "suggested_display_precision": 1,
         "state_class": "measurement",
         "icon": f"mdi:{icon}",
         **_DIAGNOSTIC,
     }
-    return Rule(key, "sensor", name, variable, enabled=False, more=more)
+    return Rule(key, "sensor", name, variable, template=_MEGA, enabled=False, more=more)
 
 
 _TRANSPORT = Kind(
@@ -119,13 +160,22 @@ _TRANSPORT = Kind(
             "sensor",
             "Playback",
             media="state",
+            template=f"{{{{ {_STATES}.get({DOCUMENT}.state, 'None') }}}}",
+            covers=frozenset({"TransportState"}),
             more={
                 "device_class": "enum",
-                "options": ["playing", "paused", "stopped", "transitioning", "no_media"],
+                "options": list(_STATES.values()),
                 "icon": "mdi:play-pause",
             },
         ),
-        Rule("title", "sensor", "Title", media="title", more={"icon": "mdi:music-note"}),
+        Rule(
+            "title",
+            "sensor",
+            "Title",
+            media="title",
+            covers=frozenset({"CurrentTrackMetaData", "AVTransportURIMetaData"}),
+            more={"icon": "mdi:music-note"},
+        ),
         Rule(
             "artist",
             "sensor",
@@ -142,7 +192,7 @@ _TRANSPORT = Kind(
             "RelativeTimePosition",
             template=_CLOCK,
             enabled=False,
-            more={"icon": "mdi:progress-clock", **_DURATION},
+            more={"icon": "mdi:progress-clock", **_SECONDS},
         ),
         Rule("cover", "image", "Cover", more={"icon": "mdi:image"}),
         _button("play", "Play", "Play", "play", Speed="1"),
@@ -163,6 +213,7 @@ _TRANSPORT = Kind(
             "text",
             "Media URL",
             media="uri",
+            covers=frozenset({"AVTransportURI", "CurrentTrackURI"}),
             action="SetAVTransportURI",
             args={"CurrentURI": "{{ value | to_json }}", "CurrentURIMetaData": ""},
             enabled=False,
@@ -201,8 +252,7 @@ _RENDERING = Kind(
             enabled=False,
             more={"icon": "mdi:tune", **_CONFIG},
         ),
-    ),
-    is_generic=True,
+    )
 )
 
 _WAN_CONNECTION = Kind(
@@ -221,14 +271,16 @@ _WAN_CONNECTION = Kind(
             "sensor",
             "Uptime",
             "Uptime",
+            template=_DAYS,
             enabled=False,
-            more={"icon": "mdi:timer-outline", **_DURATION, **_DIAGNOSTIC},
+            more={"icon": "mdi:timer-outline", **_UPTIME, **_DIAGNOSTIC},
         ),
         Rule(
             "last_error",
             "sensor",
             "Last error",
             "LastConnectionError",
+            template=_LAST_ERROR,
             enabled=False,
             more={"icon": "mdi:alert-circle-outline", **_DIAGNOSTIC},
         ),
@@ -340,8 +392,18 @@ KINDS: Mapping[str, Kind] = {
                 "Motion",
                 "BinaryState",
                 template=_WEMO_ON,
-                on=frozenset({"sensor"}),
+                on=_SENSORS,
                 more={"device_class": "motion"},
+            ),
+            Rule(
+                "light",
+                "light",
+                None,
+                "BinaryState",
+                action="SetBinaryState",
+                level="brightness",
+                template=_WEMO_ON,
+                on=_DIMMERS,
             ),
             Rule(
                 "switch",
@@ -351,7 +413,7 @@ KINDS: Mapping[str, Kind] = {
                 action="SetBinaryState",
                 args={"BinaryState": "{{ value }}"},
                 template=_WEMO_ON,
-                on=_SOCKETS,
+                not_on=_SENSORS | _DIMMERS | _NOT_SWITCHED,
                 more=_ON_OFF,
             ),
         )
@@ -373,10 +435,10 @@ KINDS: Mapping[str, Kind] = {
             ),
         )
     ),
-    "ConnectionManager": Kind(),
-    "X_MS_MediaReceiverRegistrar": Kind(),
-    "DeviceProtection": Kind(),
+    "ConnectionManager": Kind(is_minor=True),
+    "X_MS_MediaReceiverRegistrar": Kind(is_minor=True),
+    "DeviceProtection": Kind(is_minor=True),
 }
 
-UNKNOWN = Kind(is_generic=True)
+UNKNOWN = Kind()
 """Of services that have no rules."""
