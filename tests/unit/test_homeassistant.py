@@ -146,7 +146,7 @@ ENTITIES: dict[str, dict[str, tuple[str, bool]]] = {
         "switchpower_1_light": ("light", True),
         "dimming_1_number_loadlevelstatus": ("number", False),
     },
-    "minidlna/1": {"contentdirectory_update_id": ("sensor", True)},
+    "minidlna/1": {"contentdirectory_update_id": ("sensor", True), **PROTOCOLS},
     "miniupnpd/1": {
         f"{WAN}_wancommonifc1_bytes_received": ("sensor", True),
         f"{WAN}_wancommonifc1_bytes_sent": ("sensor", True),
