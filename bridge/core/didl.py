@@ -18,7 +18,8 @@ from bridge.core import xml
 UNKNOWN: Final = frozenset({"", "NOT_IMPLEMENTED", "un_known"})
 """Texts that say that nothing is known: the standard's, and LinkPlay's."""
 
-_MAX_METADATA = 262_144
+MAX_METADATA: Final = 262_144
+"""The most characters of metadata that are read."""
 _MAX_CLASS = 256
 _MAX_ATTRIBUTES = 64
 """Of an element: more are no DIDL-Lite, and to look through them takes longer and longer."""
@@ -26,6 +27,7 @@ _MAX_DEPTH = 4
 _MAX_OF_A_NAME = 64
 _MAX_URL = 4096
 _MAX_HOURS = 10_000
+_MAX_DURATION = 64
 
 _DURATION = re.compile(
     r"\+?(?:(?:(\d{0,6}):)?(\d{0,6}):)?(\d{1,9})(?:[.,](\d*)(?:/(\d+))?)?", re.ASCII
@@ -114,7 +116,7 @@ def read(metadata: str | None, base_url: str) -> Item:
 
     Relative addresses are taken from `base_url`.
     """
-    if metadata is None or len(metadata) > _MAX_METADATA:
+    if metadata is None or len(metadata) > MAX_METADATA:
         return NOTHING
     return _read(metadata, base_url)
 
@@ -156,7 +158,12 @@ def seconds(text: str | None) -> float | None:
     The form is `H+:MM:SS[.F+]` or `H+:MM:SS[.F0/F1]` (ContentDirectory 1.0, appendix B.2.1.4). What
     devices leave out of it may be missing: hours, minutes, digits behind the point.
     """
-    match = _DURATION.fullmatch((text or "").strip())
+    return _seconds(text) if text and len(text) <= _MAX_DURATION else None
+
+
+@lru_cache(maxsize=256)
+def _seconds(text: str) -> float | None:
+    match = _DURATION.fullmatch(text.strip())
     if match is None:
         return None
     hours, minutes, whole, fraction, parts = match.groups()

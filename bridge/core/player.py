@@ -6,6 +6,7 @@ What `media` says of a device (AVTransport 1.0 section 2.2, RenderingControl 1.0
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from math import inf
 from typing import Final
 
@@ -30,9 +31,29 @@ STATES: Final[Mapping[str, str]] = {
 }
 """What a TransportState is called in `media`; other states, of vendors, are left out."""
 
-_STATE = "TransportState"
-_VOLUME = "Volume"
+_METADATA = (
+    *("CurrentTrackMetaData", "AVTransportURIMetaData"),
+    "EnqueuedTransportURIMetaData",  # Sonos
+)
+_PLACES: Mapping[str, tuple[Key, Key]] = {
+    name: (Key(name, INSTANCE), Key(name))
+    for name in (
+        *_METADATA,
+        "AVTransportURI",
+        "CurrentMediaDuration",
+        "CurrentPlayMode",
+        "CurrentTrack",
+        "CurrentTrackDuration",
+        "CurrentTrackURI",
+        "NumberOfTracks",
+        "TransportState",
+    )
+}
+"""Where the values of AVTransport may stand, the likely place first."""
+
 _MASTER = "Master"
+_STATE = Key("TransportState", INSTANCE)
+_LOUD = Key("Volume", INSTANCE, _MASTER)
 _PAIRS = (("lf", "rf"), ("fl", "fr"), ("l", "r"), ("left", "right"))
 _SUBWOOFERS = frozenset({"lfe", "sw", "sub", "subwoofer"})
 _PERCENT = (0.0, 100.0)
@@ -54,10 +75,10 @@ def summary(
     is told. URLs are made absolute by `base_url`. Where a service tells nothing of instance 0, the
     least InstanceID that it does tell of counts.
     """
-    instance = _instance(transport, INSTANCE, Key(_STATE, INSTANCE))
+    instance = _instance(transport, INSTANCE, _STATE)
 
     def told(name: str) -> str | None:
-        for place in _places(name, instance):
+        for place in _PLACES[name] if instance == INSTANCE else _places(name, instance):
             value = transport.get(place)
             if value is not None:
                 text = values.write(value).strip()
@@ -66,15 +87,12 @@ def summary(
         return None
 
     track_uri, loaded_uri = told("CurrentTrackURI"), told("AVTransportURI")
-    track = didl.read(told("CurrentTrackMetaData"), base_url)
-    loaded = didl.read(told("AVTransportURIMetaData"), base_url)
-    station = didl.read(told("EnqueuedTransportURIMetaData"), base_url)  # Sonos
-    is_same = track_uri is None or loaded_uri is None or track_uri == loaded_uri
-    item = _described(track, loaded, station, track_uri or loaded_uri, is_same=is_same)
+    track, loaded, enqueued = map(_bounded, map(told, _METADATA))
+    item = _what_plays(track, loaded, enqueued, _bounded(track_uri), _bounded(loaded_uri), base_url)
     duration = didl.seconds(told("CurrentTrackDuration")) or item.duration_s
-    speaker = _instance(rendering, instance, Key(_VOLUME, instance, _MASTER))
+    speaker = _instance(rendering, instance, _LOUD)
     fields = {
-        "state": STATES.get(told(_STATE) or ""),
+        "state": STATES.get(told("TransportState") or ""),
         "title": item.title,
         "artist": item.artist,
         "album": item.album,
@@ -92,9 +110,12 @@ def summary(
 
 
 def _instance(told: Values, preferred: str, likely: Key) -> str:
-    """Return the InstanceID that a service tells of: this one, else 0, else the least."""
-    if likely in told:
-        return preferred
+    """Return the InstanceID that a service tells of: this one, else 0, else the least.
+
+    `likely` is a value of instance 0 that is nearly always there.
+    """
+    if preferred == INSTANCE and likely in told:
+        return INSTANCE
     found = {key.instance for key in told if key.instance is not None}
     for one in (preferred, INSTANCE):
         if one in found or not found:
@@ -113,6 +134,28 @@ def _whole(text: str | None) -> int | None:
 
 
 # What plays
+
+
+def _bounded(text: str | None) -> str | None:
+    return text if text is None or len(text) <= didl.MAX_METADATA else None
+
+
+@lru_cache(maxsize=64)
+def _what_plays(  # noqa: PLR0913, PLR0917 - what it follows from
+    track: str | None,
+    loaded: str | None,
+    enqueued: str | None,
+    track_uri: str | None,
+    loaded_uri: str | None,
+    base_url: str,
+) -> Item:
+    return _described(
+        didl.read(track, base_url),
+        didl.read(loaded, base_url),
+        didl.read(enqueued, base_url),
+        track_uri or loaded_uri,
+        is_same=track_uri is None or loaded_uri is None or track_uri == loaded_uri,
+    )
 
 
 def _described(track: Item, loaded: Item, station: Item, uri: str | None, *, is_same: bool) -> Item:
@@ -150,9 +193,19 @@ def volume_range(variable: StateVariable | None) -> tuple[float, float]:
     return _range(variable, _PERCENT)
 
 
+def _listed(variable: StateVariable) -> tuple[str | None, str | None]:
+    """Return the bounds in an SCPD, those of a list of numbers where there is no range."""
+    if variable.minimum is None and variable.maximum is None and variable.allowed_values:
+        read = [values.read("r8", one) for one in variable.allowed_values]
+        numbers = [one for one in read if not isinstance(one, str)]
+        if len(numbers) == len(read):
+            return values.write(min(numbers)), values.write(max(numbers))
+    return variable.minimum, variable.maximum
+
+
 def _range(variable: StateVariable | None, default: tuple[float, float]) -> tuple[float, float]:
     found: list[float] = []
-    bounds = (variable.minimum, variable.maximum) if variable else (None, None)
+    bounds = _listed(variable) if variable else (None, None)
     for text, other in zip(bounds, default, strict=True):
         bound = values.read("r8", text.strip()) if text else other
         found.append(other if isinstance(bound, str) else bound)
@@ -163,11 +216,11 @@ def _percent(
     told: Values, instance: str, volume: StateVariable | None, volume_db: StateVariable | None
 ) -> int | None:
     for name, variable, default in (
-        (_VOLUME, volume, _PERCENT),
+        ("Volume", volume, _PERCENT),
         ("VolumeDB", volume_db, _DECIBELS),
     ):
-        levels = [one for one in map(_number, _speakers(told, name, instance)) if one is not None]
-        if levels:
+        found = _speakers(told, name, instance)
+        if levels := [one for one in map(_number, found) if one is not None]:
             bounds = sorted(_range(variable, default))
             low, high = bounds if 0 < bounds[1] - bounds[0] < inf else default
             shares = [(min(max(one, low), high) - low) / (high - low) for one in levels]

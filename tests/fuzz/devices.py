@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from html import escape
 from typing import cast
 
 from bridge.core import commands, jsontext, player, topics, value_commands, values
@@ -179,9 +180,29 @@ def last_change(data: bytes) -> None:
 
 
 def didl(data: bytes) -> None:
-    metadata = Key("CurrentTrackMetaData", "0")
+    text = data.decode("utf-8", "replace")
     fields = player.summary(
-        {metadata: data.decode("utf-8", "replace")}, {}, StateVariable("Volume", "ui2"), LOCATION
+        {Key("CurrentTrackMetaData", "0"): text}, {}, StateVariable("Volume", "ui2"), LOCATION
+    )
+    strict_json(jsontext.encode(fields))
+
+
+def media(data: bytes) -> None:
+    """Every text that `media` is made of but metadata, which is `didl`'s."""
+    text = data.decode("utf-8", "replace")
+    variable = StateVariable("Volume", "i2", minimum=text, maximum="100", allowed_values=(text,))
+    told = ("CurrentTrackURI", "CurrentTrackDuration", "CurrentTrack", "CurrentPlayMode")
+    radio = f"<DIDL-Lite><item><streamContent>{escape(text)}</streamContent></item></DIDL-Lite>"
+    fields = player.summary(
+        {Key(name, "0"): text for name in told} | {Key("CurrentTrackMetaData", "0"): radio},
+        {
+            Key(name, "0", one): text
+            for name in ("Volume", "Mute")
+            for one in ("Master", "LF", text)
+        },
+        variable,
+        LOCATION,
+        variable,
     )
     strict_json(jsontext.encode(fields))
 

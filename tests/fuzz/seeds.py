@@ -79,6 +79,18 @@ def _trees() -> Iterator[bytes]:
         )
 
 
+_MEDIA = (
+    b"http://192.0.2.9/music/So%20What.flac?a=1#b",
+    b"x-rincon-mp3radio://http://192.0.2.9/fm02_aac",
+    b"0:08:17.4930000000",
+    b":08:17.0/1",
+    b"TYPE=SNG|TITLE x|ARTIST y|ALBUM z",
+    b"Tom Petty - Learning To Fly",
+    b"20%",
+    b"-15360",
+    b"yes",
+)
+
 _SEEDS: Mapping[str, Callable[[], Iterator[bytes] | tuple[bytes, ...]]] = {
     "ssdp": _files("*/*.txt"),
     "multicast_event": _files("*/*.txt"),
@@ -90,6 +102,7 @@ _SEEDS: Mapping[str, Callable[[], Iterator[bytes] | tuple[bytes, ...]]] = {
     "properties": lambda: _bodies("*/*.notify?.http"),
     "last_change": _unescaped(_LAST_CHANGE),
     "didl": _unescaped(_DIDL),
+    "media": lambda: _MEDIA,
     "soap": lambda: _bodies("*/*.answer.http"),
     "command": lambda: _COMMANDS,
     "level": lambda: _TEXTS,

@@ -21,6 +21,7 @@ TARGETS: Mapping[str, Target] = {
     "properties": devices.properties,
     "last_change": devices.last_change,
     "didl": devices.didl,
+    "media": devices.media,
     "soap": devices.soap,
     "command": publishers.command,
     "level": publishers.level,

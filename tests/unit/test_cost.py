@@ -253,6 +253,22 @@ SHAPES: dict[str, tuple[Target, int, dict[str, Shape]]] = {
             "entities": repeated(b"", b"&amp;"),
         },
     ),
+    "media": (
+        devices.media,
+        250_000,
+        {
+            "digits": repeated(b"", b"9"),
+            "spaces": repeated(b"a", b" ", b"b"),
+            "dashes": repeated(b"a", b" - ", b"b"),
+            "fields": repeated(b"TYPE=SNG", b"|TITLE %d"),
+            "escapes": repeated(b"http://h/", b"%E4"),
+            "levels": repeated(b"http://h", b"/%20"),
+            "parameters": repeated(b"http://h/a", b";a=;"),
+            "dots": repeated(b"http://h/a", b".a"),
+            "codes": repeated(b"", b"_mp3"),
+            "colons": repeated(b"", b":1"),
+        },
+    ),
     "SOAP": (
         devices.soap,
         500_000,

@@ -252,6 +252,8 @@ def ranged(low: str | None, high: str | None, data_type: str = "ui2") -> StateVa
         (ranged("-1e308", "1e308", "r8"), 40, 40),
         (ranged(" 0 ", " 50 "), 40, 80),
         (ranged("", ""), 40, 40),
+        (StateVariable("Volume", "ui2", allowed_values=("0", "25", "50")), 25, 50),
+        (StateVariable("Volume", "string", allowed_values=("low", "50")), "40", 40),
         (None, 40, 40),
         (None, "40", 40),
         (None, " 40.6 ", 41),
