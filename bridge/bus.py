@@ -10,8 +10,9 @@ from bridge import memory
 from bridge.adapters import Adapters
 from bridge.answers import Answers
 from bridge.calls import Calls, Limits
+from bridge.core import topics
 from bridge.core.messages import Message, Publication
-from bridge.errors import BrokerError, BrokerRefused, ConfigError
+from bridge.errors import BrokerError, BrokerRefused, Code, CommandError, ConfigError
 from bridge.health import Health
 from bridge.mqtt.broker import Broker
 from bridge.mqtt.endpoint import BrokerOptions, parse_url
@@ -25,6 +26,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _CALLS_GRACE_S = 1.0
 _FAREWELL_S = 0.5
+_ANSWER_S = 5.0
+"""How long a bridge may take to say that it is there."""
 _LARGE_TREE = 10_000
 """Topics from which on what it took to read them is worth to be given back."""
 
@@ -46,6 +49,18 @@ def broker_options(settings: Settings, urls: Sequence[str], client_id: str) -> B
         protocol=settings.mqtt.protocol,
         keepalive_s=settings.mqtt.keepalive,
     )
+
+
+async def _answers(session: Session, own: str) -> bool:
+    """Return whether a bridge answers that is called online; a dead one's will may be lost."""
+    answered = asyncio.Event()
+    await session.subscribe((f"{own}/response/health",), lambda _: answered.set(), as_news=True)
+    asked = Publication(f"{own}/request/health", b"{}", retain=False)
+    await session.publish(asked)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ANSWER_S):
+            await answered.wait()
+    return answered.is_set()
 
 
 class Bus:
@@ -111,6 +126,7 @@ class Bus:
             directory=network.directory,
             search=network.discovery.search,
             forget=network.forget,
+            forget_instance=self._forget_instance,
             wake=self.wake,
             health=self.health.document,
             diagnostics=self.health.diagnostics,
@@ -204,6 +220,36 @@ class Bus:
                 await session.subscribe((topic,), self._router.hub_born, as_news=True)
         except BrokerRefused as error:
             _log.warning("hub_birth_refused", reason=error.reason)
+
+    async def _forget_instance(self, instance: str) -> object:
+        """Clear what another instance has left, its devices first; raises CommandError."""
+        router, session = self._router, self._session
+        if not topics.is_level(instance):
+            raise CommandError(Code.BAD_REQUEST, "instance must be the name of a bridge")
+        if instance == self._settings.instance:
+            raise CommandError(Code.DENIED, f"{instance} is this bridge")
+        remains = router.remains(instance)
+        marker = f"{self._settings.mqtt.base_topic}/reply/{self._settings.instance}"
+        try:
+            async with self.broker.beside("reader") as reader:
+                await reader.read_retained(
+                    remains.pieces(),
+                    remains.held.__setitem__,
+                    marker_topic=marker,
+                    optional=remains.hub_pieces(),
+                )
+                if remains.says_online and await _answers(reader, remains.own):
+                    raise CommandError(Code.DENIED, f"{instance} is online: stop it first")
+            if not (remains.bridge() or remains.devices(lambda _: False)) or session is None:
+                raise CommandError(Code.UNKNOWN_DEVICE, f"nothing is left of {instance[:100]}")
+            devices = router.clear_devices(remains)
+            await session.flush()
+            count = router.clear_bridge(remains)
+            await session.flush()
+        except BrokerError as error:
+            raise CommandError(Code.INTERNAL, f"the broker: {error}") from error
+        _log.info("instance_forgotten", instance=instance, devices=len(devices), topics=count)
+        return {"instance": instance, "devices": devices}
 
     def _state(self, payload: bytes) -> Publication:
         return Publication(self._router.state_topic, payload)

@@ -24,6 +24,7 @@ from bridge.core.model import Description
 from bridge.core.neighbours import Neighbours
 from bridge.core.outbox import Outbox
 from bridge.core.polling import Plan
+from bridge.core.remains import Remains
 from bridge.core.state import Key
 from bridge.core.value_commands import ValueRequest, read_text
 
@@ -307,6 +308,28 @@ class Router:
             )
             self.mirror.ledger.put(self.state_topic, b"online")
             self.wake()
+
+    def remains(self, instance: str) -> Remains:
+        """Return what may be left of another instance, nothing of which has been read yet."""
+        return Remains(self._shape, instance)
+
+    def clear_devices(self, remains: Remains) -> list[str]:
+        """Clear the devices of an instance that is gone, but for those that we have; name them."""
+        devices = remains.devices(
+            lambda device: self.mirror.find(topics.decode_level(device)) is not None
+        )
+        self.mirror.clear_remains(devices)
+        for device in devices:
+            self.neighbours.hear_document(device, b"")
+        self.wake()
+        return list(devices)
+
+    def clear_bridge(self, remains: Remains) -> int:
+        """Clear an instance's own topics; return how many those were."""
+        mine = remains.bridge()
+        self.mirror.ledger.clear(mine)
+        self.wake()
+        return len(mine)
 
     def close(self) -> None:
         """Go on without a broker: values change the wanted tree, answers wait, news are lost."""

@@ -44,7 +44,8 @@ class Directory(Protocol):
 class Verbs:
     """The verbs, carried out side by side.
 
-    `forget` is told the UDN of a root device; `health` and `diagnostics` give documents, the latter
+    `forget` is told the UDN of a root device, `forget_instance` the name of a bridge that is gone,
+    and gives what it cleared; `health` and `diagnostics` give documents, the latter
     with a capture of the root device whose UDN it is told.
     """
 
@@ -56,6 +57,7 @@ class Verbs:
         directory: Directory,
         search: Callable[[], None],
         forget: Callable[[str], None],
+        forget_instance: Callable[[str], Awaitable[object]],
         wake: Callable[[], None],
         health: Callable[[], object],
         diagnostics: Callable[[str | None], Awaitable[object]],
@@ -66,6 +68,7 @@ class Verbs:
         self._directory = directory
         self._search = search
         self._forget = forget
+        self._forget_instance = forget_instance
         self._wake = wake
         self._health = health
         self._diagnostics = diagnostics
@@ -147,7 +150,11 @@ class Verbs:
         return _described(await self._directory.refresh(self._udn(body)))
 
     async def forget(self, body: Body) -> object:
-        """Clear all topics of the root device to which `id` belongs."""
+        """Clear all topics of the root device that `id` belongs to, or what `instance` left."""
+        if "instance" in body:
+            if "id" in body:
+                raise CommandError(Code.BAD_REQUEST, "either id or instance, not both")
+            return await self._forget_instance(_text(body, "instance"))
         udn = self._udn(body)
         self._forget(udn)
         return {"id": topics.device_id(udn)}

@@ -259,8 +259,8 @@ class Hub(Protocol):
     def birth_topics(self) -> tuple[str, ...]:
         """Where it may say `online` when it has started."""
 
-    def own_topics(self) -> tuple[str, ...]:
-        """Return the topics of the bridge itself, whether they hold something or not."""
+    def own_topics(self, instance: str | None = None) -> tuple[str, ...]:
+        """Return the topics of the bridge itself, or of another instance, whatever they hold."""
 
     def topics(self, device: str) -> tuple[str, ...]:
         """Return the topics of a root device, by its id, whether they hold something or not."""
@@ -343,9 +343,9 @@ class Shape:
         """Return the topics outside the base that may be a device's, by its id."""
         return tuple(topic for hub in self.hubs for topic in hub.topics(device))
 
-    def own_hub_topics(self) -> tuple[str, ...]:
-        """Return the topics outside the base that may be the bridge's own."""
-        return tuple(topic for hub in self.hubs for topic in hub.own_topics())
+    def own_hub_topics(self, instance: str | None = None) -> tuple[str, ...]:
+        """Return the topics outside the base that may be the bridge's own, or an instance's."""
+        return tuple(topic for hub in self.hubs for topic in hub.own_topics(instance))
 
     def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
         """Return what a topic has to hold for a moment between these two; None for nothing."""

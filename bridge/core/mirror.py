@@ -134,6 +134,11 @@ class Mirror:
             self._clear(branch.id, self.ledger.cut(self._wanted(branch)) if held is None else held)
         self._drop(branch)
 
+    def clear_remains(self, devices: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Clear what another instance has left of these devices, by id, their documents first."""
+        for device, held in devices.items():
+            self._clear(device, held)
+
     def tell(
         self, service_id: str, properties: Iterable[tuple[str, str]], *, initial: bool, now: str
     ) -> bool:

@@ -1,8 +1,9 @@
 """The broker as something that is always there: session after session, with pauses between them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from random import Random
 
 import structlog
@@ -48,6 +49,13 @@ class _Attempts:
     due_s: float = 0.0
     failures: int = 0
     protocol: Protocol | None = None
+
+
+class _Nothing:
+    """A source that has nothing to publish."""
+
+    def take(self) -> None:
+        """Return nothing."""
 
 
 class Broker:
@@ -103,6 +111,28 @@ class Broker:
                 self._tell(attempts, error)
             else:
                 return
+
+    @asynccontextmanager
+    async def beside(self, name: str) -> AsyncIterator[Session]:
+        """Give a session beside the one that is there, of a client with this name behind ours.
+
+        Nothing is published by its end. Raises as `Session.open` does.
+        """
+        attempts = min(self._endpoints, key=lambda each: str(each.endpoint) != self.state.url)
+        options = replace(self._options, client_id=f"{self._options.client_id}-{name}")
+        will = self._will._replace(topic=f"{self._will.topic}/{name}", payload=b"", retain=False)
+        session = await Session.open(
+            attempts.endpoint,
+            options,
+            will,
+            _Nothing(),
+            protocol=attempts.protocol or "5",
+            dial=self._dial,
+        )
+        try:
+            yield session
+        finally:
+            await session.close()
 
     async def _open(self, attempts: _Attempts) -> Session:
         """Connect with the newest MQTT that the options allow and the broker speaks."""

@@ -330,6 +330,71 @@ async def test_forget_clears_every_topic_the_document_first(
         await until(lambda: f"upnp/{device.udn}/S/value/Volume" in onlooker.held, 15)
 
 
+async def forget_instance(caller: Caller, instance: str) -> Any:
+    return await caller.send(
+        "bridge/main/request/forget",
+        {"instance": instance},
+        on="bridge/main/response/forget",
+        limit_s=20,
+    )
+
+
+@pytest.mark.parametrize("state", ["offline", "online"])
+async def test_what_a_bridge_has_left_that_is_gone_is_cleared(
+    broker: Broker, onlooker: Onlooker, name: str, state: str
+) -> None:
+    """Also of one that was killed, whose will nobody has published: it does not answer."""
+    async with running(part(f"{name}-kept")) as kept, started(broker, onlooker, f"{name}-kept"):
+        old = flags(broker.port, name, instance="old")
+        async with running(part(name)) as device, bridging(old):
+            document = f"homeassistant/device/upnp2mqtt_{device.udn}/config"
+            await until(lambda: document in onlooker.held, 10)
+        onlooker.publish("upnp/bridge/old/state", state.encode(), retain=True)
+        onlooker.publish("upnp/bridge/old/notes", b"left", retain=True)
+        onlooker.settle()
+        mark = len(onlooker.messages)
+        mine = {topic: held for topic, held in onlooker.held.items() if kept.udn in topic}
+        got = await forget_instance(Caller(onlooker), "old")
+        assert got["success"], got
+        assert got["data"] == {"instance": "old", "devices": [device.udn, f"{device.udn}-in"]}
+
+        def left() -> list[str]:
+            return [
+                topic
+                for topic in onlooker.held
+                if device.udn in topic or "/old" in topic or "bridge_old" in topic
+            ]
+
+        await until(lambda: not left(), 10)
+        cleared = [one.topic for one in onlooker.since(mark) if one.retain and not one.payload]
+        assert cleared.index(document) < cleared.index(f"upnp/{device.udn}/availability")
+        assert "homeassistant/device/upnp2mqtt_bridge_old/config" in cleared
+        assert {t: h for t, h in onlooker.held.items() if kept.udn in t} == mine
+        got = await forget_instance(Caller(onlooker), "old")
+        assert got["code"] == "unknown_device"
+
+
+async def test_a_bridge_that_is_there_is_not_forgotten(
+    broker: Broker, onlooker: Onlooker, name: str
+) -> None:
+    async with (
+        running(part(name)) as device,
+        bridging(flags(broker.port, name, instance="other")),
+        started(broker, onlooker, f"{name}-none") as caller,
+    ):
+        await until(lambda: f"upnp/{device.udn}/S/state" in onlooker.held, 10)
+        before = dict(onlooker.held)
+        for instance, code in (("other", "denied"), ("main", "denied"), ("a/b", "bad_request")):
+            got = await forget_instance(caller, instance)
+            assert (got["success"], got["code"]) == (False, code)
+        both = {"instance": "other", "id": device.udn}
+        got = await caller.send(
+            "bridge/main/request/forget", both, on="bridge/main/response/forget"
+        )
+        assert got["code"] == "bad_request"
+        assert before.keys() <= onlooker.held.keys()
+
+
 async def test_a_device_that_is_gone_for_long_is_forgotten(
     broker: Broker, onlooker: Onlooker, name: str
 ) -> None:

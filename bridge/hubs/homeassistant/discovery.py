@@ -51,7 +51,7 @@ class HomeAssistant:
         self._prefix = prefix
         self._bridge = f"{world.base}/bridge/{instance}"
         self._namespace = PROGRAM if world.base == "upnp" else f"{PROGRAM}_{slug(world.base)}"
-        self._id = f"{self._namespace}_bridge_{slug(instance)}"
+        self._id = self._bridge_id(instance)
         self._instance = instance
         self._origin = {"name": PROGRAM, "sw_version": version}
         self.enabled = enabled
@@ -64,9 +64,9 @@ class HomeAssistant:
         """
         return tuple(dict.fromkeys((f"{self._prefix}/status", _BIRTH)))
 
-    def own_topics(self) -> tuple[str, ...]:
-        """Return the topics of the bridge itself."""
-        return (self._topic(self._id),)
+    def own_topics(self, instance: str | None = None) -> tuple[str, ...]:
+        """Return the topics of the bridge itself, or of another instance."""
+        return (self._topic(self._id if instance is None else self._bridge_id(instance)),)
 
     def topics(self, device: str) -> tuple[str, ...]:
         """Return the topics of a root device, by its id."""
@@ -132,6 +132,9 @@ class HomeAssistant:
         return frozenset(found)
 
     # Within
+
+    def _bridge_id(self, instance: str) -> str:
+        return f"{self._namespace}_bridge_{slug(instance)}"
 
     def _topic(self, object_id: str) -> str:
         return f"{self._prefix}/device/{object_id}/config"
