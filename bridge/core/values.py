@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
+from bridge.core import moments
 from bridge.core.model import StateVariable
 
 Value = bool | int | float | str
@@ -131,14 +132,16 @@ def from_text(data_type: str, text: str) -> Value:
         return _real(sys.float_info.max)(text.strip())
     if kind == "boolean":
         return _SWITCHED.get(text.strip().lower(), text.strip())
-    return text
+    return text.strip() if kind in moments.TYPES else text
 
 
 def soap(variable: StateVariable | None, value: object, *, check: bool) -> str:
     """Return a command's JSON value as the text of an in-argument (UDA 2.0, sections 2.5, 3.1.1).
 
     `variable` is the related state variable; None, an undeclared one, is a string. The data type
-    with its width always holds, allowed values and range only with `check`; the step never does.
+    with its width always holds; allowed values, range and the forms of dates and times only with
+    `check`, for devices that have their own; the step never does. UUIDs and URIs are whatever
+    devices take for such: few of theirs are any.
     Raises ValueError with a reason for people.
     """
     if not isinstance(value, bool | int | float | str):
@@ -172,12 +175,21 @@ def _soap_text(variable: StateVariable, data_type: str, text: str, *, check: boo
         raise ValueError(f"{shown(text)} is not hexadecimal, two digits a byte")
     if data_type == "bin.base64":
         _check_base64(text)
+    if check and data_type in moments.TYPES:
+        _check_moment(data_type, text)
     allowed = variable.allowed_values
     if check and allowed and text not in allowed:
         listed = ", ".join(shown(one) for one in allowed[:_MAX_LISTED])
         more = ", …" if len(allowed) > _MAX_LISTED else ""
         raise ValueError(f"{shown(text)} is not one of {listed}{more}")
     return text
+
+
+def _check_moment(data_type: str, text: str) -> None:
+    try:
+        moments.check(data_type, text)
+    except ValueError as error:
+        raise ValueError(f"{shown(text)} {error}") from error
 
 
 def _check_base64(text: str) -> None:

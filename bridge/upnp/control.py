@@ -5,7 +5,7 @@ action a command means `core.commands`'.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from bridge.core.model import Service
@@ -77,7 +77,9 @@ async def invoke(
         raise CommandError(Code.TIMEOUT, str(error), outcome=Outcome.UNKNOWN) from error
     except BadResponse as error:
         raise CommandError(Code.BAD_RESPONSE, str(error), outcome=Outcome.UNKNOWN) from error
-    return read_answer(response.status, response.body, action_name)
+    action = service.scpd.actions.get(action_name)
+    outputs = () if action is None else [argument.name for argument in action.outputs]
+    return read_answer(response.status, response.body, action_name, outputs)
 
 
 def envelope(service_type: str, action: str, arguments: Sequence[tuple[str, str]]) -> bytes:
@@ -101,11 +103,14 @@ def envelope(service_type: str, action: str, arguments: Sequence[tuple[str, str]
     ).encode()
 
 
-def read_answer(status: int, body: bytes, action_name: str) -> dict[str, str]:
+def read_answer(
+    status: int, body: bytes, action_name: str, outputs: Sequence[str] = ()
+) -> dict[str, str]:
     """Return the out-arguments in an answer, by name (UDA 2.0, section 3.2.2).
 
-    Tolerates XML to be mended, foreign and missing namespaces, and a response element of another
-    name. An argument that holds elements, as DIDL-Lite that was not escaped, is returned as XML.
+    Tolerates XML to be mended, foreign and missing namespaces, a response element of another name
+    or none where one of `outputs`, the action's own out-arguments, is in it, and these in any case.
+    An argument that holds elements, as DIDL-Lite that was not escaped, is returned as XML.
     Raises CommandError for a fault (section 3.2.5), whatever the status, and for what is no SOAP.
     """
     try:
@@ -120,17 +125,42 @@ def read_answer(status: int, body: bytes, action_name: str) -> dict[str, str]:
         raise _fault(fault)
     if status not in _OK:
         raise _no_soap(status)
-    answer = child(soap, f"{action_name}Response")
-    if answer is None:
-        answer = next(iter(soap), None)
+    spelled = {name.casefold(): name for name in outputs}
+    answer = _response(soap, f"{action_name}Response", spelled.keys())
     out: dict[str, str] = {}
     try:
         for argument in () if answer is None else answer:
             if name := local(argument):
-                out.setdefault(name, inner(argument))
+                own = name if name in outputs else spelled.get(name.casefold(), name)
+                out.setdefault(own, inner(argument))
     except XmlError as error:
         raise _no_soap(status) from error
     return out
+
+
+def _response(soap: Element, name: str, outputs: Collection[str]) -> Element | None:
+    """Return the element whose children are the out-arguments, these named in lower case.
+
+    None where there is none to be expected. Raises CommandError where there is none though.
+    """
+    elements = list(soap)
+    for one in elements:
+        if local(one).casefold() == name.casefold():
+            return one
+    if not outputs:
+        return elements[0] if elements else None
+    for one in [*elements, soap]:
+        if any(local(each).casefold() in outputs for each in one):
+            return one
+    deeper = descendant(soap, name)
+    if deeper is not None:
+        return deeper
+    fault = descendant(soap, "Fault")
+    if fault is not None:
+        raise _fault(fault)
+    raise CommandError(
+        Code.BAD_RESPONSE, "an answer without any out-argument", outcome=Outcome.UNKNOWN
+    )
 
 
 def _no_soap(status: int) -> CommandError:

@@ -23,6 +23,7 @@ from bridge.core.commands import (
 from bridge.core.jsontext import encode
 from bridge.core.model import Action, Argument, Device, Direction, Scpd, Service, StateVariable
 from bridge.core.replies import reply_allowed
+from bridge.core.value_commands import ValueRequest, as_call
 from bridge.errors import Code, CommandError, Outcome
 
 IN, OUT = Direction.IN, Direction.OUT
@@ -548,3 +549,51 @@ def test_any_outputs_can_be_answered(texts):
     out, retval = typed_outputs(action, RENDERING, texts)
     assert set(out) == set(texts)
     encode(success(Envelope({}), call("GetMute"), out, retval, elapsed_ms=0))
+
+
+CLOCK = Device(
+    "c",
+    "urn:x",
+    "clock",
+    children=(
+        Service(
+            "urn:x:serviceId:Clock",
+            "urn:x:service:Clock:1",
+            "Clock",
+            "",
+            "",
+            None,
+            Scpd.of(
+                (
+                    StateVariable("Alarm", "time"),
+                    Action("SetAlarm", (Argument("NewAlarm", Direction.IN, "Alarm"),)),
+                )
+            ),
+        ),
+    ),
+)
+
+
+def test_a_time_that_is_none_is_not_sent_unless_it_is_not_to_be_checked():
+    def send(text, *, check):
+        request = CallRequest(None, "SetAlarm", {"NewAlarm": text}, check=check)
+        return resolve(request, CLOCK, default_timeout_s=30, read_only=False).arguments
+
+    assert send("06:30", check=True) == (("NewAlarm", "06:30"),)
+    assert send("25:99", check=False) == (("NewAlarm", "25:99"),)
+    with pytest.raises(CommandError) as caught:
+        send("25:99", check=True)
+    error = caught.value
+    assert (error.code, error.outcome) == (Code.INVALID_ARGUMENT, Outcome.NOT_SENT)
+    assert (error.argument, error.reason) == (
+        "NewAlarm",
+        "NewAlarm: '25:99' is not a time without a time zone, as 18:30:00",
+    )
+    for text, expected in ((" 06:30 \n", "06:30"), ("noon", None)):
+        setting, _ = as_call(ValueRequest("Clock", "Alarm", text=text), CLOCK)
+        if expected:
+            made = resolve(setting, CLOCK, default_timeout_s=30, read_only=False)
+            assert made.arguments == (("NewAlarm", expected),)
+        else:
+            with pytest.raises(CommandError, match="not a time"):
+                resolve(setting, CLOCK, default_timeout_s=30, read_only=False)

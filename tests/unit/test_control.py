@@ -197,6 +197,69 @@ def test_an_argument_that_was_not_escaped_is_returned_as_xml():
     assert read_answer(200, body, "Get") == {"A": f"&lt; {didl}\n", "B": "1"}
 
 
+OUTPUTS = ("CurrentVolume", "Channel")
+TOLD = {"CurrentVolume": "20", "Channel": "LF"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        soap("<u:GetVolumeResponse>{}<CurrentVolume>20</CurrentVolume></u:GetVolumeResponse>"),
+        soap("<GetVolumeReply>{}<CurrentVolume>20</CurrentVolume></GetVolumeReply>"),
+        soap("<getvolumeresponse><currentvolume>20</currentvolume>{}</getvolumeresponse>"),
+        soap("<GetVolume><x:CURRENTVOLUME>20</x:CURRENTVOLUME>{}</GetVolume>"),
+        soap("<CurrentVolume>20</CurrentVolume>{}"),
+        soap("<Odd/><R><CurrentVolume>20</CurrentVolume>{}</R>"),
+        soap("<W><GetVolumeResponse><CurrentVolume>20</CurrentVolume>{}</GetVolumeResponse></W>"),
+    ],
+)
+def test_out_arguments_are_found_by_their_names(body):
+    body = body.replace(b"{}", b"<Channel>LF</Channel>")
+    assert read_answer(200, body, "GetVolume", OUTPUTS) == TOLD
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<Foo><Bar><Baz>20</Baz></Bar></Foo>",
+        "<Foo><Bar><CurrentVolume>20</CurrentVolume></Bar></Foo>",
+        "<Foo/>",
+        "<html><body><p>OK</p></body></html>",
+        "text",
+        "",
+        "<SetVolumeResponse/>",
+        "<Foo>" * 50,
+    ],
+)
+def test_an_answer_to_something_else_is_no_success_of_what_has_out_arguments(inner):
+    with pytest.raises(CommandError) as caught:
+        read_answer(200, soap(inner), "GetVolume", OUTPUTS)
+    assert (caught.value.code, caught.value.outcome) == (Code.BAD_RESPONSE, Outcome.UNKNOWN)
+    read_answer(200, soap(inner), "SetVolume", ())
+
+
+def test_an_answer_of_the_right_name_is_one_whatever_is_missing_in_it():
+    body = soap("<u:GetVolumeResponse xmlns:u='u'/>")
+    assert read_answer(200, body, "GetVolume", OUTPUTS) == {}
+    body = soap("<GetVolumeResponse><CurrentVolume>20</CurrentVolume><X>1</X></GetVolumeResponse>")
+    assert read_answer(200, body, "GetVolume", OUTPUTS) == {"CurrentVolume": "20", "X": "1"}
+
+
+def test_a_fault_within_something_else_is_one():
+    inner = "<R><Fault><detail><errorCode>701</errorCode></detail></Fault></R>"
+    with pytest.raises(CommandError) as caught:
+        read_answer(200, soap(inner), "GetVolume", OUTPUTS)
+    assert caught.value.upnp_code == 701
+
+
+def test_text_in_answers_and_faults_is_text():
+    body = soap("<R><A>&#55357;&#56832;@</A></R>").replace(b"@", b"\xc3")
+    assert read_answer(200, body, "Get") == {"A": "😀\ufffd"}
+    words = "T&#xD83D;ür &#xD83D;&#xDEAA;"
+    error = f"<errorCode>701</errorCode><errorDescription>{words}</errorDescription>"
+    assert refusal(500, fault(error)).reason == "Tür 🚪"
+
+
 @pytest.mark.parametrize("status", [200, 204, 299])
 def test_an_empty_soap_body_is_an_answer_without_arguments(status):
     assert read_answer(status, soap(""), "Play") == {}

@@ -174,7 +174,8 @@ def test_no_payload_has_an_exponent(value):
         ("char", "ü", "ü"),
         ("char", 7, "7"),
         ("uuid", "no matter what", "no matter what"),
-        ("date", "2024-02-30", "2024-02-30"),
+        ("date", "2024-02-29", "2024-02-29"),
+        ("date", 20240229, "20240229"),
         ("bin.hex", "00fF", "00fF"),
         ("bin.hex", "", ""),
         ("bin.base64", "AAEC/w==", "AAEC/w=="),
@@ -227,6 +228,125 @@ def test_an_argument_of_an_undeclared_variable_is_a_string():
 def test_a_value_that_its_type_cannot_hold_is_refused_even_unchecked(data_type, value, reason):
     for check in (True, False):
         assert refusal(StateVariable("X", data_type), value, check=check) == reason
+
+
+DATES = ["2024-02-29", "2000-02-29", "0001-01-01", "0000-12-31", "9999-12-31", "20241231"]
+NO_DATES = [
+    "yesterday",
+    "2023-02-29",
+    "1900-02-29",
+    "2024-02-30",
+    "2024-04-31",
+    "2024-13-01",
+    "2024-00-10",
+    "2024-01-00",
+    "2024-1-5",
+    "24-01-05",
+    "2024-01",
+    "2024",
+    "2024/01/05",
+    "05.01.2024",
+    "2024-0105",
+    "12024-01-05",
+    "-2024-01-05",
+    "+2024-01-05",
+    "2024-01-05Z",
+    "２０２４-01-05",
+    "now",
+    "0",
+]
+TIMES = [
+    "00:00",
+    "18:30",
+    "1830",
+    "18:30:00",
+    "183000",
+    "23:59:59",
+    "18:30:00.5",
+    "18:30:00,123456789",
+    "T18:30:00",
+    "24:00",
+    "24:00:00",
+    "24:00:00.000",
+    "23:59:60",
+    "08:14:60",
+]
+NO_TIMES = [
+    "25:99",
+    "noon",
+    "24:01",
+    "24:00:01",
+    "24:00:00.1",
+    "18:60",
+    "18:30:61",
+    "18:31:60",
+    "18",
+    "8:30",
+    "18:3",
+    "18:30:5",
+    "18:30:00.",
+    "6pm",
+    "18:3000",
+    "1830:00",
+    "18-30",
+    "-18:30",
+    "18:30:00.5.5",
+    "::",
+    "99:99:99",
+]
+ZONES = ["Z", "+01:00", "+0100", "+01", "-05:30", "+14:00", "-00:00"]
+NO_ZONES = ["+24:00", "+01:60", "+1", "+1:00", "z", "CET", "+01:00:00", "+-1", "Z+01"]
+
+
+def fits(data_type, text):
+    variable = StateVariable("X", data_type)
+    assert soap(variable, text, check=False) == text
+    try:
+        return soap(variable, text, check=True) == text
+    except ValueError as error:
+        return f"{text!r} is not a " not in str(error)  # another reason is none
+
+
+@pytest.mark.parametrize(
+    ("data_type", "right", "wrong"),
+    [
+        ("date", DATES, ["", " 2024-02-29", "2024-02-29T18:30", *NO_DATES, *TIMES]),
+        (
+            "dateTime",
+            [*DATES, *(f"{DATES[0]}T{one.lstrip('T')}" for one in TIMES)],
+            [
+                *("", "2024-02-29T", "2024-02-29 18:30", "2024-02-29TT18:30", "2024-02-29t18:30"),
+                *NO_DATES,
+                *TIMES[:3],
+                *(f"{one}T18:30" for one in NO_DATES),
+                *(f"{DATES[0]}T{one}" for one in NO_TIMES),
+                *(f"{DATES[0]}T18:30:00{one}" for one in ZONES),
+            ],
+        ),
+        (
+            "dateTime.tz",
+            [*DATES, *(f"2024-02-29T18:30:00{one}" for one in ("", *ZONES)), "20240229T1830Z"],
+            ["2024-02-29Z", *NO_DATES, *(f"2024-02-29T18:30:00{one}" for one in NO_ZONES)],
+        ),
+        ("time", TIMES, ["", *NO_TIMES, *DATES[:5], *(f"18:30:00{one}" for one in ZONES)]),
+        (
+            "time.tz",
+            [*TIMES, *(f"18:30:00{one}" for one in ZONES), "00:59:60+01:00", "17:59:60-0600"],
+            [*NO_TIMES, *(f"18:30:00{one}" for one in NO_ZONES), "18:59:60Z", "00:14:60+01:00"],
+        ),
+    ],
+)
+def test_dates_and_times_are_of_the_calendar_and_of_the_clock_where_checked(
+    data_type, right, wrong
+):
+    assert [one for one in right if not fits(data_type, one)] == []
+    assert [one for one in wrong if fits(data_type, one)] == []
+    assert fits(f" {data_type.upper()} ", right[0])
+
+
+@pytest.mark.parametrize("value", [True, 5, 1.5, 10**30])
+def test_what_is_no_text_is_no_time(value):
+    assert "is not a time" in refusal(StateVariable("X", "time"), value)
 
 
 def test_a_range_holds_only_where_checked():
