@@ -219,6 +219,10 @@ def test_a_lamp_is_lit_dimmed_and_put_out(site, hass):
     assert lamp()[0] in ("1", "true")
 
 
+def attribute_of_playback(hass: HomeAssistant, name: str) -> Any:
+    return hass.states()["sensor.lab_renderer_playback"]["attributes"].get(name)
+
+
 def test_what_plays_is_told_and_controlled(site, hass, observer):
     server = site.device("minidlna", "MediaServer")
     more = {"StartingIndex": 0, "RequestedCount": 0, "SortCriteria": "", "Filter": "*"}
@@ -240,6 +244,18 @@ def test_what_plays_is_told_and_controlled(site, hass, observer):
     assert attributes["artist"] == "The Lab"
     picture = hass.states()["image.lab_renderer_cover"]["attributes"]["entity_picture"]
     assert picture.startswith("/api/image_proxy/image.lab_renderer_cover")
+
+    still = ("image.lab_renderer_cover", "sensor.lab_renderer_title")
+    before = hass.states()
+    louder = "30" if before["number.lab_renderer_volume"]["state"] != "30" else "40"
+    hass.call("number", "set_value", entity_id="number.lab_renderer_volume", value=louder)
+    wait_for(lambda: attribute_of_playback(hass, "volume") == int(louder), 10)
+    after = hass.states()
+    assert [after[one]["last_updated"] for one in still] == [
+        before[one]["last_updated"] for one in still
+    ]
+    playback = "sensor.lab_renderer_playback"
+    assert after[playback]["last_changed"] == before[playback]["last_changed"]
 
     hass.call("button", "press", entity_id="button.lab_renderer_pause")
     await_state(hass, "sensor.lab_renderer_playback", "paused")

@@ -344,3 +344,43 @@ def test_a_command_to_the_bridge_is_json():
     one = found("bridge", "both")["log_level"]
     (said,) = rendered([(one["command_template"], "debug")])
     assert json.loads(said.text) == {"level": "debug"}
+
+
+MEDIA = {
+    "state": "playing",
+    "title": "A Song",
+    "artist": "Ann",
+    "album": "An Album",
+    "album_art": "http://192.0.2.1/a.jpg",
+    "media_class": "object.item.audioItem",
+    "uri": "http://192.0.2.1/a.flac",
+    "duration_s": 200,
+    "track": 1,
+    "tracks": 5,
+    "volume": 25,
+    "muted": False,
+    "play_mode": "NORMAL",
+}
+OTHER = MEDIA | dict.fromkeys(("duration_s", "track", "tracks", "volume"), 7)
+OTHER |= {"muted": True, "state": "paused"}
+OF_FIELD = {name: f"avtransport_{name}" for name in ("state", "title", "artist", "album", "uri")}
+
+
+def test_each_state_that_media_makes_changes_with_its_own_field_alone():
+    readers = {
+        key: template_of(one)
+        for key, one in found("renderer", "both").items()
+        if "upnp/R/media" in (one.get("state_topic"), one.get("url_topic"))
+    }
+    assert set(readers) == set(OF_FIELD.values())
+    changed = [(name, MEDIA | {name: OTHER[name]}) for name in MEDIA if OTHER[name] != MEDIA[name]]
+    changed += [(name, MEDIA | {name: "http://x"}) for name in MEDIA if OTHER[name] == MEDIA[name]]
+    told = [("", MEDIA), *changed]
+    pairs = [(template, json.dumps(one)) for _, one in told for template in readers.values()]
+    texts = iter([one.text for one in rendered(pairs)])
+    states = {name: {key: next(texts) for key in readers} for name, _ in told}
+    before = states.pop("")
+    assert set(states) == set(MEDIA)
+    for name, after in states.items():
+        moved = {key for key in readers if after[key] != before[key]}
+        assert moved == ({OF_FIELD[name]} if name in OF_FIELD else set()), name
