@@ -104,7 +104,7 @@ class Bridge:
                 adapters.serve(
                     settings.http.host,
                     settings.http.port,
-                    is_ready=self.online.is_set,
+                    why_not_ready=self._why_not_ready,
                     health=self.bus.health.document,
                     metrics=metrics.exposition,
                 )
@@ -123,9 +123,20 @@ class Bridge:
             },
         }
 
+    def _why_not_ready(self) -> str:
+        """Return what is missing for the bridge to do all of its work; empty where nothing is."""
+        state = self.bus.broker.state
+        if self.online.is_set():
+            return "; ".join(state.problems)
+        if state.connected:
+            return f"the bridge is starting at the broker {state.url}"
+        return f"no connection to the broker {state.url}" + f": {state.reason}" * bool(state.reason)
+
     def _status(self) -> str:
         """Return in a few words what the bridge does."""
         state = self.bus.broker.state
+        if self.online.is_set() and state.problems:
+            return f"online at {state.url}, but {state.problems[0]}"
         if not self.online.is_set():
             return f"{'starting at' if state.connected else 'without'} the broker {state.url}"
         return f"online at {state.url}, {len(self.router.mirror.branches)} devices"

@@ -1,8 +1,9 @@
 """The MQTT side, assembled: sessions with the broker, and the commands that come by them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from secrets import token_bytes
 
 import structlog
 
@@ -10,9 +11,10 @@ from bridge import memory
 from bridge.adapters import Adapters
 from bridge.answers import Answers
 from bridge.calls import Calls, Limits
-from bridge.core import topics
+from bridge.core import subscriptions, topics
 from bridge.core.messages import Message, Publication
-from bridge.errors import BrokerError, BrokerRefused, Code, CommandError, ConfigError
+from bridge.core.survey import Lack, Survey, told
+from bridge.errors import BrokerError, Code, CommandError, ConfigError
 from bridge.health import Health
 from bridge.mqtt.broker import Broker
 from bridge.mqtt.endpoint import BrokerOptions, parse_url
@@ -28,6 +30,8 @@ _CALLS_GRACE_S = 1.0
 _FAREWELL_S = 0.5
 _ANSWER_S = 5.0
 """How long a bridge may take to say that it is there."""
+_MOST_TOLD = 20
+"""Filters of which a warning and the health document tell."""
 _LARGE_TREE = 10_000
 """Topics from which on what it took to read them is worth to be given back."""
 
@@ -132,6 +136,7 @@ class Bus:
             diagnostics=self.health.diagnostics,
             max_bytes=settings.mqtt.max_payload,
         )
+        self._told: tuple[str, ...] = ()
         self._waking: asyncio.TimerHandle | None = None
         router.wake = self.wake
         router.wake_in = self._wake_in
@@ -176,12 +181,7 @@ class Bus:
         router, mqtt = self._router, self._settings.mqtt
         held: dict[str, bytes] = {}
         try:
-            await session.read_retained(
-                router.pieces(held),
-                held.__setitem__,
-                marker_topic=f"{mqtt.base_topic}/reply/{self._settings.instance}",
-                optional=router.hub_pieces(held),
-            )
+            await self._survey(session, held)
             is_large = len(held) > _LARGE_TREE
             is_online_there = held.get(router.state_topic) == b"online"
             remembered = router.open(
@@ -193,10 +193,10 @@ class Bus:
             self._network.expect(remembered)
             self._session = session
             session.start()
-            await session.subscribe(router.command_filters, self._command)
+            await self._subscribe(session, router.command_filters, self._command)
             await self._settle(bool(remembered))
             await session.flush()
-            await session.subscribe(router.neighbour_filters, self._neighbour)
+            await self._subscribe(session, router.neighbour_filters, self._neighbour)
             await session.publish(self._state(b"online"))
             self._online.set()
             if is_large:
@@ -213,13 +213,60 @@ class Bus:
             self._session = None
             router.close()
 
+    async def _survey(self, session: Session, held: dict[str, bytes]) -> None:
+        """Read what the broker holds, and tell what it cannot do."""
+        router, base, instance = (
+            self._router,
+            self._settings.mqtt.base_topic,
+            self._settings.instance,
+        )
+        survey = Survey(
+            lambda: router.pieces(held),
+            lambda: router.hub_pieces(held),
+            held=held,
+            base=base,
+            probe=f"{base}/bridge/{instance}/probe",
+            token=token_bytes(12).hex().encode(),
+        )
+        if session.limits.retain:
+            await session.read(survey.steps(), survey.take, f"{base}/reply/{instance}")
+        else:
+            survey.lacks.add(Lack.RETAINED)
+        state = self.broker.state
+        state.problems = tuple(told(survey.lacks, survey.limit))
+        if state.problems and state.problems != self._told:
+            _log.error("broker_lacks", problem="; ".join(state.problems), url=state.url)
+        self._told = state.problems
+        state.refused = {}
+        self._warn("retained_read_refused", survey.refused)
+
+    async def _subscribe(
+        self, session: Session, filters: Sequence[str], on_message: Callable[[Message], None]
+    ) -> None:
+        """Subscribe; what the broker refuses costs what it was for."""
+        refused = await session.try_subscribe(filters, on_message)
+        self._warn("subscription_refused", refused)
+
     async def _await_births(self, session: Session) -> None:
-        """Hear of hubs that start; that the broker does not let us is no reason to leave."""
-        try:
-            for topic in self._router.birth_topics:
-                await session.subscribe((topic,), self._router.hub_born, as_news=True)
-        except BrokerRefused as error:
-            _log.warning("hub_birth_refused", reason=error.reason)
+        """Hear of hubs that start."""
+        births = self._router.birth_topics
+        refused = await session.try_subscribe(births, self._router.hub_born, as_news=True)
+        self._warn("hub_birth_refused", refused)
+
+    def _warn(self, event: str, refused: Mapping[str, str]) -> None:
+        """Tell once what is lost by filters that the broker refuses."""
+        if not refused:
+            return
+        router, some = self._router, list(refused)[:_MOST_TOLD]
+        lost = {one: router.purpose(one) for one in some}
+        self.broker.state.refused.update(lost)
+        limit = subscriptions.limit(refused, router.command_filters)
+        _log.warning(
+            event,
+            reason="; ".join(f"subscription to {one}: {refused[one]}" for one in some),
+            **({"limit": limit} if limit else {}),
+            lost="; ".join(lost.values()),
+        )
 
     async def _forget_instance(self, instance: str) -> object:
         """Clear what another instance has left, its devices first; raises CommandError."""

@@ -61,6 +61,8 @@ class Health:
                 "connected": self._broker.state.connected,
                 "url": self._broker.state.url,
                 "reconnects": self._broker.state.reconnects,
+                "problems": list(self._broker.state.problems),
+                "refused": dict(self._broker.state.refused),
             },
             "devices": {
                 "known": len(branches),

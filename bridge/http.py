@@ -4,7 +4,7 @@
 Prometheus.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -20,13 +20,14 @@ async def serve(
     host: str,
     port: int,
     *,
-    is_ready: Callable[[], bool],
-    health: Callable[[], object],
+    why_not_ready: Callable[[], str],
+    health: Callable[[], Mapping[str, object]],
     metrics: Callable[[str], tuple[bytes, str]],
 ) -> AsyncIterator[None]:
     """Listen while the context lasts; port 0 listens nowhere.
 
-    `/healthz` and `/readyz` answer with the bridge's health as JSON, with status 200 or 503.
+    `/healthz` and `/readyz` answer with the bridge's health as JSON, `/readyz` with status 503 and
+    the `reason` in it where there is one.
     `metrics` makes the body and media type of `/metrics` from an `Accept` header.
     Raises ConfigError where the address or port cannot be had.
     """
@@ -38,7 +39,8 @@ async def serve(
         return _json(health(), is_good=True)
 
     async def readyz(_: web.Request) -> web.Response:
-        return _json(health(), is_good=is_ready())
+        reason = why_not_ready()
+        return _json({"reason": reason, **health()} if reason else health(), is_good=not reason)
 
     async def exposition(request: web.Request) -> web.Response:
         body, media_type = metrics(request.headers.get("Accept", ""))

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from bridge.clock import Clock
-from bridge.core import commands, jsontext, topics
+from bridge.core import commands, jsontext, subscriptions, topics
 from bridge.core.branch import Branch, Shape
 from bridge.core.delays import Delays
 from bridge.core.holdings import Holdings
@@ -115,6 +115,10 @@ class Router:
     def birth_topics(self) -> tuple[str, ...]:
         """Where hubs say that they have started."""
         return tuple(one for hub in self._shape.hubs if hub.enabled for one in hub.birth_topics)
+
+    def purpose(self, topic_filter: str) -> str:
+        """Return what does not work where the broker refuses one of our filters."""
+        return subscriptions.purpose(topic_filter, self._shape.base)
 
     # From devices
 

@@ -37,7 +37,7 @@ def health(settings: Settings) -> int:
     if "uptime_s" not in said or "broker" not in said:
         sys.stderr.write(f"upnp2mqtt: what answers at {url} is no bridge: see http.port\n")
     elif status != _OK:
-        sys.stderr.write("upnp2mqtt: the bridge runs, and is not online at its broker\n")
+        sys.stderr.write(f"upnp2mqtt: the bridge runs, and is {_state(said)}\n")
     else:
         sys.stdout.write("healthy\n")
         return 0
@@ -65,3 +65,12 @@ def url_of(settings: Settings) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - asked, not bound
     authority = f"[{host}]" if ":" in host else host
     return f"http://{authority}:{settings.http.port}"
+
+
+def _state(said: dict[str, object]) -> str:
+    """Return why a bridge is not ready."""
+    broker, reason = said["broker"], said.get("reason")
+    told = f": {reason}" if isinstance(reason, str) else ""
+    if isinstance(broker, dict) and broker.get("problems"):
+        return f"not ready{told}"
+    return f"not online at its broker{told}"

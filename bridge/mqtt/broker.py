@@ -1,35 +1,71 @@
 """The broker as something that is always there: session after session, with pauses between them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import structlog
 
 from bridge.core.messages import Publication
 from bridge.errors import BrokerError, BrokerRefused
+from bridge.mqtt.client import CONNECT_S
 from bridge.mqtt.dial import Dial, dial
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
-from bridge.mqtt.limits import ProtocolUnknown, SessionTakenOver
+from bridge.mqtt.filters import Filters
+from bridge.mqtt.limits import ProtocolUnknown, SessionTakenOver, WillRefused
 from bridge.mqtt.session import Session, Source
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _GOOD_S = 60.0
-_UNREACHABLE_S = (1.0, 20.0)
+_UNREACHABLE_S = (1.0, 4.0)
+_THROWN_OUT_S = (1.0, 20.0)
+_LEARNING_S = (0.2, 1.0)
 _REFUSED_S = (60.0, 300.0)
+_SHORT_S = 5.0
+"""A session that ends within so long has been thrown out: the broker is there."""
+
+_ROUND_S = 3.0
+"""How long a round of attempts at all endpoints may hang where each answers nothing."""
+_LEAST_S = 1.0
+_REST_S = 0.25
+"""The least pause behind an attempt that has hung."""
+_PATIENT_AT = 8
+"""After so many failures, and each power of that, an attempt has all the time: some brokers are
+slow to let anyone in."""
 
 
-def pause_s(error: BrokerError, failures: int, rng: Random) -> float:
-    """Return how long to leave an endpoint alone after so many failures in a row (1 or more).
+def pause_s(error: BrokerError, failures: int, rng: Random, *, thrown_out: bool = False) -> float:
+    """Return how long after an attempt began the next one is due, after so many failures in a row.
 
     At random between the class's least pause and that doubled with every failure, up to its most:
-    1 to 20 s, and 60 to 300 s where the broker does not want us.
+    1 to 4 s, so that a broker is found within 5 s of its return; 60 to 300 s where it does not want
+    us, and 1 to 20 s where it has let us in and `thrown_out` again.
     """
-    least, most = _REFUSED_S if isinstance(error, BrokerRefused) else _UNREACHABLE_S
+    if isinstance(error, BrokerRefused):
+        least, most = _REFUSED_S
+    else:
+        least, most = _THROWN_OUT_S if thrown_out else _UNREACHABLE_S
     return rng.uniform(least, min(most, least * 2.0 ** min(failures, 16)))
+
+
+def patience_s(failures: int, endpoints: int, *, was_connected: bool) -> float:
+    """Return how long an attempt may last, after so many failures in a row.
+
+    All the time there is at the very first and every now and then; else a broker that takes
+    connections and answers nothing would keep us from the moment of its return, or from another.
+    """
+    if failures == 0 and not was_connected:
+        return CONNECT_S
+    rounds = failures
+    while rounds and rounds % _PATIENT_AT == 0:
+        rounds //= _PATIENT_AT
+    if failures and rounds == 1:
+        return CONNECT_S
+    return max(_LEAST_S, _ROUND_S / endpoints)
 
 
 @dataclass(slots=True)
@@ -39,6 +75,12 @@ class BrokerState:
     connected: bool = False
     reconnects: int = 0
     url: str = ""
+    reason: str = ""
+    """Why there is no connection."""
+    problems: tuple[str, ...] = ()
+    """What the broker cannot do that the bridge's store is made of."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Filters that it refuses, with what does not work for that."""
 
 
 @dataclass(slots=True)
@@ -46,8 +88,12 @@ class _Attempts:
     """What is known of one endpoint."""
 
     endpoint: Endpoint
+    filters: Filters
+    will: Publication
     due_s: float = 0.0
     failures: int = 0
+    short: int = 0
+    """How many sessions in a row have ended at once."""
     protocol: Protocol | None = None
 
 
@@ -73,12 +119,13 @@ class Broker:
     ) -> None:
         self.state = BrokerState()
         self._options = options
-        self._will = will
         self._source = source
         self._rng = rng or Random()  # noqa: S311 - jitter
         self._dial = dial
         self._pause = pause
-        self._endpoints = [_Attempts(endpoint) for endpoint in options.endpoints]
+        self._endpoints = [
+            _Attempts(endpoint, Filters(time.monotonic), will) for endpoint in options.endpoints
+        ]
         self._was_connected = False
         self._warned: set[tuple[Endpoint, type[BrokerError]]] = set()
 
@@ -96,7 +143,7 @@ class Broker:
                 await self._pause(rest_s)
             self.state.url = str(attempts.endpoint)
             session: Session | None = None
-            opened_s = clock()
+            began_s = opened_s = clock()
             try:
                 session = await self._open(attempts)
                 opened_s = clock()
@@ -107,7 +154,17 @@ class Broker:
                 if not session:
                     attempts.protocol = None
                 attempts.failures += 1
-                attempts.due_s = clock() + pause_s(error, attempts.failures, self._rng)
+                is_short = session is not None and clock() - opened_s < _SHORT_S
+                attempts.short = attempts.short + is_short if is_short or not session else 0
+                if is_short and attempts.filters.has_suspects:
+                    # The next session tells more of which filter the broker does not bear.
+                    pause = self._rng.uniform(*_LEARNING_S)
+                else:
+                    failures = attempts.short if is_short else attempts.failures
+                    pause = pause_s(error, failures, self._rng, thrown_out=is_short)
+                if session or isinstance(error, BrokerRefused):
+                    began_s = clock()
+                attempts.due_s = max(began_s + pause, clock() + self._rng.uniform(_REST_S, 1.0))
                 self._tell(attempts, error)
             else:
                 return
@@ -120,7 +177,8 @@ class Broker:
         """
         attempts = min(self._endpoints, key=lambda each: str(each.endpoint) != self.state.url)
         options = replace(self._options, client_id=f"{self._options.client_id}-{name}")
-        will = self._will._replace(topic=f"{self._will.topic}/{name}", payload=b"", retain=False)
+        will = attempts.will
+        will = will._replace(topic=f"{will.topic}/{name}", payload=b"", retain=False)
         session = await Session.open(
             attempts.endpoint,
             options,
@@ -128,6 +186,7 @@ class Broker:
             _Nothing(),
             protocol=attempts.protocol or "5",
             dial=self._dial,
+            needs_retained=False,
         )
         try:
             yield session
@@ -148,19 +207,36 @@ class Broker:
         return session
 
     async def _open_as(self, attempts: _Attempts, protocol: Protocol) -> Session:
+        """Connect; with a will that the broker takes, where it refuses ours."""
+        for will in (attempts.will, attempts.will._replace(qos=0, retain=False)):
+            attempts.will = will
+            try:
+                return await self._open_with(attempts, protocol)
+            except WillRefused:
+                if not (will.retain or will.qos):
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _open_with(self, attempts: _Attempts, protocol: Protocol) -> Session:
         return await Session.open(
             attempts.endpoint,
             self._options,
-            self._will,
+            attempts.will,
             self._source,
             protocol=protocol,
             dial=self._dial,
+            filters=attempts.filters,
+            needs_retained=False,
+            limit_s=patience_s(
+                attempts.failures, len(self._endpoints), was_connected=self._was_connected
+            ),
         )
 
     async def _hold(self, session: Session, serve: Callable[[Session], Awaitable[None]]) -> None:
         """Serve until that is done or the session is lost; raise why it was."""
         _log.info("broker_connected", url=self.state.url, protocol=session.protocol)
         self.state.connected = True
+        self.state.reason = ""
         self.state.reconnects += self._was_connected
         self._was_connected = True
         self._warned.clear()
@@ -188,6 +264,7 @@ class Broker:
         self._warned.add(key)
         if isinstance(error, SessionTakenOver):
             log = _log.error
+        self.state.reason = str(error)
         log("broker_unavailable", url=self.state.url, reason=str(error))
 
 

@@ -11,7 +11,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.core.messages import Message
-from bridge.errors import BrokerError, BrokerUnreachable
+from bridge.errors import BrokerRefused, BrokerUnreachable
 from bridge.mqtt.client import Client, tls_alert
 from bridge.mqtt.endpoint import Protocol
 from bridge.mqtt.limits import Limits, ProtocolUnknown, refusal
@@ -29,6 +29,8 @@ class Connection(ABC):
     def __init__(self, client: Client, protocol: Protocol) -> None:
         self.protocol: Protocol = protocol
         self.limits = Limits()
+        self.needs_retained = True
+        """Whether a broker that keeps no retained messages counts as one that refuses us."""
         self._client = client
         self._fd = client.connected.fileno()
         self._loop = asyncio.get_running_loop()
@@ -170,14 +172,13 @@ class Connection(ABC):
         if reason.is_failure:
             self.end(refusal(reason))
             return
-        try:
-            if properties is not None:
-                self.limits = Limits.announced(properties)
-        except BrokerError as error:
-            self.end(error)
-        else:
-            self._is_accepted = True
-            self._answered.set()
+        if properties is not None:
+            self.limits = Limits.announced(properties)
+        if self.needs_retained and not self.limits.retain:
+            self.end(BrokerRefused("the broker keeps no retained messages"))
+            return
+        self._is_accepted = True
+        self._answered.set()
 
     def _on_disconnect(
         self,

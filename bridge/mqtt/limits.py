@@ -18,6 +18,7 @@ HEADROOM = 1024
 
 _UNSUPPORTED_PROTOCOL = 0x84
 _TAKEN_OVER = 0x8E
+_NO_SUCH_WILL = frozenset({0x9A, 0x9B})
 _TEMPORARY = frozenset({0, 0x80, 0x83, 0x88, 0x89, 0x8B, 0x8D, 0x97, 0x9C, 0x9F, 0xA0})
 """Reason codes that the next attempt may not meet (MQTT 5, section 2.4)."""
 
@@ -31,6 +32,10 @@ class ProtocolUnknown(BrokerRefused):
     """The broker does not speak this version of MQTT, or ended the connection without a word."""
 
 
+class WillRefused(BrokerRefused):
+    """The broker does not take our will as it is (MQTT 5, reason codes 0x9A and 0x9B)."""
+
+
 class SessionTakenOver(BrokerRefused):
     """Another client connected with our client id (MQTT 5, reason code 0x8E)."""
 
@@ -42,16 +47,17 @@ class Limits:
     window: int = WINDOW
     max_packet: int | None = None
     max_qos: int = 2
+    retain: bool = True
+    """Whether anything may be published with the retain flag (section 3.2.2.3.5)."""
 
     @classmethod
     def announced(cls, properties: Properties) -> Self:
-        """Read a CONNACK; raise BrokerRefused where nothing can be retained."""
-        if not getattr(properties, "RetainAvailable", 1):
-            raise BrokerRefused("the broker keeps no retained messages")
+        """Read a CONNACK."""
         return cls(
             min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)),
             getattr(properties, "MaximumPacketSize", None),
             getattr(properties, "MaximumQoS", 2),
+            bool(getattr(properties, "RetainAvailable", 1)),
         )
 
     @property
@@ -80,6 +86,8 @@ def refusal(reason: ReasonCode) -> BrokerError:
             return ProtocolUnknown(str(reason))
         case code if code == _TAKEN_OVER:
             return SessionTakenOver("another client uses this client id")
+        case code if code in _NO_SUCH_WILL:
+            return WillRefused(str(reason))
         case code if code in _TEMPORARY:
             return BrokerUnreachable(str(reason))
     return BrokerRefused(str(reason))

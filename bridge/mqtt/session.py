@@ -5,9 +5,9 @@ paho holds no queue here: what is not yet sent waits in the source.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, count
+from itertools import count
 from operator import itemgetter
 from typing import Protocol as Interface
 from typing import Self
@@ -19,12 +19,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.core.messages import Message, Publication
+from bridge.core.survey import PROBE_S, Ask, Await, Outcome, Say, Steps
 from bridge.errors import BrokerRefused, BrokerUnreachable
 from bridge.mqtt.client import CONNECT_S, Client
 from bridge.mqtt.connection import Connection
 from bridge.mqtt.dial import Dial, dial
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
-from bridge.mqtt.retained import UNMARKED_QUIET_S, Reading
+from bridge.mqtt.filters import Filters
+from bridge.mqtt.limits import SessionTakenOver
+from bridge.mqtt.retained import Reading
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -35,7 +38,13 @@ _MAX_BRANCH = 200
 _FAILURE = 0x80
 """Reason codes from here on tell of a failure (MQTT 5, section 2.4)."""
 
+_UNSUBSCRIBE_AT_ONCE = 100
+_ENDS = "the broker ends the connection over it"
+QUIET_S = 0.2
+"""How long silence ends what is read of the retained tree."""
+
 _Done = asyncio.Future[None] | None
+_Answer = asyncio.Future[list[ReasonCode]]
 
 
 class Source(Interface):
@@ -68,6 +77,9 @@ class Session(Connection):
         self._progress_s = self._loop.time()
         self._subscriptions = MQTTMatcher()  # type: ignore[no-untyped-call]  # paho leaves it untyped
         self._order = count()
+        self._subscribing: dict[int, tuple[str, ...]] = {}
+        """The filters of each SUBSCRIBE that is not answered, by its packet identifier."""
+        self.filters = Filters(self._loop.time)
         self._reading: Reading | None = None
         self._warned: set[str] = set()
 
@@ -81,22 +93,29 @@ class Session(Connection):
         *,
         protocol: Protocol = "5",
         dial: Dial = dial,
+        filters: Filters | None = None,
+        needs_retained: bool = True,
+        limit_s: float | None = None,
     ) -> Self:
-        """Return a session that the broker accepted, within 30 s.
+        """Return a session that the broker accepted, within `limit_s`, 30 s if unsaid.
 
-        Raises BrokerUnreachable, BrokerRefused (as `ProtocolUnknown` where an older MQTT may do)
+        One that keeps no retained messages refuses us, unless none is `needs_retained`. Raises
+        BrokerUnreachable, BrokerRefused (as `ProtocolUnknown` where an older MQTT may do)
         and, for a TLS file that cannot be read, ConfigError.
         """
+        limit_s = CONNECT_S if limit_s is None else limit_s
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(limit_s):
                 session = cls(await dial(endpoint, options, will, protocol), source, protocol)
+                session.filters = filters or session.filters
+                session.needs_retained = needs_retained
                 try:
                     await session.accepted()
                 except BaseException:
                     session.end(BrokerUnreachable("given up"))
                     raise
         except TimeoutError as error:
-            raise BrokerUnreachable(f"no answer in {CONNECT_S:.0f} s") from error
+            raise BrokerUnreachable(f"no answer in {limit_s:.3g} s") from error
         return session
 
     @property
@@ -155,10 +174,26 @@ class Session(Connection):
         (MQTT 5, section 3.8.3.1); `as_news` messages have the flag only if they are of before.
         Raises BrokerRefused naming the filter, or as `wait_lost` does.
         """
+        refused = await self.try_subscribe(filters, on_message, qos, as_news=as_news)
+        for one, reason in refused.items():
+            raise BrokerRefused(f"subscription to {one}: {reason}")
+
+    async def try_subscribe(
+        self,
+        filters: Sequence[str],
+        on_message: Callable[[Message], None],
+        qos: int = 1,
+        *,
+        as_news: bool = False,
+    ) -> dict[str, str]:
+        """Subscribe likewise; return the filters that are refused, with the broker's reasons.
+
+        Raises as `wait_lost` does.
+        """
         for topic_filter in filters:
             self._subscriptions[topic_filter] = next(self._order), on_message
         options = SubscribeOptions(qos, noLocal=True, retainAsPublished=not as_news)
-        await self._subscribe(filters, options)
+        return await self._subscribe(filters, options)
 
     async def read_retained(  # noqa: PLR0913 - all but two by name
         self,
@@ -167,7 +202,7 @@ class Session(Connection):
         *,
         marker_topic: str,
         optional: Iterable[Sequence[str]] = (),
-        quiet_s: float = 0.2,
+        quiet_s: float = QUIET_S,
         limit_s: float = 60.0,
     ) -> None:
         """Hand over topic and payload of everything retained under filters, piece by piece.
@@ -175,52 +210,91 @@ class Session(Connection):
         A broker with a bounded queue silently drops what a client is too slow to take: a piece
         should have less than 1,000 messages. The next piece is asked for when the last is read.
         The end of one shows by a message of ours on `marker_topic`, or by 2 s of silence where it
-        does not come back; all ends with `quiet_s` of silence. What has not come after `limit_s`
-        is left out, with a warning. Read before subscribing to a filter that overlaps: a broker
-        may send a live message once for each. `optional` pieces come last; that the broker refuses
-        them is a warning too. Raises as `subscribe` does.
+        does not come back, and by silence too where retained messages come behind it; all ends
+        with `quiet_s` of silence. What has not come after `limit_s` is left out, with a warning.
+        Read before subscribing to a filter that overlaps: a broker may send a live message once
+        for each. `optional` pieces come last; that the broker refuses them is a warning too.
+        Raises as `subscribe` does.
         """
+
+        def steps() -> Steps:
+            for piece in pieces:
+                refused = yield Ask(tuple(piece))
+                if isinstance(refused, Mapping):
+                    for one, reason in refused.items():
+                        raise BrokerRefused(f"subscription to {one}: {reason}")
+            for piece in optional:
+                if refused := (yield Ask(tuple(piece))):
+                    _log.warning("retained_read_refused", reason=_in_words(refused))
+                    break
+            yield Await()
+
+        await self.read(steps(), on_message, marker_topic, quiet_s=quiet_s, limit_s=limit_s)
+
+    async def read(
+        self,
+        steps: Steps,
+        on_message: Callable[[str, bytes], None],
+        marker_topic: str,
+        *,
+        quiet_s: float = QUIET_S,
+        limit_s: float = 60.0,
+    ) -> None:
+        """Carry out these steps, handing over what is retained, as `read_retained` does."""
         reading = self._reading = Reading(marker_topic, on_message)
         try:
             try:
                 async with asyncio.timeout(limit_s):
-                    is_marked = await self._read_pieces(reading, pieces, optional)
-                    await reading.wait_quiet(quiet_s if is_marked else UNMARKED_QUIET_S)
+                    await self._carry_out(steps, reading, quiet_s)
             except TimeoutError:
                 _log.warning("retained_read_cut", limit_s=limit_s)
             self._raise_if_lost()
-            _, mid = self._client.unsubscribe(list(reading.filters))
-            await self._acknowledgement(mid)
+            filters = list(dict.fromkeys(reading.filters))
+            for at in range(0, len(filters), _UNSUBSCRIBE_AT_ONCE):
+                _, mid = self._client.unsubscribe(filters[at : at + _UNSUBSCRIBE_AT_ONCE])
+                await self._expect(mid)
         finally:
             self._reading = None
+            steps.close()
 
-    async def _read_pieces(
-        self,
-        reading: Reading,
-        pieces: Iterable[Sequence[str]],
-        optional: Iterable[Sequence[str]],
-    ) -> bool:
-        """Read piece by piece, all but the first at once where markers do not come back."""
+    async def _carry_out(self, steps: Steps, reading: Reading, quiet_s: float) -> None:
+        """Take step by step; where markers do not come back, what is asked for at once."""
         # QoS 0: of QoS 1, a broker with a bounded queue drops most of a large tree.
-        with suppress(BrokerRefused):
-            await self._subscribe([reading.marker_topic], SubscribeOptions(0))
-        is_marked = True
-        may_fail = chain(((one, False) for one in pieces), ((one, True) for one in optional))
-        for filters, is_optional in may_fail:
-            reading.filters += filters
+        if not await self._subscribe([reading.marker_topic], SubscribeOptions(0)):
+            reading.filters.append(reading.marker_topic)
+        outcome: Outcome = None
+        while True:
             try:
-                await self._subscribe(filters, SubscribeOptions(0))
-            except BrokerRefused as error:
-                if not is_optional:
-                    raise
-                _log.warning("retained_read_refused", reason=error.reason)
-                break
-            if is_marked:
-                self._direct.append((reading.begin(), None))
-                self.wake()
-                is_marked = await reading.wait_marked()
-                self._raise_if_lost()
-        return is_marked
+                step = steps.send(outcome)
+            except StopIteration:
+                return
+            match step:
+                case Ask(filters):
+                    outcome = await self._ask(filters, reading)
+                case Say(publication):
+                    outcome = await self._say(publication)
+                case Await(until, is_long):
+                    outcome = None
+                    await reading.wait_quiet(max(quiet_s, PROBE_S * is_long), until)
+            self._raise_if_lost()
+
+    async def _ask(self, filters: tuple[str, ...], reading: Reading) -> Outcome:
+        """Read what is retained under filters; return those refused."""
+        marker = reading.begin(filters)
+        refused = await self._subscribe(filters, SubscribeOptions(0))
+        if reading.is_marked and len(refused) < len(filters):
+            self._direct.append((marker, None))
+            self.wake()
+            await reading.wait_whole()
+        return refused
+
+    async def _say(self, publication: Publication) -> Outcome:
+        try:
+            await self.publish(publication)
+        except BrokerRefused as error:
+            self._raise_if_lost()
+            return error.reason
+        return None
 
     async def close(self) -> None:
         """Flush for at most 1 s and disconnect; the broker forgets the will."""
@@ -261,6 +335,8 @@ class Session(Connection):
             return
         if not self._in_flight:
             self._progress_s = self._loop.time()
+        if publication.retain and not self.limits.retain:
+            publication = publication._replace(retain=False)
         qos = min(publication.qos, self.limits.max_qos)
         self._in_flight[self._client.send(publication, qos)] = (publication, done)
 
@@ -276,27 +352,51 @@ class Session(Connection):
         if done and not done.done():
             done.set_exception(BrokerRefused(reason))
 
-    async def _subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> None:
+    async def _subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> dict[str, str]:
+        """Return the filters that are refused, with the broker's reasons."""
         self._raise_if_lost()
-        if self.protocol == "5":
-            _, mid = self._client.subscribe([(each, options) for each in filters])
+        refused = {one: _ENDS for one in filters if self.filters.is_banned(one)}
+        groups = list(self.filters.groups([one for one in filters if one not in refused]))
+        if any(map(self.filters.is_suspect, groups)):
+            for group in groups:
+                refused |= await self._answer(group, self._send_subscribe(group, options))
         else:
-            _, mid = self._client.subscribe([(each, options.QoS) for each in filters])
-        for each, reason in zip(filters, await self._acknowledgement(mid), strict=False):
-            if reason.is_failure:
-                raise BrokerRefused(f"subscription to {each}: {reason}")
+            sent = [(group, self._send_subscribe(group, options)) for group in groups]
+            for group, answer in sent:
+                refused |= await self._answer(group, answer)
+        return refused
 
-    async def _acknowledgement(self, mid: int | None) -> list[ReasonCode]:
-        """Wait for the SUBACK or UNSUBACK of a packet."""
+    def _send_subscribe(self, group: tuple[str, ...], options: SubscribeOptions) -> _Answer:
+        if self.protocol == "5":
+            _, mid = self._client.subscribe([(each, options) for each in group])
+        else:
+            _, mid = self._client.subscribe([(each, options.QoS) for each in group])
+        answer = self._expect(mid)
+        if mid is not None:
+            self._subscribing[mid] = group
+        return answer
+
+    async def _answer(self, group: tuple[str, ...], answer: _Answer) -> dict[str, str]:
+        reasons = await answer
+        self.filters.bore(group)
+        return {
+            each: str(reason)
+            for each, reason in zip(group, reasons, strict=False)
+            if reason.is_failure
+        }
+
+    def _expect(self, mid: int | None) -> _Answer:
+        """Return what the SUBACK or UNSUBACK of a packet ends."""
         if mid is None:
             raise BrokerUnreachable("not connected")
         self._progress_s = self._loop.time()
-        self._awaited[mid] = self._loop.create_future()
-        return await self._awaited[mid]
+        answer = self._awaited[mid] = self._loop.create_future()
+        return answer
 
     def _on_acknowledged(
         self, _client: object, _data: object, mid: int, reasons: list[ReasonCode], _: object
     ) -> None:
+        self._subscribing.pop(mid, None)
         waiter = self._awaited.pop(mid, None)
         if waiter and not waiter.done():
             waiter.set_result(reasons)
@@ -334,10 +434,19 @@ class Session(Connection):
             self.end(BrokerUnreachable(f"no acknowledgement for {_ACKNOWLEDGE_S:.0f} s"))
 
     def _on_end(self, error: Exception) -> None:
+        if self._subscribing and not isinstance(error, SessionTakenOver):
+            self.filters.lost(tuple(self._subscribing.values()))
         waiters = [done for _, done in (*self._in_flight.values(), *self._direct)]
         for waiter in (*waiters, *self._awaited.values()):
             if waiter and not waiter.done():
                 waiter.set_exception(error)
+                waiter.exception()  # not all are still waited for
         self._settled.set()
         if self._reading:
             self._reading.abandon()
+
+
+def _in_words(refused: Outcome) -> str:
+    if not isinstance(refused, Mapping):
+        return str(refused)
+    return "; ".join(f"subscription to {one}: {reason}" for one, reason in refused.items())

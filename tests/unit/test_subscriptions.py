@@ -1,0 +1,39 @@
+"""What a refused subscription costs, in words."""
+
+import pytest
+
+from bridge.core.branch import Shape
+from bridge.core.polling import Plan
+from bridge.core.subscriptions import limit, purpose
+from bridge.router import Router
+
+ROUTER = Router(Shape("home/upnp", "main", "full", "both", Plan(0, ()), ()), qos=1)
+
+
+def test_every_filter_of_the_bridge_has_a_purpose_of_its_own():
+    filters = (*ROUTER.command_filters, *ROUTER.neighbour_filters)
+    words = [ROUTER.purpose(one) for one in filters]
+    assert len(set(words)) == len(filters)
+    assert not any("home/upnp" in one for one in words)
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "words"),
+    [
+        ("home/upnp/+/+/value/+/+/+/set", "set of values with an InstanceID and a channel"),
+        ("home/upnp/+/+/value/+/get", "get of values without an InstanceID"),
+        ("home/upnp/DEV/#", "held at home/upnp/DEV/#"),
+        ("homeassistant/device/upnp2mqtt_x/config", "what a hub was told"),
+        ("homeassistant/status", "a hub's start"),
+    ],
+)
+def test_words(topic_filter, words):
+    assert words in purpose(topic_filter, "home/upnp")
+
+
+def test_a_limit_of_levels_is_seen_where_all_that_is_deeper_is_refused():
+    deep = [one for one in ROUTER.command_filters if one.count("/") == 8]
+    assert limit(deep, ROUTER.command_filters) == "no more than 8 levels in a topic filter"
+    assert limit(deep[:1], ROUTER.command_filters) is None
+    assert limit(ROUTER.command_filters, ROUTER.command_filters) is None
+    assert limit(["home/upnp/+/call"], ROUTER.command_filters) is None
