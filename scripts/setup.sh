@@ -1,36 +1,62 @@
 # Sourced by the other scripts here, in the project's folder: venvs and Debian packages.
 
+# Tell whether somebody is there to type sudo's password.
+has_terminal() {
+    [ -t 0 ] && [ -t 2 ]
+}
+
 # Tell whether the Debian packages that are missing could be installed here.
 can_install() {
-    command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+    command -v apt-get >/dev/null || return 1
+    [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || has_terminal; }; }
 }
 
 as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif has_terminal; then
+        sudo "$@"
+    else
+        sudo -n "$@"
+    fi
 }
 
-# Install Debian packages without a question, and without starting the services in them.
-apt_install() {
-    local policy=/usr/sbin/policy-rc.d guard=no status=0
+# Install Debian packages without a question but sudo's, and without starting the services in them.
+apt_install() (
+    policy=/usr/sbin/policy-rc.d unit=/lib/systemd/system/mosquitto.service
+    if [ "$(id -u)" != 0 ] && ! as_root true; then return 1; fi
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     if [ ! -e "$policy" ]; then
+        trap 'as_root rm -f "$policy"' EXIT
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
-        guard=yes
     fi
+    had_broker=no
+    if [ -e "$unit" ]; then had_broker=yes; fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >&2 &&
         as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get -qq -y --no-install-recommends install "$@" >/dev/null || status=$?
-    if [ "$guard" = yes ]; then as_root rm "$policy"; fi
-    return "$status"
-}
+            apt-get -qq -y --no-install-recommends install "$@" >/dev/null || return
+    # What is wanted is the program. A service would have port 1883 after the next boot.
+    if [ "$had_broker" = no ] && [ -e "$unit" ]; then
+        as_root env DPKG_MAINTSCRIPT_PACKAGE=mosquitto deb-systemd-helper disable mosquitto.service >/dev/null
+        as_root update-rc.d mosquitto disable >/dev/null 2>&1 || true
+    fi
+)
 
-# Install Debian packages, or say which and end.
+# Install Debian packages, or say how that is done and end.
 need() {
     echo "installing $*" >&2
     if ! can_install || ! apt_install "$@"; then
-        echo "Please install these packages, and try again: $*" >&2
+        echo "Please install these packages, and try again:" >&2
+        echo "  sudo apt-get install --no-install-recommends $*" >&2
         exit 1
     fi
+}
+
+# Tell whether a program is here; Debian puts the broker where not every user's PATH leads.
+has_command() {
+    PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$1" >/dev/null
 }
 
 # Print the first of these programs that is a Python as wanted: first_python CONDITION PROGRAM...
@@ -127,8 +153,5 @@ make_homeassistant_venv() {
 
 # Have a command, from a Debian package of the same name or another: need_command NAME [PACKAGE]
 need_command() {
-    # Debian puts the broker where not every user's PATH leads.
-    if ! PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$1" >/dev/null; then
-        need "${2:-$1}"
-    fi
+    has_command "$1" || need "${2:-$1}"
 }
