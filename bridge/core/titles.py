@@ -7,6 +7,7 @@ from urllib.parse import unquote
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _NAMED = frozenset(
     {"http", "https", "ftp", "ftps", "sftp", "file", "smb", "cifs", "nfs", "x-file-cifs"}
+    | {"afp", "dav", "davs", "webdav", "rtsp", "mms", "mmsh"}
 )
 """Schemes whose paths are names of files. In others they are ids, if there are any."""
 _URL = re.compile(
@@ -25,11 +26,17 @@ _SCRIPTS = frozenset(
 _EXTENSION = re.compile(r"(.*[^.])\.([A-Za-z0-9]{1,5})", re.DOTALL)
 _OTHER_EXTENSION = re.compile(r"[a-z][a-z0-9]{1,3}|[A-Z][A-Z0-9]{1,3}")
 _NAMELESS = re.compile(
-    r"[\W_]*|[\W_]*(?:audio|channel|chunklist|content|default|download|file|get|hls|index|item|listen"
-    r"|live|main|manifest|master|media|music|object|play|playlist|radio|resource|stream|video)"
-    r"[\W_]*\d{0,4}",
+    r"[\W_]*|[\W_]*(?:audio|channel|chunklist|content|default|download|file|hls|index|item|listen|live"
+    r"|main|manifest|master|media|object|playlist|radio|resource|stream|video|videoplayback)[\W_]*\d{0,4}",
     re.IGNORECASE,
 )
+"""Names of whatever a server sends."""
+_BARE = re.compile(
+    r"[\W_]*(?:aac|api|data|flac|get|hi|high|hq|lo|low|lq|mp3|music|ogg|opus|pcm|play|playback|proxy"
+    r"|raw|transcode|watch|wav)[\W_]*\d{0,4}",
+    re.IGNORECASE,
+)
+"""Likewise, but with an extension these may be titles."""
 _ID = re.compile(r"(?=.*\d)[0-9a-fA-F{}-]{16,}|\d{4,}")
 _CODED = re.compile(
     r"(?=.*[_.-])(?:.*[_.-])?(?:aacp?|aac\+|heaac|mp3|ogg|opus|flac|wma|hls|mpeg|m3u8?|pls"
@@ -78,7 +85,9 @@ def of_uri(uri: str | None) -> str | None:
         return None
     if found and (is_media or _OTHER_EXTENSION.fullmatch(found[2])):
         name = found[1].strip()
-    if _NAMELESS.fullmatch(name) or _ID.fullmatch(name) or (not is_media and is_technical(name)):
+    if _NAMELESS.fullmatch(name) or _ID.fullmatch(name):
+        return None
+    if not is_media and (_BARE.fullmatch(name) or is_technical(name)):
         return None
     return name[:_MAX_TITLE]
 

@@ -97,10 +97,11 @@ _LAST_ERROR = (
     "{% set words = value | trim | replace('ERROR_', '') | replace('_', ' ') | capitalize %}"
     "{{ 'None' if not words else 'No error' if words == 'None' else words[:255] }}"
 )
-_CLOCK = (
-    "{% set t = value.split('.')[0].split(':') %}"
-    "{{ (t[0] | int(0)) * 3600 + (t[1] | int(0)) * 60 + (t[2] | int(0))"
-    " if t | length == 3 else 'None' }}"
+_CLOCK = (  # H+:MM:SS[.F+]; hours and minutes may be missing
+    "{% set t = value.split('.')[0].split(',')[0].replace('+', '').split(':')[::-1] %}"
+    "{% set n = t | map('trim') | map('default', '0', true) | map('int', -1) | list %}"
+    "{{ n[0] + (n[1:2] | sum) * 60 + (n[2:3] | sum) * 3600"
+    " if t[0] | trim and '-' not in value and t | length <= 3 and n | min >= 0 else 'None' }}"
 )
 _CONTAINERS = "{{ {'event_type': 'changed', 'containers': value} | to_json if value else '' }}"
 _OBJECTS = ("objAdd", "objMod", "objDel", "stDone")
