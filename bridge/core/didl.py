@@ -130,7 +130,7 @@ def _read(metadata: str, base_url: str) -> Item:
         root, _ = xml.parse_text(metadata)
     except xml.XmlError:
         return NOTHING
-    thing = next((one for one in root if xml.local(one) in ("item", "container")), None)
+    thing = _first_thing(root)
     if thing is None or len(thing.attrib) > _MAX_ATTRIBUTES:
         return NOTHING
     told = _sorted(thing)
@@ -200,6 +200,18 @@ def absolute(url: str | None, base_url: str) -> str | None:
 
 
 # Which elements tell what
+
+
+def _first_thing(root: xml.Element) -> xml.Element | None:
+    """Return the first item or container; DIDL-Lite itself where its fields stand in no such."""
+    for found in (root, root.iter()):
+        for element in found:
+            if xml.local(element).lower() in _THINGS:
+                return element
+    return root if xml.local(root).lower() == "didl-lite" else None
+
+
+_THINGS = frozenset({"item", "container"})
 
 
 def _sorted(thing: xml.Element) -> dict[str, list[_Told]]:

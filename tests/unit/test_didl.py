@@ -228,6 +228,22 @@ def test_the_duration_is_the_first_that_can_be_read(resources, duration_s):
     assert read(f"{inside}<res>http://192.0.2.9/s</res>").duration_s == duration_s
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        f"<item {SPACES}>{TITLED}</item>",
+        f"<DIDL-Lite {SPACES}>{TITLED}</DIDL-Lite>",
+        f"<DIDL-Lite {SPACES}><items><Item>{TITLED}</Item></items></DIDL-Lite>",
+        f"<d:DIDL-Lite xmlns:d='urn:x' {SPACES}><d:item>{TITLED}</d:item></d:DIDL-Lite>",
+        f"<Result><DIDL-Lite {SPACES}><container>{TITLED}</container></DIDL-Lite></Result>",
+        f"<DIDL-Lite {SPACES}><item>{TITLED}</item><item><dc:title>x</dc:title></item></DIDL-Lite>",
+    ],
+)
+def test_a_thing_is_found_wherever_it_stands(metadata):
+    found = didl.read(metadata, BASE_URL)
+    assert (found.title, found.album) == ("T", "A")
+
+
 def test_metadata_that_is_escaped_once_or_twice_too_often_is_read():
     plain = written(TITLED)
     for metadata in (plain, escape(plain), escape(escape(plain))):
