@@ -1,4 +1,4 @@
-"""Roots that share devices, brokers that lose what they held; what else the mirror does is held against a model broker."""
+"""Roots that share devices, and brokers that lose what they held; the rest is held against a model."""
 
 import pytest
 
