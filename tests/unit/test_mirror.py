@@ -1,4 +1,4 @@
-"""Roots that share devices, and brokers that lose what they held; the rest is held against a model."""
+"""Roots that share devices, brokers that lose what they held; a model broker holds the rest."""
 
 import pytest
 
