@@ -77,8 +77,8 @@ class Calls:
     `outcomes` counts the ended ones, `ok` or by code, and `on_success` is told the seconds from
     the arrival of a command to its answer where that is `ok`.
 
-    `is_elsewhere` tells of a device's id that another instance answers for it, `is_denied` of a
-    UDN that the filter keeps it out; `suspect` is told the UDN of a root that did not answer,
+    `is_elsewhere` tells of a device, as it is named, that another instance answers for it,
+    `is_denied` of a UDN that the filter keeps it out; `suspect` is told the UDN of a root that did not answer,
     `told` the id of a service and a value that it was asked for. `acting` is told of an action
     that may change something, and returns who is to ask afterwards what it has changed.
     """
@@ -129,12 +129,11 @@ class Calls:
         """
         udn = topics.decode_level(device)
         found = self._mirror.find(udn)
-        named = {topics.device_id(one) for one in (udn, topics.bare_udn(udn))}
-        if found is None and any(map(self._is_elsewhere, sorted(named))):
+        if found is None and self._is_elsewhere(device):
             return
         if found is not None and not found[0].owned:
             return
-        own = topics.device_id(found[1].udn) if found and found[1] else device
+        own = self._mirror.id_of(device) or device
         now = asyncio.get_running_loop().time()
         command = _Command(message, own, f"{self._base}/{topics.response_id(own)}", now)
         try:

@@ -142,9 +142,8 @@ def _parser() -> _Parser:
             )
             one.add_argument(
                 "--output",
-                default="upnp2mqtt-diagnostics.json",
                 metavar="FILE",
-                help="- is standard output",
+                help="- is standard output; else upnp2mqtt-diagnostics-UDN.json in this folder",
             )
             one.add_argument(
                 "--seconds", type=_seconds, default=_SEARCH_S, help="how long to search"

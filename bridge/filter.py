@@ -23,6 +23,7 @@ def admission(allow: Sequence[str], deny: Sequence[str]) -> Callable[[Descriptio
             for fact in (
                 device.udn,
                 f"uuid:{device.udn}",
+                f"uuid:uuid:{device.udn}",
                 device.device_type,
                 device.friendly_name,
                 device.manufacturer,

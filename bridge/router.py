@@ -376,9 +376,9 @@ class Router:
                 self._settle_owner(device, usurped=usurped)
         return True
 
-    def is_elsewhere(self, device: str) -> bool:
+    def is_elsewhere(self, named: str) -> bool:
         """Return whether another instance answers for a device that we do not know."""
-        return self.neighbours.is_claimed(device) or not self.neighbours.answers_for_all
+        return self.neighbours.has(named) or not self.neighbours.answers_for_all
 
     def _settle_owner(self, device: str, *, usurped: bool = False) -> None:
         """Leave a device to an instance that goes before ours, or take it from any other.

@@ -3,10 +3,13 @@
 import asyncio
 import json
 import os
+import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 from bridge import log
 from bridge.adapters import Adapters
@@ -28,24 +31,31 @@ MAX_DEVICES = 16
 
 _DESCRIPTIONS_S = 10.0
 _TICK_S = 0.1
+_FILE = "upnp2mqtt-diagnostics"
+_NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_MAX_NAME = 100
 
 
-def diagnostics(settings: Settings, device: str | None, *, output: str, seconds: float) -> int:
+def diagnostics(
+    settings: Settings, device: str | None, *, output: str | None, seconds: float
+) -> int:
     """Capture a device, by UDN or URL of its description, or all; exit 0, or 1 if there is none.
 
+    Without an `output` the file is named by the device, where it is one alone.
     Raises ConfigError where the file cannot be written.
     """
     log.configure("error" if settings.log.level == "info" else settings.log.level, "console")
     told = sys.stderr if output == "-" else sys.stdout
-    if output != "-" and not Path(output).absolute().parent.is_dir():
+    if output not in (None, "-") and not Path(output).absolute().parent.is_dir():
         raise ConfigError(f"--output: there is no folder {Path(output).absolute().parent}")
     for _, facts in check_footing(settings):
         sys.stderr.write(f"upnp2mqtt: {facts['reason']}\n")
-    document = signals.run(_take(widened(settings), device, seconds))
+    document, named = signals.run(_take(widened(settings), device, seconds))
     if not document["captures"]:
         wanted = "no device answered" if device is None else f"no device {device} answered"
         sys.stderr.write(f"upnp2mqtt: {wanted}: `upnp2mqtt doctor` looks for the reason\n")
         return 1
+    output = output or _file_name(named)
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     # Half a surrogate pair is what JSON can say and UTF-8 cannot.
     data = text.encode("utf-8", "backslashreplace")
@@ -58,7 +68,16 @@ def diagnostics(settings: Settings, device: str | None, *, output: str, seconds:
     return 0
 
 
-async def _take(settings: Settings, device: str | None, seconds: float) -> dict[str, Any]:
+def _file_name(named: Sequence[str]) -> str:
+    """Return what a file about these devices is called: by the UDN of one, which is safe in it."""
+    safe = _NOT_IN_FILE_NAMES.sub("_", named[0])[:_MAX_NAME] if len(named) == 1 else ""
+    return f"{_FILE}-{safe}.json" if safe else f"{_FILE}.json"
+
+
+async def _take(
+    settings: Settings, device: str | None, seconds: float
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the document, and what the devices in it are called: by UDN, else by address."""
     if device is not None and device.lower().startswith("http://"):
         found: list[tuple[str, Description | None]] = [(device, await _described(settings, device))]
     else:
@@ -74,7 +93,11 @@ async def _take(settings: Settings, device: str | None, seconds: float) -> dict[
         name = description.device.friendly_name if description else location
         sys.stderr.write(f"asking {name}\n")
         captures.append(await capture(location, description, how))
-    return await report(settings, captures, {})
+    named = [
+        description.udn if description else urlsplit(location).netloc
+        for location, description in found[:MAX_DEVICES]
+    ]
+    return await report(settings, captures, {}), named
 
 
 async def _described(settings: Settings, location: str) -> Description | None:
@@ -152,6 +175,7 @@ def _show(document: dict[str, Any], output: str, size: int, told: TextIO) -> Non
     told.write(
         "Addresses, names, serial numbers, UDNs and what plays were replaced, shapes were kept.\n"
         "No program knows all that is private to you: read the file before you pass it on.\n"
+        "Its name may have the device's UDN: give it another then.\n"
     )
 
 

@@ -268,7 +268,8 @@ class Mirror:
     def announce(self, ids: Iterable[str] | None = None) -> int:
         """Publish again these components with all below them, or all; return how many topics.
 
-        Hubs are told of root devices again too. Raises KeyError with the first id not known.
+        Hubs are told of root devices again too. A device may be named in any spelling of its UDN.
+        Raises KeyError with the first id not known.
         """
         chosen: dict[str, dict[str, bytes]] = {}
         if ids is None:
@@ -276,13 +277,16 @@ class Mirror:
             chosen[""] = dict(self._own)
         else:
             for one in ids:
-                holder = self._roster.holder(one.partition("/")[0])
-                top = self._shape.topic(one)
+                device, *below = one.split("/")
+                device = self._roster.id_of(device) or device
+                holder = self._roster.holder(device)
+                own = "/".join((device, *below))
+                top = self._shape.topic(own)
                 wanted = self._wanted(holder) if holder and holder.owned else {}
                 found = {t: p for t, p in wanted.items() if f"{t}/".startswith(f"{top}/")}
                 if not found or not holder:
                     raise KeyError(one)
-                named = self._shape.hub_topics(one)
+                named = self._shape.hub_topics(own)
                 found |= {t: wanted[t] for t in named if t in wanted}
                 chosen[holder.id] = chosen.get(holder.id, {}) | found
         for of, tree in chosen.items():
@@ -335,6 +339,10 @@ class Mirror:
         The device itself is None while it has not been described.
         """
         return self._roster.find(udn)
+
+    def id_of(self, named: str) -> str | None:
+        """Return the id of a device by any spelling of that or of its UDN; None for no device."""
+        return self._roster.id_of(named)
 
     def find_bare(self, udn: str) -> tuple[Branch, Device | None] | None:
         """Return a device by its UDN as devices have it, without `uuid:`, in any case."""

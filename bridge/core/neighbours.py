@@ -6,7 +6,7 @@ come to the same result from what stands at the broker, without asking each othe
 
 from collections.abc import Iterable, Mapping
 
-from bridge.core import jsontext
+from bridge.core import jsontext, topics
 
 _MOST = 10_000
 """Instances, and documents of theirs, that are remembered: payloads come from anyone."""
@@ -52,6 +52,16 @@ class Neighbours:
     def is_claimed(self, device: str) -> bool:
         """Return whether a device is another instance's, one that is online."""
         return self._owners.get(device) in self._online
+
+    def has(self, named: str) -> bool:
+        """Return whether another instance, one that is online, has a device that is named so."""
+        if self.is_claimed(named):
+            return True
+        keys = topics.udn_keys(topics.decode_level(named))
+        return any(
+            owner in self._online and topics.udn_key(topics.decode_level(device)) in keys
+            for device, owner in self._owners.items()
+        )
 
     def comes_first(self, device: str) -> bool:
         """Return whether an instance that is online and sorts before ours claims a device."""

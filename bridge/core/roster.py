@@ -27,6 +27,17 @@ class Roster:
         keys = topics.udn_keys(udn)
         return next((self._devices[key] for key in keys if key in self._devices), None)
 
+    def id_of(self, named: str) -> str | None:
+        """Return the id of a device by any spelling of that or of its UDN; None for no device."""
+        found = self.find(topics.decode_level(named))
+        if found is None:
+            return None
+        if found[1] is not None:
+            return topics.device_id(found[1].udn)
+        keys = topics.udn_keys(topics.decode_level(named))
+        known = {topics.udn_key(topics.decode_level(one)): one for one in found[0].devices}
+        return next((known[key] for key in keys if key in known), None)
+
     def find_bare(self, udn: str) -> tuple[Branch, Device | None] | None:
         """Return a device by its UDN as devices have it, without `uuid:`, in any case."""
         return self._devices.get(topics.udn_key(udn))

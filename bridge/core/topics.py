@@ -16,6 +16,7 @@ MAX_LEVEL = 512
 _AT_ROOT = frozenset({"bridge", "reply"})
 _AT_DEVICE = frozenset({"availability", "media", "art", "player", "call", "response", "chunk"})
 _AT_VALUE = frozenset({"set", "get", "chunk"})
+_MOST_PREFIXES = 3
 _SERVICE_ID = ":serviceId:"
 _LEVEL = re.compile(rf"[A-Za-z0-9_.:~%-]{{1,{MAX_LEVEL}}}")
 
@@ -70,9 +71,14 @@ def same_udn(written: str) -> str:
 def udn_keys(named: str) -> tuple[str, ...]:
     """Return the keys that somebody may mean who names a device, as it stands first.
 
-    An id may begin with `uuid:` too, where the UDN has it twice.
+    An id may begin with `uuid:` too, where the UDN has it twice; and who puts it before an id may
+    put it there once more.
     """
-    return tuple(dict.fromkeys((udn_key(named), same_udn(named))))
+    keys = {udn_key(named): None}
+    for _ in range(_MOST_PREFIXES):
+        named = bare_udn(named)
+        keys[udn_key(named)] = None
+    return tuple(keys)
 
 
 def service_levels(service_ids: Iterable[str]) -> Iterator[str]:

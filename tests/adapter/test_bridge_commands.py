@@ -759,3 +759,52 @@ async def test_a_flood_of_commands_is_answered_one_by_one(world: World) -> None:
     await world.caller.fence()
     answers = world.caller.onlooker.since(mark, f"{world.udn}/response")
     assert [one.json["callid"] for one in answers] == list(range(500))
+
+
+@pytest.mark.parametrize("form", ["uuid:{}", "UUID:{}", "{}", "uuid:UUID:{}", "uuid%3A{}"])
+@pytest.mark.parametrize("lower", [True, False])
+async def test_a_device_is_reached_by_every_spelling_of_its_udn(world, form, lower):
+    named = form.format(world.udn.lower() if lower else world.udn)
+    on = f"{world.udn}/response"
+    at = f"{named}/RC"
+    for topic, payload in (
+        (f"{named}/call", {"action": "GetVolume"}),
+        (f"{at}/action/GetVolume/call", {}),
+        (f"{at}/value/Volume/get", {}),
+    ):
+        answer = await world.caller.send(topic, payload, on=on)
+        assert answer["success"], answer
+    for verb, told in (("announce", {"ids": [named, at]}), ("refresh", {"id": at})):
+        answer = await world.caller.send(
+            f"bridge/main/request/{verb}", told, on=f"bridge/main/response/{verb}"
+        )
+        assert answer["success"], answer
+
+
+async def test_no_text_of_a_caller_is_answered_as_a_fault_of_our_own(world):
+    for body in (
+        {"service": "Other", "action": "Say", "args": {"Text": "\ud800"}},
+        {"service": "Other", "action": "Say", "args": {"Text": "\0"}},
+        {"service": "Other", "action": "Say", "args": {"Text": "\x1f\ufffe"}},
+        {"service": "Other", "action": "Say", "args": {"Text\ud800": "x"}},
+        {"service": "Other\ud800", "action": "Say"},
+        {"service": "Other", "action": "Say\udc00\0"},
+        {"service": "Other", "action": "Say", "args": {"Text": "x" * 10}, "reply_to": "\ud800"},
+        {"callid": "\ud83d", "service": "Other", "action": "Say", "args": {"Text": "\U0001f600"}},
+    ):
+        answer = await world.raw(json.dumps(body))
+        assert answer.get("code") in (None, "invalid_argument", "unknown_service", "unknown_action")
+        assert answer["success"] is ("code" not in answer), answer
+    for verb, request in (
+        ("add", {"location": "http://\ud800/\0"}),
+        ("add", {"location": "http://192.0.2.1\udc00:80/"}),
+        ("refresh", {"id": "\ud800/\0"}),
+        ("forget", {"id": "\ud800"}),
+        ("announce", {"ids": ["\ud800\0"]}),
+        ("log_level", {"level": "\ud800"}),
+        ("diagnostics", {"id": "\ud800"}),
+    ):
+        answer = await world.caller.send(
+            f"bridge/main/request/{verb}", json.dumps(request), on=f"bridge/main/response/{verb}"
+        )
+        assert (answer["success"], answer["code"] == "internal") == (False, False), answer

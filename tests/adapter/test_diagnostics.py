@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bridge.commandline.diagnostics import _file_name
 from bridge.core.bodies import octets
 from bridge.core.polling import Plan
 from bridge.errors import ConfigError, DeviceTimeout, DeviceUnreachable
@@ -286,12 +287,12 @@ async def test_a_bridge_that_is_stopped_ends_its_capture_in_time(tmp_path, monke
 async def test_the_command_writes_a_file_that_names_nobody_and_becomes_a_fixture(tmp_path):
     async with running(player()) as device:
         original = (await Describer(HttpClient()).describe(device.location)).description
-        ended = await diagnose(tmp_path, f"uuid:{device.udn.upper()}")
+        ended = await diagnose(tmp_path, f"UUID:uuid:{device.udn.upper()}")
         assert ended.status == 0, ended.err
+        path = tmp_path / f"upnp2mqtt-diagnostics-{device.udn}.json"
         udns = (device.udn, device.root.parts[0].udn)
     assert "3 SCPDs, events of 2 of 2 services, 2 answers" in ended.out
     assert "read the file before you pass it on" in ended.out
-    path = tmp_path / "upnp2mqtt-diagnostics.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
     for secret in (*udns, NAME, "Annas", SECRET, "AB12345678", "10.9.8.7"):
@@ -314,6 +315,21 @@ async def test_the_command_writes_a_file_that_names_nobody_and_becomes_a_fixture
 
     again = await add_device(tmp_path, str(path))
     assert (again.status, "exists" in again.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("named", "file"),
+    [
+        (["a-1"], "upnp2mqtt-diagnostics-a-1.json"),
+        (["../a b/ü:%\0"], "upnp2mqtt-diagnostics-.._a_b_.json"),
+        (["x" * 500], f"upnp2mqtt-diagnostics-{'x' * 100}.json"),
+        (["192.0.2.1:80"], "upnp2mqtt-diagnostics-192.0.2.1_80.json"),
+        ([""], "upnp2mqtt-diagnostics.json"),
+        (["a", "b"], "upnp2mqtt-diagnostics.json"),
+    ],
+)
+def test_a_file_is_named_by_its_device_whatever_that_is_called(named, file):
+    assert _file_name(named) == file
 
 
 async def test_a_description_by_its_url_goes_to_standard_output(tmp_path):

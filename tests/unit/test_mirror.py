@@ -287,3 +287,43 @@ def test_a_root_that_is_embedded_by_now_is_not_remembered_as_a_root():
     mirror.join(described(device("A", device("inner", PART))))
     assert read_again(mirror, held) == []
     assert b'"root":"A"' in held["upnp/inner"]
+
+
+@pytest.mark.parametrize(
+    "named", ["Abc-1", "ABC-1", "uuid:abc-1", "UUID:Abc-1", "uuid:uuid:ABC-1", "uuid%3Aabc-1"]
+)
+def test_components_are_announced_by_any_spelling_of_their_device(named):
+    mirror, held = opened()
+    mirror.join(described(device("Root", device("Abc-1", PART))))
+    drain(mirror, held)
+    for below, expected in (
+        ("", "upnp/Abc-1"),
+        ("/One", "upnp/Abc-1/One"),
+        ("/One/variable/V", ""),
+    ):
+        assert mirror.announce([f"{named}{below}"]) >= 1
+        told: dict[str, bytes] = {}
+        drain(mirror, told)
+        assert all(topic.startswith(expected or "upnp/Abc-1/One/variable/V") for topic in told)
+        assert f"upnp/Abc-1{below}" in told
+    assert mirror.id_of(named) == "Abc-1"
+    with pytest.raises(KeyError, match="one"):
+        mirror.announce([f"{named}/one"])
+
+
+@pytest.mark.parametrize("named", ["uuid:Twice", "UUID:TWICE", "uuid:uuid:twice", "twice"])
+def test_a_udn_with_two_prefixes_is_found_by_each_but_not_by_none(named):
+    mirror, _ = opened()
+    mirror.join(described(device("uuid:Twice", PART)))
+    assert mirror.id_of(named) == (None if named == "twice" else "uuid:Twice")
+
+
+def test_a_device_that_is_only_remembered_is_found_in_any_spelling():
+    mirror, _ = opened(
+        None,
+        **{
+            "upnp/Abc": b'{"id":"Abc","udn":"uuid:Abc","bridge":"main","location":"http://192.0.2.1/"}'
+        },
+    )
+    assert mirror.find("ABC") is not None
+    assert mirror.id_of("UUID:uuid:aBC") == "Abc"

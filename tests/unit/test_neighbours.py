@@ -83,3 +83,12 @@ def test_states_of_others_are_bounded():
     for number in range(20_000):
         ours.hear_state(f"z{number}", b"online")
     assert len(ours._online) <= 10_000
+
+
+@pytest.mark.parametrize("named", ["Abc", "ABC", "uuid:abc", "UUID:uuid:aBC", "uuid%3AABC"])
+def test_a_device_of_another_is_known_in_any_spelling(named):
+    ours = Neighbours("m")
+    ours.begin({"a"}, {"Abc": "a", "Def": "gone"})
+    assert ours.has(named)
+    assert not ours.has("uuid:def")
+    assert not ours.has("ab")

@@ -84,6 +84,7 @@ def test_one_prefix_of_a_udn_is_taken_off(written, bare):
 def test_who_names_a_device_may_mean_its_id_or_its_udn():
     assert topics.udn_keys("uuid:Twice") == ("uuid:twice", "twice")
     assert topics.udn_keys("Twice") == ("twice",)
+    assert topics.udn_keys("UUID:uuid: Twice") == ("uuid:uuid: twice", "uuid: twice", "twice")
 
 
 @pytest.mark.parametrize(
