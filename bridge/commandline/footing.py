@@ -69,7 +69,11 @@ async def tell_reason(bridge: "Bridge") -> None:
     await asyncio.sleep(PATIENCE_S)
     if any(branch.description for branch in bridge.router.mirror.branches.values()):
         return
-    found = [finding async for finding in _findings(bridge)]
+    try:
+        found = [finding async for finding in _findings(bridge)]
+    except OSError as error:  # an interface that goes while it is looked at
+        _log.debug("no_reason_found", reason=str(error))
+        return
     for status in (Status.ERROR, Status.WARNING):
         for finding in found:
             if finding.status is status:

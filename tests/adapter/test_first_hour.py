@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from bridge.commandline import running
+from bridge.commandline import footing, running
 from bridge.commandline.running import Running, announced
 from bridge.mqtt.embedded import PORTS
-from tests.adapter.bridge import clean_environment, run
-from tests.adapter.mosquitto import until
+from tests.adapter.bridge import bridging, clean_environment, flags, onlooking, run
+from tests.adapter.device import Part, Service, Variable, new_udn
+from tests.adapter.device import running as running_device
+from tests.adapter.mosquitto import mosquitto, until
 
 RENDERER = "6b1d0c52-5f0e-4f6c-9d53-0d3f0a7e11b1"
 
@@ -198,6 +200,84 @@ async def test_output_that_nobody_reads_to_its_end_is_no_traceback() -> None:
     )
     assert "Traceback" not in ended.err
     assert "BrokenPipe" not in ended.err
+
+
+# Where nothing is found
+
+
+class Lines:
+    """A log that keeps its warnings."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, object]]] = []
+
+    def warning(self, event: str, **facts: object) -> None:
+        self.told.append((event, facts))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        ({"upnp.allow": "nobody"}, "the filter leaves out all that was found: 1 devices"),
+        ({"upnp.allow": "", "upnp.deny": "*"}, "the filter leaves out all that was found"),
+        (
+            {"upnp.interfaces": "eth77", "upnp.locations": "http://127.0.0.1:1/d.xml"},
+            "upnp.interfaces names eth77, which is not there or cannot be used",
+        ),
+    ],
+)
+async def test_the_likely_reason_is_told_where_nothing_was_found(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: dict[str, str],
+    reason: str,
+) -> None:
+    lines = Lines()
+    monkeypatch.setattr(footing, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(footing, "_log", lines)
+    root = Part(new_udn(), "First hour", (Service("One", (Variable("V", "ui2"),), {"V": "1"}),))
+    async with (
+        mosquitto(tmp_path) as broker,
+        running_device(root),
+        bridging(flags(broker.port, "nobody") | chosen) as one,
+    ):
+        if "upnp.interfaces" not in chosen:
+            await until(lambda: one.bridge.network.directory.denied > 0)
+        await footing.tell_reason(one.bridge)
+    ((event, facts),) = lines.told
+    assert event == "no_device_found"
+    assert str(facts["reason"]).startswith(reason.partition(": 1 ")[0])
+    assert facts["advice"]
+
+
+async def test_no_reason_is_told_where_a_device_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Lines()
+    monkeypatch.setattr(footing, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(footing, "_log", lines)
+    name = f"first-hour-{new_udn()}"
+    root = Part(new_udn(), name, (Service("One", (Variable("V", "ui2"),), {"V": "1"}),))
+    async with (
+        mosquitto(tmp_path) as broker,
+        running_device(root),
+        bridging(flags(broker.port, name)) as one,
+    ):
+        branches = one.bridge.router.mirror.branches
+        await until(lambda: any(branch.description for branch in branches.values()))
+        await footing.tell_reason(one.bridge)
+    assert lines.told == []
+
+
+async def test_health_at_the_broker_is_right_once_the_bridge_is_online(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker, bridging(flags(broker.port, "nobody")):
+        with onlooking(broker.port) as onlooker:
+            said = "upnp/bridge/main/health"
+            await until(
+                lambda: (
+                    json.loads(onlooker.held.get(said, b"{}")).get("broker", {}).get("connected")
+                )
+            )
 
 
 # The files by which commands find a bridge

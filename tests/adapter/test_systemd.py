@@ -93,3 +93,20 @@ def test_the_watchdog_is_heard_from_twice_in_its_time(
     environment: dict[str, str], interval_s: float | None
 ) -> None:
     assert Supervisor(environment).interval_s == interval_s
+
+
+async def test_the_status_follows_soon_also_where_no_watchdog_asks(
+    tmp_path: Path,
+) -> None:
+    ear = Ear(str(tmp_path / "s"))
+    states = iter(["starting", "starting", "online", "online", "online"])
+    told = asyncio.create_task(
+        Supervisor({"NOTIFY_SOCKET": ear.address}).run(lambda: next(states, "online"))
+    )
+    try:
+        await until(lambda: "STATUS=online" in ear.heard, 5)
+    finally:
+        told.cancel()
+        await asyncio.gather(told, return_exceptions=True)
+    assert ear.heard == ["READY=1", "STATUS=starting", "STATUS=online"]
+    ear.close()
