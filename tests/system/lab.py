@@ -151,7 +151,9 @@ class Lab(Space):
     def _start(self, device: Device) -> None:
         space, port = self._space(device.name), f"port{device.host}"
         add(space)
-        pair = ("eth0", "type", "veth", "peer", port, "netns", self.space)
+        # The same at each start: neighbours would go on sending to the one that was before.
+        address = f"02:00:0a:4d:02:{device.host:02x}"
+        pair = ("eth0", "address", address, "type", "veth", "peer", port, "netns", self.space)
         ip("-n", space, "link", "add", *pair)
         ip("-n", self.space, "link", "set", port, "master", "br0", "up")
         set_up(space, "eth0", device.address)
