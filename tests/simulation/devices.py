@@ -132,6 +132,8 @@ class Device:
     is_up: bool = False
     is_bare: bool = False
     """Whether its announcements bear neither BOOTID nor CONFIGID."""
+    draws: bool = False
+    """Whether each of its announcements bears another BOOTID."""
     is_lie: bool = False
     """Whether it only claims to be who it says."""
     refuses: bool = False

@@ -66,13 +66,19 @@ class Network:
 
     def announce(self, device: Device, nts: str, *, udn: str | None = None, **more: str) -> None:
         """Send one announcement; `udn` is another's where the device lies."""
-        self._datagram(_notify(device, nts, udn or device.udn, more), device.host)
+        self._datagram(
+            _notify(device, nts, udn or device.udn, more | self._drawn(device)), device.host
+        )
 
     def search(self) -> None:
         """Have all devices answer a search."""
         for device in self.devices:
             if device.is_up:
-                self._datagram(_answer(device), device.host, within_s=0.8)
+                self._datagram(_answer(device, self._drawn(device)), device.host, within_s=0.8)
+
+    def _drawn(self, device: Device) -> dict[str, str]:
+        """What an announcement says besides what is true."""
+        return {"BOOTID.UPNP.ORG": str(self.loop.rng.getrandbits(30))} if device.draws else {}
 
     def _datagram(self, datagram: bytes, source: str, within_s: float = 0.02) -> None:
         rng, weather = self.loop.rng, self.weather
@@ -146,9 +152,9 @@ def _notify(device: Device, nts: str, udn: str, more: dict[str, str]) -> bytes:
     return _text("NOTIFY * HTTP/1.1", head | _facts(device) | more)
 
 
-def _answer(device: Device) -> bytes:
+def _answer(device: Device, more: dict[str, str]) -> bytes:
     head = {"ST": "upnp:rootdevice", "USN": f"uuid:{device.udn}::upnp:rootdevice", "EXT": ""}
-    return _text("HTTP/1.1 200 OK", head | _facts(device))
+    return _text("HTTP/1.1 200 OK", head | _facts(device) | more)
 
 
 def _facts(device: Device) -> dict[str, str]:

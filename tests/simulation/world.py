@@ -26,6 +26,8 @@ _LOOK_S = 20.0
 _PATIENCE_S = 7200.0
 _STAY_S = 150.0
 _MAX_TASKS = 80
+_DRAWING = 0.15
+"""How many of the devices draw a BOOTID for each announcement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class World:
             device = Device(udn, f"10.0.0.{10 + number}", self.network.send)
             device.is_bare = udn.startswith("bare")
             device.max_age_s = rng.choice((60, 120, 600))
+            device.draws = rng.random() < _DRAWING
             self.network.devices.append(device)
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
