@@ -185,7 +185,8 @@ def absolute(url: str | None, base_url: str) -> str | None:
     if url is None or url.lower() in _NO_URL:
         return None
     try:
-        parts = urlsplit(urljoin(base_url, url))
+        # What is escaped once too often is no part of any address.
+        parts = urlsplit(urljoin(base_url, url.replace("&amp;", "&")))
         _ = parts.port  # ValueError where it is none
     except ValueError:
         return None

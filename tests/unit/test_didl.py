@@ -135,6 +135,11 @@ def test_the_cover_is_the_largest_that_can_be_shown(inside, art):
     [
         ("/getaa?s=1&u=x-sonosapi-stream%3as25%3fsid%3d254", None),
         ("getaa?s=1", "http://192.0.2.7:1400/xml/getaa?s=1"),
+        ("/getaa?s=1&amp;u=x&amp;v=y", "http://192.0.2.7:1400/getaa?s=1&u=x&v=y"),
+        ("/a\\b.jpg", "http://192.0.2.7:1400/a%5Cb.jpg"),
+        ("//192.0.2.9/a.jpg", "http://192.0.2.9/a.jpg"),
+        ("http://192.0.2.9 /a.jpg", ""),
+        ("x" * 5000, ""),
         ("/a b/Käse.jpg", "http://192.0.2.7:1400/a%20b/K%C3%A4se.jpg"),
         ("http://192.0.2.9/%E4%zz.jpg", "http://192.0.2.9/%E4%zz.jpg"),
         ("HTTP://192.0.2.9/a.jpg", "http://192.0.2.9/a.jpg"),
