@@ -99,6 +99,7 @@ class Hearing:
 
 
 _LEFT = frozenset({When.DEAF, When.PROMISED})
+_PROMISED = frozenset({When.MISSING, When.PROMISED, When.DEAF})
 _CHECKED = frozenset({When.MISSING, When.PROMISED, When.PLAYED})
 
 
@@ -297,12 +298,15 @@ class Poll:
     ) -> None:
         """Spread the first questions over the first seconds; `chance` is a number from 0 to 1.
 
-        One whose answer is `known`, since the broker remembers it, has as long as it usually has.
+        One whose answer is `known`, since the broker remembers it, has as long as it usually has,
+        but not where events should tell it and may fail to.
         """
         self._timers = {}
         for number, question in enumerate(self.questions):
             usual_s = self._pause_s(question, question.wanted)
-            spread_s = usual_s if known(question) else min(self.interval_s, 3.0)
+            is_urgent = any(when in _PROMISED for _, _, when in question.wanted.values())
+            has_time = known(question) and not is_urgent
+            spread_s = usual_s if has_time else min(self.interval_s, 3.0)
             self._timers[number] = _Timer(now + 1.0 + spread_s * chance)
 
     @property

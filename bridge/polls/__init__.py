@@ -31,7 +31,7 @@ MAX_QUESTIONS = 128
 """The most that one root device is asked; those come first that no event answers."""
 
 _MAX_READ = 1024
-_AT_ONCE = 16
+_AT_ONCE = 64
 _ROUND_S = 0.25
 _BUSY_S = 1.0
 _NOT_OURS_S = 10.0

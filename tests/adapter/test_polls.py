@@ -127,15 +127,15 @@ async def test_a_device_is_asked_one_question_at_a_time_in_order_and_each_answer
 async def test_many_devices_are_asked_side_by_side() -> None:
     async with asking() as world:
         go_on = asyncio.Event()
-        for number in range(40):
+        for number in range(80):
             world.holds[url(f"A{number}", "V")] = go_on
             world.begin(one(f"A{number}", "V"))
-        await until(lambda: world.under_way >= 16, PATIENCE_S)
+        await until(lambda: world.under_way >= 64, PATIENCE_S)
         await world.quiet()
-        assert (world.under_way, len(world.asked)) == (16, 16)
+        assert (world.under_way, len(world.asked)) == (64, 64)
         go_on.set()
-        await until(lambda: len({where for where, _ in world.told}) == 40, PATIENCE_S)
-        assert world.most_under_way == 16
+        await until(lambda: len({where for where, _ in world.told}) == 80, PATIENCE_S)
+        assert world.most_under_way == 64
 
 
 async def test_a_device_that_does_not_answer_is_suspected_and_left_alone_for_a_while() -> None:

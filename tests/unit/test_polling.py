@@ -375,6 +375,15 @@ def test_a_question_whose_answer_is_known_has_as_long_as_it_usually_has(chance, 
     assert poll.at == (61 if chance == 0 else min(first, 61 + 3 * chance))
 
 
+def test_what_events_should_tell_is_looked_at_soon_although_the_answer_is_known():
+    (status,) = questions("light/1")["SwitchPower:1"]
+    poll = Poll(60, (status,))
+    poll.begin(0, 1, lambda _: True)
+    assert poll.at == 4
+    assert due(poll, 4, Hearing(told=frozenset({"Status"}))) == []
+    assert len(due(poll, 34, DEAF)) == 1
+
+
 def test_the_position_is_known_for_as_long_as_it_is_asked_for_usually():
     (position,) = (
         one for one in questions("rygel/2")["AVTransport"] if one.action.name == "GetPositionInfo"
