@@ -895,3 +895,74 @@ async def test_after_an_action_its_service_is_asked_at_once_by_the_first_bridge_
                 await asyncio.sleep(1.5)
                 assert len(device.calls) == calls + 1
                 assert second.bridge.network.polls.questions == 0
+
+
+class Undescribed(Service):
+    """A service whose SCPD is a page that says that there is none."""
+
+    def scpd(self) -> str:
+        return "<html><body>404 Not Found</body></html>"
+
+
+ICONS = (
+    "<iconList><icon><mimetype>image/png</mimetype><width>120</width><height>120</height>"
+    "<depth>24</depth><url>/icon.png</url></icon></iconList>"
+)
+
+
+async def test_a_player_whose_scpds_are_missing_is_told_in_one_piece_with_its_picture(
+    tmp_path: Any,
+) -> None:
+    metadata = escape(
+        '<DIDL-Lite><item><upnp:artist role="Composer">Bach</upnp:artist>'
+        "<upnp:artist>Ann</upnp:artist><upnp:albumArtURI>/a.jpg</upnp:albumArtURI></item></DIDL-Lite>",
+        {'"': "&quot;"},
+    )
+    uri = "http://10.77.0.9/music/So%20What.flac"
+    playing = f'<TransportState val="PLAYING"/><CurrentTrackURI val="{uri}"/>'
+    root = Part(
+        new_udn(),
+        f"undescribed-{new_udn()}",
+        (
+            Undescribed("AVTransport", (), {"LastChange": within_0(playing)}),
+            Undescribed(
+                "RenderingControl",
+                (),
+                {"LastChange": within_0('<Volume val="20"/><Mute channel="Master" val="1"/>')},
+            ),
+        ),
+        more=ICONS,
+    )
+    async with mosquitto(tmp_path) as broker, alive(Device(root)) as device:
+        with onlooking(broker.port) as onlooker:
+            own, base = f"upnp/{device.udn}", device.location.rpartition("/")[0]
+
+            async def shows(picture: str, **media: object) -> None:
+                def told() -> bool:
+                    held = onlooker.held
+                    return (
+                        json.loads(held.get(f"{own}/media", b"{}")) == media
+                        and held.get(f"{own}/art") == picture.encode()
+                    )
+
+                await until(told, PATIENCE_S)
+
+            said = {"state": "playing", "title": "So What", "uri": uri, "volume": 20, "muted": True}
+            async with bridging(flags(broker.port, root.name)):
+                await shows(f"{base}/icon.png", **said)
+                shown = f'<CurrentTrackMetaData val="{metadata}"/>'
+                await device.event("AVTransport", {"LastChange": within_0(shown)})
+                device.service("AVTransport").initial = {"LastChange": within_0(playing + shown)}
+                said |= {"artist": "Ann", "album_art": f"{base}/a.jpg"}
+                await shows(f"{base}/a.jpg", **said)
+                pictures = [one for one in onlooker.messages if one.topic == f"{own}/art"]
+                assert [one.payload for one in pictures] == [
+                    f"{base}/icon.png".encode(),
+                    f"{base}/a.jpg".encode(),
+                ]
+            mark = len(onlooker.messages)
+            async with bridging(flags(broker.port, root.name)):
+                await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online", 20)
+                await shows(f"{base}/a.jpg", **said)
+            again = [one.topic for one in onlooker.messages[mark:] if one.topic.startswith(own)]
+            assert [one for one in again if one.endswith(("/art", "/media"))] == []
