@@ -10,12 +10,12 @@ from random import Random
 import structlog
 
 from bridge.core.messages import Publication
-from bridge.errors import BrokerError, BrokerRefused
+from bridge.errors import BrokerError, BrokerRefused, BrokerUnreachable
 from bridge.mqtt.client import CONNECT_S
 from bridge.mqtt.dial import Dial, dial
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
 from bridge.mqtt.filters import Filters
-from bridge.mqtt.limits import ProtocolUnknown, SessionTakenOver, WillRefused
+from bridge.mqtt.limits import NoConnack, ProtocolUnknown, SessionTakenOver, WillRefused
 from bridge.mqtt.session import Session, Source
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -30,12 +30,14 @@ _SHORT_S = 5.0
 
 _ROUND_S = 3.0
 """How long a round of attempts at all endpoints may hang where each answers nothing."""
-_LEAST_S = 1.0
+_LEAST_S = 0.5
 _REST_S = 0.25
 """The least pause behind an attempt that has hung."""
+_STILL_MUTE = 20
+"""Failures after which a broker that spoke MQTT 5 is taken for one that does not any more."""
 _PATIENT_AT = 8
 """After so many failures, and each power of that, an attempt has all the time: some brokers are
-slow to let anyone in."""
+slow to let anyone in, a cluster that mends itself among them."""
 
 
 def pause_s(error: BrokerError, failures: int, rng: Random, *, thrown_out: bool = False) -> float:
@@ -52,20 +54,20 @@ def pause_s(error: BrokerError, failures: int, rng: Random, *, thrown_out: bool 
     return rng.uniform(least, min(most, least * 2.0 ** min(failures, 16)))
 
 
-def patience_s(failures: int, endpoints: int, *, was_connected: bool) -> float:
+def patience_s(failures: int, endpoints: int, needed_s: float | None) -> float:
     """Return how long an attempt may last, after so many failures in a row.
 
-    All the time there is at the very first and every now and then; else a broker that takes
-    connections and answers nothing would keep us from the moment of its return, or from another.
+    Little, since one that takes connections and answers nothing would keep us from the moment of
+    its return, or from another: three times as long as it `needed_s` before, at least. One that
+    never let us in is given all the time that there is after 8 failures, 64 and so on.
     """
-    if failures == 0 and not was_connected:
-        return CONNECT_S
+    usual_s = max(_LEAST_S, _ROUND_S / endpoints)
+    if needed_s is not None:
+        return min(max(usual_s, 3 * needed_s), CONNECT_S)
     rounds = failures
     while rounds and rounds % _PATIENT_AT == 0:
         rounds //= _PATIENT_AT
-    if failures and rounds == 1:
-        return CONNECT_S
-    return max(_LEAST_S, _ROUND_S / endpoints)
+    return CONNECT_S if failures > 1 and rounds == 1 else usual_s
 
 
 @dataclass(slots=True)
@@ -95,6 +97,17 @@ class _Attempts:
     short: int = 0
     """How many sessions in a row have ended at once."""
     protocol: Protocol | None = None
+    spoke_5: bool = False
+    needed_s: float | None = None
+    """How long it took to be let in."""
+
+    def may_be_old(self, error: ProtocolUnknown) -> bool:
+        """Return whether MQTT 3.1.1 is worth a try.
+
+        What stands before a broker that is just starting may end a connection without a word too.
+        """
+        is_mute = isinstance(error, NoConnack)
+        return not (is_mute and self.spoke_5 and self.failures < _STILL_MUTE)
 
 
 class _Nothing:
@@ -147,6 +160,7 @@ class Broker:
             try:
                 session = await self._open(attempts)
                 opened_s = clock()
+                attempts.needed_s = opened_s - began_s
                 await self._hold(session, serve)
             except BrokerError as error:
                 if session and clock() - opened_s >= _GOOD_S:
@@ -199,11 +213,14 @@ class Broker:
         protocol = attempts.protocol or ("5" if wanted == "auto" else wanted)
         try:
             session = await self._open_as(attempts, protocol)
-        except ProtocolUnknown:
-            if wanted != "auto" or protocol != "5":
+        except ProtocolUnknown as error:
+            if wanted != "auto" or protocol != "5" or not attempts.may_be_old(error):
+                if isinstance(error, NoConnack):
+                    raise BrokerUnreachable(error.reason) from error
                 raise
             session = await self._open_as(attempts, "3.1.1")
         attempts.protocol = session.protocol
+        attempts.spoke_5 = session.protocol == "5"
         return session
 
     async def _open_as(self, attempts: _Attempts, protocol: Protocol) -> Session:
@@ -227,9 +244,7 @@ class Broker:
             dial=self._dial,
             filters=attempts.filters,
             needs_retained=False,
-            limit_s=patience_s(
-                attempts.failures, len(self._endpoints), was_connected=self._was_connected
-            ),
+            limit_s=patience_s(attempts.failures, len(self._endpoints), attempts.needed_s),
         )
 
     async def _hold(self, session: Session, serve: Callable[[Session], Awaitable[None]]) -> None:

@@ -17,13 +17,28 @@ from bridge.core.messages import Publication
 from bridge.errors import BrokerRefused, BrokerUnreachable, ConfigError
 from bridge.mqtt.client import CONNECT_S, Client, packet_properties, tls_alert
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
+from bridge.mqtt.names import Names
 
 MAX_RECEIVED = 16 * 1024 * 1024
 """The largest packet, in bytes, that an MQTT 5 broker may send us."""
 
 _ADDRESS_S = 10.0
+_STAGGER_S = 0.25
+"""How long an address has before the next one is tried beside it (RFC 8305, section 5)."""
+_MOST_ADDRESSES = 8
+_OPTIONS = (
+    ((socket.IPPROTO_TCP, socket.TCP_NODELAY), 1),
+    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 4),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPINTVL), 3),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPCNT), 8),
+    ((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT), 10_000),
+)
+"""An end is noticed within 4 s of the return of a broker that was cut off."""
 _CUT = "closed during the TLS handshake: is this its port for TLS?"
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+
+_names = Names()
 
 Dial = Callable[[Endpoint, BrokerOptions, Publication, Protocol], Awaitable[Client]]
 """Connects and sends CONNECT, as `dial` does."""
@@ -80,24 +95,38 @@ def _words(error: OSError, endpoint: Endpoint) -> str:
 
 
 async def _connect(endpoint: Endpoint) -> socket.socket:
-    """Return a connected socket, from the first address that answers."""
-    loop = asyncio.get_running_loop()
+    """Return a connected socket, of the first address that answers."""
     if endpoint.transport == "unix":
         return await _connect_to(socket.AF_UNIX, endpoint.path)
-    found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    found = (await _names.addresses(endpoint.host, endpoint.port))[:_MOST_ADDRESSES]
+    tries = [
+        asyncio.create_task(_connect_to(family, address, number * _STAGGER_S))
+        for number, (family, address) in enumerate(found)
+    ]
     failure: OSError = OSError("no address")
-    for family, _, _, _, address in found:
-        try:
-            sock = await _connect_to(family, address)
-        except OSError as error:
-            failure = error
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
+    winner: socket.socket | None = None
+    try:
+        for one in asyncio.as_completed(tries):
+            try:
+                winner = await one
+            except OSError as error:
+                failure = error
+            else:
+                _prepare(winner)
+                return winner
+    finally:
+        for task in tries:
+            task.cancel()
+        for sock in await asyncio.gather(*tries, return_exceptions=True):
+            if isinstance(sock, socket.socket) and sock is not winner:
+                sock.close()
     raise failure
 
 
-async def _connect_to(family: int, address: tuple[Any, ...] | str) -> socket.socket:
+async def _connect_to(
+    family: int, address: tuple[Any, ...] | str, pause_s: float = 0.0
+) -> socket.socket:
+    await asyncio.sleep(pause_s)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.settimeout(0)
@@ -107,6 +136,16 @@ async def _connect_to(family: int, address: tuple[Any, ...] | str) -> socket.soc
         sock.close()
         raise
     return sock
+
+
+def _prepare(sock: socket.socket) -> None:
+    """Have small packets go out at once, and a peer that is gone noticed.
+
+    A broker whose machine lost its power says no good-bye: without these, an idle connection to it
+    would be noticed by the next ping, and one with data under way much later.
+    """
+    for option, value in _OPTIONS:
+        sock.setsockopt(*option, value)
 
 
 def _tls_context(options: BrokerOptions) -> ssl.SSLContext:

@@ -32,6 +32,10 @@ class ProtocolUnknown(BrokerRefused):
     """The broker does not speak this version of MQTT, or ended the connection without a word."""
 
 
+class NoConnack(ProtocolUnknown):
+    """The broker ended the connection without a word: it may be old, or about to start."""
+
+
 class WillRefused(BrokerRefused):
     """The broker does not take our will as it is (MQTT 5, reason codes 0x9A and 0x9B)."""
 
