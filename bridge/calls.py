@@ -78,9 +78,9 @@ class Calls:
     the arrival of a command to its answer where that is `ok`.
 
     `is_elsewhere` tells of a device, as it is named, that another instance answers for it,
-    `is_denied` of a UDN that the filter keeps it out; `suspect` is told the UDN of a root that did not answer,
-    `told` the id of a service and a value that it was asked for. `acting` is told of an action
-    that may change something, and returns who is to ask afterwards what it has changed.
+    `is_denied` of a UDN that the filter keeps it out; `suspect` is told the UDN of a root that did
+    not answer, `told` the id of a service and a value that it was asked for. `acting` is told of an
+    action that may change something, and returns who is to ask afterwards what it has changed.
     """
 
     def __init__(  # noqa: PLR0913 - all by name

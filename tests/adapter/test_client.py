@@ -419,3 +419,22 @@ def test_the_address_that_faces_a_device_is_found(host, address):
 def test_a_device_without_a_way_to_it_is_unreachable(host):
     with pytest.raises(DeviceUnreachable):
         local_address_towards(host, 80)
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "read"),
+    [
+        (b"text/xml; charset=windows-1251", "<a>Привет</a>".encode("cp1251"), "<a>Привет</a>"),
+        (b'text/xml; charset="windows-1251"', "<a>Привет</a>".encode(), "<a>Привет</a>"),
+        (b'text/xml; charset="utf-8"', "<a>Küche</a>".encode("latin-1"), "<a>Küche</a>"),
+    ],
+)
+async def test_an_encoding_that_the_headers_alone_name_is_read(head, body, read):
+    wire = b"%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (OK, head, len(body), body)
+    assert (await get(wire)).body.decode() == read
+
+
+async def test_an_encoding_that_the_document_names_is_left_to_it():
+    body = "<?xml version='1.0' encoding='koi8-r'?><a>Привет</a>".encode("koi8-r")
+    wire = b"%sContent-Type: x; charset=gbk\r\nContent-Length: %d\r\n\r\n%s" % (OK, len(body), body)
+    assert (await get(wire)).body == body

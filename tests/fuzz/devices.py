@@ -9,7 +9,7 @@ from functools import cache
 from html import escape
 from typing import cast
 
-from bridge.core import commands, jsontext, player, topics, value_commands, values
+from bridge.core import commands, decoding, jsontext, player, topics, value_commands, values, xml
 from bridge.core.commands import Envelope
 from bridge.core.model import StateVariable
 from bridge.core.state import Key
@@ -144,6 +144,21 @@ async def _notify(size: int, data: bytes) -> None:
         properties(body)
 
 
+def document(data: bytes) -> None:
+    """Read XML, and bytes that may be any text: all that comes out is text."""
+    for one in (decoding.decoded(data), decoding.decoded(data[1:], data[:1].decode("latin-1"))):
+        one.encode()
+        xml.unescaped(one).encode()
+    with suppress(xml.XmlError):
+        root, _ = xml.parse(data)
+        for element in root.iter():
+            names = (xml.local(element), *map(str, element.attrib.keys()))
+            texts = (element.text or "", element.tail or "", *map(str, element.attrib.values()))
+            "".join((*names, *texts)).encode()
+        with suppress(xml.XmlError):
+            xml.inner(root).encode()
+
+
 def description(data: bytes) -> None:
     try:
         found = read_description(data, LOCATION, foreign=lambda _: True)
@@ -212,7 +227,8 @@ def soap(data: bytes) -> None:
     service, found = kinds.TRANSPORT, kinds.TRANSPORT.scpd.actions["GetRelativeTimePosition"]
     for action in ("GetRelativeTimePosition", "Browse"):
         try:
-            texts = control.read_answer(status, data, action)
+            outputs = [argument.name for argument in found.outputs] if action != "Browse" else []
+            texts = control.read_answer(status, data, action, outputs)
         except CommandError as error:
             answer = commands.failure(Envelope({}), error)
         else:

@@ -135,7 +135,8 @@ def redaction(data: bytes) -> None:
 
 _TYPES: Final = (
     *("ui1", "ui2", "i8", "int", "r4", "number", "fixed.14.4", "char", "string", "boolean"),
-    *("bin.hex", "bin.base64", "uuid", "dateTime", " UI4 ", ""),
+    *("bin.hex", "bin.base64", "uuid", "dateTime", " UI4 ", "", "date", "time", "time.tz"),
+    "dateTime.tz",
 )
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 from bridge.core.branch import Branch, Shape
@@ -32,7 +32,26 @@ _TEXTS = (
     "Küche/0/Master".encode(),
     b"urn:upnp-org:serviceId:AVTransport\nurn:x:serviceId:AVTransport",
 )
-_VALUES = (b"\x0125", b"\x02-9223372036854775808", b"\x051e999", b"\x0612.34567", b"\x09true")
+_VALUES = (
+    b"\x132024-02-29T24:00:00Z",
+    b"\x1123:59:60",
+    b"\x0125",
+    b"\x02-9223372036854775808",
+    b"\x051e999",
+    b"\x0612.34567",
+    b"\x09true",
+)
+_ODD = "Zwölf – kühl &#55357;&#56832;&#xD83D; &eacute;".encode() + b"\xc3 \xed\xa0\xbd\xed\xb8\x80"
+_XML = (
+    b"<a b='" + _ODD + b"'>" + _ODD + b"<![CDATA[" + _ODD + b"]]></a>",
+    b"<?xml version='1.0' encoding='iso-8859-1'?><a>K\xfcche \x96 &amp;#xD83D;&amp;#xDE00;</a>",
+    b"<?xml version='1.0' encoding='shift_jis'?><a>\x83\x8a\x83r &</a>",
+    "<?xml version='1.0' encoding='utf-16'?><a>ä–😀&#55357;</a>".encode("utf-16-be"),
+)
+_NOT_CLOSED = (
+    b"<Event><InstanceID val='0'><Mute channel='Master' val='0'><Volume val='" + _ODD + b"'>"
+    b"</InstanceID><InstanceID val='1'><A val='1'></InstanceID></Event>"
+)
 _SETTINGS = (
     b"upnp/a",
     b"mqtt://u:p@h:1/x?y",
@@ -99,8 +118,17 @@ _SEEDS: Mapping[str, Callable[[], Iterator[bytes] | tuple[bytes, ...]]] = {
     "notify": _files("*/*.notify?.http", b"\0"),
     "description": _files("*/description?.xml"),
     "scpd": _files("*/*.scpd.xml"),
-    "properties": lambda: _bodies("*/*.notify?.http"),
-    "last_change": _unescaped(_LAST_CHANGE),
+    "properties": lambda: (
+        *_bodies("*/*.notify?.http"),
+        *(b"<propertyset><property><A>" + one + b"<property><B>2" for one in _XML),
+        b"<propertyset><property><LastChange>" + _NOT_CLOSED + b"</LastChange></property>",
+    ),
+    "last_change": lambda: (
+        *_unescaped(_LAST_CHANGE)(),
+        _NOT_CLOSED,
+        escape(_NOT_CLOSED.decode("latin-1")).encode(),
+    ),
+    "xml": lambda: (*_XML, _NOT_CLOSED),
     "didl": _unescaped(_DIDL),
     "media": lambda: _MEDIA,
     "soap": lambda: _bodies("*/*.answer.http"),

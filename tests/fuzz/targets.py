@@ -16,6 +16,7 @@ TARGETS: Mapping[str, Target] = {
     "http_answer": devices.http_answer,
     "url": devices.url,
     "notify": devices.notify,
+    "xml": devices.document,
     "description": devices.description,
     "scpd": devices.scpd,
     "properties": devices.properties,

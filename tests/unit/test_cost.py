@@ -71,7 +71,8 @@ def properties(data: bytes) -> None:
 
 
 def last_change(data: bytes) -> None:
-    lastchange.split(data.decode())
+    with suppress(XmlError):
+        lastchange.split(data.decode())
 
 
 DEVICE = b"<root><device><UDN>uuid:a</UDN>"
@@ -214,6 +215,24 @@ SHAPES: dict[str, tuple[Target, int, dict[str, Shape]]] = {
                 b"<propertyset><property><V ", b"a='' ", b"/></property>"
             ),
             "unknown entities": repeated(EVENT, b"&x;", EVENT_END),
+            "entities of HTML": repeated(EVENT, b"&eacute;", EVENT_END),
+            "bytes that are no UTF-8": repeated(EVENT, b"\xc3", EVENT_END),
+            "fields in other encodings": repeated(EVENT, b"\xfc'", EVENT_END),
+            "a bad byte in much UTF-8": repeated(EVENT + b"\xc3", b"\xc3\xbc", EVENT_END),
+            "halves of characters": repeated(EVENT, b"&#xD83D;", EVENT_END),
+            "halves that are escaped twice": repeated(EVENT, b"&amp;#xD83D;", EVENT_END),
+            "halves that are escaped often": repeated(
+                EVENT + b"&", b"amp;", b"#xD83D;" + EVENT_END
+            ),
+            "halves as characters": repeated(EVENT, b"\xed\xa0\xbd", EVENT_END),
+            "a number": repeated(EVENT + b"&#", b"9", b";" + EVENT_END),
+            "numbers without an end": repeated(EVENT, b"&#99999999", EVENT_END),
+            "CDATA without an end": repeated(EVENT + b"&", b"<![CDATA[", EVENT_END),
+            "declarations": repeated(EVENT + b"&", b"<?xml ", EVENT_END),
+            "properties that are not closed": repeated(b"<propertyset>", b"<property><V>1"),
+            "another encoding": repeated(
+                b"<?xml version='1.0' encoding='gbk'?><propertyset>", b"\xbf\xcd\xff", EVENT_END
+            ),
             "end tags": repeated(EVENT, b"</b>"),
             "less-than signs": repeated(EVENT, b"<", EVENT_END),
             "unknown prefixes": repeated(
@@ -237,6 +256,12 @@ SHAPES: dict[str, tuple[Target, int, dict[str, Shape]]] = {
                 b"<Event>", b"<InstanceID val='%d'><V val='1'/></InstanceID>", b"</Event>"
             ),
             "attributes": repeated(CHANGE + b"<V ", b"a%d='1' ", b"/>" + CHANGE_END),
+            "variables that are not closed": repeated(CHANGE, b"<V%d val='1'>", CHANGE_END),
+            "many again and again": nested(
+                b"<Event>", b"<InstanceID val='%d'>", b"<V val='1'/>", b"", b"</Event>"
+            ),
+            "escaped four times": repeated(b"", b"&amp;amp;amp;lt;V&amp;amp;amp;gt;"),
+            "ampersands": repeated(b"&lt;", b"&amp;"),
         },
     ),
     "DIDL-Lite": (

@@ -460,3 +460,22 @@ def test_no_url_raises_anything(written, location):
     )
     with pytest.raises(DescriptionError):
         read(root(), "x" + location)
+
+
+def test_what_is_no_text_in_a_description_costs_itself_alone():
+    name = "Zwölf &#55357;&#56832; &#xD83D;kühl&nbsp;@"
+    data = root(services(service("urn:x:serviceId:&#xD83D;S"))).replace(">Name<", f">{name}<")
+    found = read(data.encode().replace(b"@", b"\xc3")).device
+    assert found.friendly_name == "Zwölf 😀 kühl\xa0\ufffd"
+    assert [one.level for one in found.services] == ["S"]
+    assert found.udn == "1"
+    assert found.problems == ("the description was not well-formed XML",)
+
+
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "utf-8", "us-ascii", "utf-16"])
+def test_a_name_is_read_whatever_its_encoding_is_called(encoding):
+    data = root().replace(">Name<", ">Küche – Süd<")
+    data = f'<?xml version="1.0" encoding="{encoding}"?>{data}'
+    assert read(data.encode()).device.friendly_name == "Küche – Süd"
+    assert read(data.encode("cp1252")).device.friendly_name == "Küche – Süd"
+    assert read(data.encode("utf-16")).device.friendly_name == "Küche – Süd"

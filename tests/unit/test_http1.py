@@ -359,3 +359,8 @@ def test_chunks_are_bounded_in_number():
     assert len(whole.body) == MAX_CHUNKS - 1
     with pytest.raises(ValueError, match="chunks"):
         body_of(chunk * (MAX_CHUNKS + 1), headers)
+
+
+def test_a_value_in_utf_8_is_read_so_and_one_bad_byte_costs_one_character():
+    head = read_head("HTTP/1.1 200 OK\r\nSERVER: Küche – @\r\n\r\n".encode().replace(b"@", b"\xc3"))
+    assert head.headers == {"server": "Küche – \ufffd"}

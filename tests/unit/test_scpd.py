@@ -298,3 +298,15 @@ def test_no_bytes_raise_anything_else(data):
 @given(near([path.read_bytes() for path in SCPDS]))
 def test_no_broken_scpd_raises_anything_else(data):
     read_or_refuse(data)
+
+
+def test_what_is_no_text_in_an_scpd_costs_itself_alone():
+    listed = "<allowedValue>&#55357;&#56832;</allowedValue><allowedValue>A&#xD83D;</allowedValue>"
+    found = scpd(
+        typed("string", f"<allowedValueList>{listed}</allowedValueList>")
+        + variable("<defaultValue>&#xDE00;x&eacute;</defaultValue>", name="B&#xDE00;"),
+        action(argument("X&#0;"), name="D&#x1F;o"),
+    )
+    assert found.variables["A"].allowed_values == ("😀", "A")
+    assert found.variables["B"].default == "xé"
+    assert [one.name for one in found.actions["Do"].arguments] == ["X"]

@@ -405,3 +405,12 @@ def test_of_too_many_sources_the_longest_silent_is_forgotten():
         bound.admits("busy", 0.0)
     assert len(bound._sources) == 1024
     assert not bound.admits("busy", 0.0)
+
+
+def test_one_byte_that_cannot_be_read_costs_one_character_of_one_header():
+    datagram = alive(SERVER="Zwölf – @", X="für").replace(b"@", b"\xc3")
+    assert read(datagram).server == "Zwölf – \ufffd"
+    assert (
+        read(alive(SERVER="a\xed\xa0\xbd").replace("\xed\xa0\xbd".encode(), b"\xed\xa0\xbd")).server
+        == "a"
+    )
