@@ -15,7 +15,7 @@ from bridge.mqtt.client import CONNECT_S
 from bridge.mqtt.dial import Dial, dial
 from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
 from bridge.mqtt.filters import Filters
-from bridge.mqtt.limits import NoConnack, ProtocolUnknown, SessionTakenOver, WillRefused
+from bridge.mqtt.limits import ProtocolUnknown, SessionTakenOver, WillRefused
 from bridge.mqtt.session import Session, Source
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -106,8 +106,7 @@ class _Attempts:
 
         What stands before a broker that is just starting may end a connection without a word too.
         """
-        is_mute = isinstance(error, NoConnack)
-        return not (is_mute and self.spoke_5 and self.failures < _STILL_MUTE)
+        return not (error.is_mute and self.spoke_5 and self.failures < _STILL_MUTE)
 
 
 class _Nothing:
@@ -215,7 +214,7 @@ class Broker:
             session = await self._open_as(attempts, protocol)
         except ProtocolUnknown as error:
             if wanted != "auto" or protocol != "5" or not attempts.may_be_old(error):
-                if isinstance(error, NoConnack):
+                if error.is_mute:
                     raise BrokerUnreachable(error.reason) from error
                 raise
             session = await self._open_as(attempts, "3.1.1")

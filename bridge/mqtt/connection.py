@@ -14,7 +14,7 @@ from bridge.core.messages import Message
 from bridge.errors import BrokerRefused, BrokerUnreachable
 from bridge.mqtt.client import Client, tls_alert
 from bridge.mqtt.endpoint import Protocol
-from bridge.mqtt.limits import Limits, NoConnack, refusal
+from bridge.mqtt.limits import Limits, ProtocolUnknown, refusal
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -198,6 +198,6 @@ class Connection(ABC):
         elif self._is_accepted:
             self.end(BrokerUnreachable(words or str(reason)))
         elif self.protocol == "5" and reason.value != _KEEP_ALIVE_TIMEOUT:
-            self.end(NoConnack(f"no CONNACK: {words or reason}"))
+            self.end(ProtocolUnknown(f"no CONNACK: {words or reason}", is_mute=True))
         else:
             self.end(BrokerUnreachable(f"no CONNACK: {words or reason}"))

@@ -29,11 +29,14 @@ _UNFIT = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\ufff
 
 
 class ProtocolUnknown(BrokerRefused):
-    """The broker does not speak this version of MQTT, or ended the connection without a word."""
+    """The broker does not speak this version of MQTT, or ended the connection without a word.
 
+    The latter if it `is_mute`: it may also be about to start.
+    """
 
-class NoConnack(ProtocolUnknown):
-    """The broker ended the connection without a word: it may be old, or about to start."""
+    def __init__(self, reason: str, *, is_mute: bool = False) -> None:
+        super().__init__(reason)
+        self.is_mute = is_mute
 
 
 class WillRefused(BrokerRefused):
