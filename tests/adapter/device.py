@@ -203,6 +203,10 @@ class Device:
         self.subscribed: list[str] = []
         self.is_mute = False
         """Whether searches are not answered."""
+        self.answers_to = "upnp:rootdevice"
+        """The one search target that it knows."""
+        self.draws = False
+        """Whether each of its announcements bears another BOOTID."""
         self.under_way = 0
         self.most_under_way = 0
         self._server: asyncio.Server | None = None
@@ -226,7 +230,7 @@ class Device:
 
     # Life
 
-    async def start(self) -> None:
+    async def start(self, *, silently: bool = False) -> None:
         """Listen, and say alive."""
         await self.serve()
         ssdp = asyncio.get_running_loop().create_datagram_endpoint
@@ -242,7 +246,8 @@ class Device:
         listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
         listener.bind(_GROUP)
         self._listener, _ = await ssdp(lambda: _Searches(self), sock=listener)
-        self.alive()
+        if not silently:
+            self.alive()
 
     async def serve(self, *, address: str | None = None, port: int | None = None) -> None:
         """Listen for HTTP, on the address and port that it had before if no other is given."""
@@ -293,6 +298,7 @@ class Device:
 
     def send(self, start: str, head: dict[str, str], target: tuple[str, int]) -> None:
         """Send one datagram of SSDP with what all of this device's have."""
+        self.boot_id += self.draws
         head |= {
             "LOCATION": self.location,
             "SERVER": "Scripted/1 UPnP/1.1 Test/1",
@@ -435,16 +441,17 @@ class Device:
 
 
 class _Searches(asyncio.DatagramProtocol):
-    """Answers searches for root devices."""
+    """Answers searches for what its device knows."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        asked = data.startswith(b"M-SEARCH") and b"upnp:rootdevice" in data
+        target = self._device.answers_to
+        asked = data.startswith(b"M-SEARCH") and f"ST: {target}\r\n".encode() in data
         if asked and not self._device.is_mute:
             usn = f"uuid:{self._device.udn}::upnp:rootdevice"
-            head = {"EXT": "", "ST": "upnp:rootdevice", "USN": usn}
+            head = {"EXT": "", "ST": target, "USN": usn}
             self._device.send("HTTP/1.1 200 OK", head, addr)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,6 +59,11 @@ class World:
         await until(lambda: all(one.subscribers for one in device.services.values()), 10)
         states = {f"upnp/{p.udn}/{s.name}/state" for p in device.root.walk() for s in p.services}
         await until(lambda: states <= self.onlooker.held.keys(), 10)
+
+    async def search(self) -> None:
+        verb = "bridge/main/{}/search"
+        answer = await self.caller.send(verb.format("request"), {}, on=verb.format("response"))
+        assert answer["success"]
 
     def news(self, device: Device) -> list[str]:
         return [
@@ -146,9 +152,67 @@ async def test_a_new_bootid_has_it_described_and_subscribed_anew(world: World) -
         device.boot_id += 1
         device.alive()
         await until(lambda: world.held(device, "/Two/value/V") == b"fresh", 20)
-        assert sorted(device.subscribed) == ["In", "One", "Two"]
+        await until(lambda: sorted(device.subscribed) == ["In", "One", "Two"])
         await until(lambda: b'"model_name":"Rebooted"' in (world.held(device) or b""))
         assert world.available(device) == (b"online", b"online")
+
+
+async def test_a_device_that_counts_its_answers_as_starts_is_left_in_peace(world: World) -> None:
+    device = Device(part())
+    device.draws = True
+
+    def has_answered(before: int) -> bool:
+        return device.boot_id >= before + 2
+
+    await device.start()
+    try:
+        await world.joined(device)
+        subscribed, described = len(device.subscribed), device.requests["GET /description.xml"]
+        assert described == 1
+        for _ in range(2):
+            await world.search()
+            await until(partial(has_answered, device.boot_id), 10)
+        device.alive()
+        await world.caller.fence()
+        assert len(device.subscribed) == subscribed
+        assert device.requests["GET /description.xml"] == described
+        assert world.news(device) == ["device_joined"]
+        for service in device.services.values():  # now it has started anew
+            service.subscribers.clear()
+        device.byebye()
+        device.alive()
+        await until(lambda: len(device.subscribed) == 2 * subscribed, 10)
+    finally:
+        await device.stop()
+
+
+async def test_a_device_that_answers_a_search_for_everything_alone_is_found(world: World) -> None:
+    device = Device(part())
+    device.answers_to = "ssdp:all"
+    await device.start(silently=True)
+    try:
+        await world.search()
+        await world.joined(device)
+    finally:
+        await device.stop()
+
+
+async def test_a_udn_that_begins_with_its_prefix_twice_is_one_name_throughout(
+    world: World,
+) -> None:
+    udn = f"uuid:{new_udn()}"
+    members = (Action("GetV", ("out V:V",)), Variable("V"))
+    root = Part(udn, NAME, (Service("One", members, {"V": "1"}),))
+    async with running(root) as device:
+        await until(lambda: world.held(device, "/availability") == b"online", 10)
+        assert json.loads(world.held(device) or b"")["udn"] == f"uuid:{udn}"
+        for named in (udn, f"uuid:{udn}"):
+            body = {"callid": world.onlooker.new_id(), "action": "GetV"}
+            answer = await world.caller.send(f"{named}/call", body, on=f"{udn}/response")
+            assert answer["success"]
+        await device.refuse()
+        device.byebye()
+        await until(lambda: world.held(device, "/availability") == b"offline", 20)
 
 
 async def test_a_device_that_moves_keeps_its_topics(world: World) -> None:

@@ -214,7 +214,7 @@ async def test_a_twin_that_was_there_before_a_restart_is_told_of_from_the_start(
         assert scene.directory.devices[0].location == HOME
         assert shown[-1].device.problems != ()
         del scene.shelf.devices[twin]
-        scene.ahead_s += 2000
+        scene.ahead_s += 4000
         scene.directory.suspect("d1")
         await scene.rest()
     assert shown[-1].device.problems == ()

@@ -15,6 +15,7 @@ GATEWAY = "72eba980-20d3-4fa2-8a76-6c855535d497"
 LEAVE_S = 20.0
 """A second look 5 s after the byebye, which may wait 10 s for the look before, and its time-out."""
 BACK_S = 30.0
+SOON_S = 10.0
 SET_VOLUME = (
     "import sys; from tests.system import raw;"
     " services = raw.read_device(sys.argv[1]).services.values();"
@@ -114,6 +115,18 @@ def test_a_device_that_reboots_is_described_and_subscribed_to_afresh(site, obser
         assert observer.text(f"{device}/RenderingControl/value/Volume/0/Master") == "100"
         observer.call(device, "SetVolume", DesiredVolume=12)
         observer.wait_text(f"{device}/RenderingControl/value/Volume/0/Master", "12", 2)
+
+
+def test_a_renderer_killed_and_started_at_once_is_back_each_time(site, observer):
+    """Within five seconds of its answer, and some for a machine that has other work."""
+    for volume in (31, 32, 33):
+        site.stop("gmediarender", number=signal.SIGKILL)
+        site.start("gmediarender")
+        own = f"{RENDERER}/RenderingControl/value/Volume/0/Master"
+        observer.wait_text(own, "100", SOON_S)
+        observer.call(RENDERER, "SetVolume", DesiredVolume=volume)
+        observer.wait_text(own, str(volume), SOON_S)
+    assert observer.text(f"{RENDERER}/availability") == "online"
 
 
 def test_a_device_that_says_goodbye_is_offline_and_what_it_said_is_kept(site, observer):
