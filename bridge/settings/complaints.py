@@ -6,12 +6,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
+from pydantic import SecretStr
+
 from bridge.settings.names import ENV_FILE, PREFIX, nearest, variable
 from bridge.settings.texts import without_credentials
 
 _MAX_SHOWN = 80
 _MAX_NAMED = 4
-_SECRET = "mqtt.password"  # noqa: S105 - its name
 _NOUNS: Mapping[object, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -33,7 +34,13 @@ def complaint(error: Mapping[str, Any], known: Mapping[str, Any], flags: Mapping
     if not setting:
         return no_setting(path[0], known) if path else reason
     must = reason if error["type"] == "value_error" else _must(known[setting], error["input"])
-    return f"{setting}{_place(setting, flags)} cannot be {_shown(setting, error['input'])}: {must}"
+    shown = "what it is" if is_secret(known[setting]) else _shown(error["input"])
+    return f"{setting}{_place(setting, flags)} cannot be {shown}: {must}"
+
+
+def is_secret(field: Any) -> bool:  # noqa: ANN401 - pydantic's field
+    """Return whether the value of a field is for nobody's eyes."""
+    return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def no_setting(group: str, known: Iterable[str]) -> str:
@@ -54,9 +61,7 @@ def _place(setting: str, flags: Mapping[str, str]) -> str:
     return f" ({name} in {ENV_FILE})" if Path(ENV_FILE).is_file() else ""
 
 
-def _shown(setting: str, value: object) -> str:
-    if setting == _SECRET:
-        return "what it is"
+def _shown(value: object) -> str:
     if not isinstance(value, str | int | float | Path):
         return "nothing" if value is None else "this"
     text = without_credentials(str(value)) if "://" in str(value) or "@" in str(value) else value

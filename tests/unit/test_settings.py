@@ -7,6 +7,7 @@ import pytest
 
 from bridge import settings
 from bridge.errors import ConfigError
+from bridge.settings.complaints import complaint
 
 CONTRACT = {
     "instance": "main",
@@ -379,3 +380,10 @@ def test_a_line_of_an_env_file_that_says_nothing_is_told(tmp_path):
 def test_names_of_an_env_file_that_are_settings_are_not_told(tmp_path):
     (tmp_path / ".env").write_text("bridge_mqtt__url=mqtt://h\nexport BRIDGE_READ_ONLY=1\n")
     assert settings.unknown_names() == ()
+
+
+def test_a_secret_of_any_setting_is_not_echoed():
+    field = settings.MqttSettings.model_fields["password"]
+    error = {"loc": ("mqtt", "password"), "type": "string_type", "msg": "x", "input": "s3cret"}
+    said = complaint(error, {"mqtt.password": field}, {})
+    assert said == "mqtt.password cannot be what it is: it must be a text"
