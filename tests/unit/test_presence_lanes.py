@@ -179,6 +179,17 @@ def test_two_devices_with_one_udn_are_told_apart():
     assert not any(isinstance(one, Joined | Left) for one in net.take())
 
 
+def test_a_device_that_is_slow_for_a_moment_is_not_given_up_for_its_twin():
+    net = two_of_one_udn(HOME, OTHER, identity=b"b")
+    net.run(100)
+    net.sites[HOME].drips = True
+    net.heard(location=OTHER)
+    net.run(4)
+    net.sites[HOME].drips = False
+    net.run(100)
+    assert net.presence.location_of("d1") == HOME
+
+
 def test_two_devices_with_one_udn_at_one_host_are_told_apart():
     net = two_of_one_udn(HOME, "http://10.0.0.1:81/d.xml", identity=b"b")
     assert net.presence.duplicates_of("d1") == ("http://10.0.0.1:81/d.xml",)

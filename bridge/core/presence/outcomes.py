@@ -129,7 +129,8 @@ def _line_up(tables: Tables, device: Device, place: Place, now: float) -> None:
     """Keep a new alternative, and see whether the current LOCATION still answers."""
     if place.owner is None:
         tables.remember(device, place)
-    device.contest(now, is_asked=device.place.location in tables.running)
+    if place.location not in device.duplicates:  # who is another is no sign of a move
+        device.contest(now, is_asked=device.place.location in tables.running)
 
 
 def _reason_to_join(device: Device, place: Place, wanted: Reason | None) -> Reason:
