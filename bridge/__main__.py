@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from io import TextIOWrapper
 
 
 def start() -> int:
@@ -11,6 +12,9 @@ def start() -> int:
     # What comes while the program starts waits for the command, which ends in order then. Process
     # 1, in a container, would never get a SIGTERM that it does not handle yet.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names of devices on a terminal of another encoding
+            stream.reconfigure(errors="backslashreplace")
     from bridge.cli import main  # noqa: PLC0415 - takes a while
 
     try:

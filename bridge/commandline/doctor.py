@@ -8,9 +8,10 @@ import textwrap
 import time
 from collections.abc import Sequence
 from typing import TextIO
+from urllib.parse import urlsplit
 
 from bridge import __version__, log
-from bridge.commandline import signals
+from bridge.commandline import running, signals
 from bridge.doctor.examination import Examination
 from bridge.doctor.finding import Finding, Status, verdict
 from bridge.settings import Settings
@@ -40,7 +41,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
             page.put(title, finding)
 
     try:
-        signals.run(Examination(settings, tell, page.show_progress).run())
+        signals.run(Examination(_of_running(settings), tell, page.show_progress).run())
     except signals.Interrupted:
         page.show_progress(())
         sys.stderr.write("upnp2mqtt: ended before all was looked at\n")
@@ -57,6 +58,16 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     else:
         page.end(found, elapsed_s)
     return 1 if status is Status.ERROR else 0
+
+
+def _of_running(settings: Settings) -> Settings:
+    """Return settings with the HTTP port of the bridge that runs here, unless one was chosen."""
+    found = running.find(settings.instance, settings.mqtt.base_topic)
+    at = urlsplit(found.http if found is not None else "")
+    if not at.port or "port" in settings.http.model_fields_set:
+        return settings
+    http = settings.http.model_copy(update={"host": at.hostname, "port": at.port})
+    return settings.model_copy(update={"http": http})
 
 
 class Page:

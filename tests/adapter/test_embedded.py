@@ -1,6 +1,7 @@
 """The embedded broker: starts anywhere, ends with the bridge whatever ends that."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import pytest
 
 from bridge.core.messages import Publication
 from bridge.errors import BrokerUnreachable, ConfigError
+from bridge.mqtt import embedded
 from bridge.mqtt.embedded import EmbeddedBroker
 from bridge.mqtt.endpoint import parse_url
 from tests.adapter.mosquitto import connected, free_port, retained, until
@@ -115,3 +117,86 @@ async def test_it_dies_with_a_bridge_that_is_killed():
     bridge.kill()
     await bridge.communicate()
     await until(lambda: not alive(pid))
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    told = []
+
+    class Log:
+        def warning(self, event, **facts):
+            told.append((event, facts))
+
+        def info(self, *_, **__):
+            pass
+
+        debug = info
+
+    monkeypatch.setattr(embedded, "_log", Log())
+    return told
+
+
+def usual_ports(monkeypatch):
+    """Have three ports in a row stand for the usual ones, of which the first is free."""
+    for _ in range(100):
+        first = free_port()
+        ports = range(first, min(first + 3, 65536))
+        if all(embedded._is_free(port) for port in ports):
+            monkeypatch.setattr(embedded, "PORTS", ports)
+            return ports
+    raise AssertionError("no three ports in a row")
+
+
+async def test_it_takes_the_usual_port_where_that_is_free(monkeypatch, lines):
+    ports = usual_ports(monkeypatch)
+    async with await EmbeddedBroker.beside_others() as broker:
+        assert broker.port == ports[0]
+    assert lines == []
+
+
+async def test_beside_a_broker_it_takes_the_next_port_and_says_how_to_use_that_one(
+    monkeypatch, lines
+):
+    ports = usual_ports(monkeypatch)
+    async with EmbeddedBroker(ports[0]), await EmbeddedBroker.beside_others() as broker:
+        assert broker.port == ports[1]
+        ((event, facts),) = lines
+        assert event == "embedded_broker_elsewhere"
+        assert facts["reason"] == (
+            f"a broker is at mqtt://127.0.0.1:{ports[0]} already: set mqtt.url to use that one; "
+            f"the bridge's own broker is at mqtt://127.0.0.1:{ports[1]}"
+        )
+
+
+@pytest.mark.parametrize("does_speak", [True, False])
+async def test_beside_another_program_it_says_that_the_port_is_taken(
+    monkeypatch, lines, does_speak
+):
+    async def answer(_, writer):
+        if does_speak:
+            writer.write(b"220 ready\r\n")
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        ended.set()
+
+    ended = asyncio.Event()
+    ports = usual_ports(monkeypatch)
+    server = await asyncio.start_server(answer, "127.0.0.1", ports[0])
+    try:
+        async with await EmbeddedBroker.beside_others() as broker:
+            assert broker.port == ports[1]
+        await ended.wait()
+    finally:
+        server.close()
+    assert lines[0][1]["reason"].startswith(f"port {ports[0]} is taken by another program; ")
+
+
+async def test_where_all_usual_ports_are_taken_it_takes_any(monkeypatch, lines):
+    ports = usual_ports(monkeypatch)
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        async with await EmbeddedBroker.beside_others() as broker:
+            assert broker.port not in (0, *ports)
+            assert str(broker.port) in lines[0][1]["reason"]

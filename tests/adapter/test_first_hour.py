@@ -202,6 +202,12 @@ async def test_output_that_nobody_reads_to_its_end_is_no_traceback() -> None:
     assert "BrokenPipe" not in ended.err
 
 
+async def test_a_terminal_of_another_encoding_is_written_to() -> None:
+    ended = await run("run", "--help", PYTHONIOENCODING="ascii")
+    assert (ended.status, "Traceback" in ended.err) == (0, False)
+    assert "--upnp.interfaces" in ended.out
+
+
 # Where nothing is found
 
 
