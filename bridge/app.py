@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from bridge import __version__, log
+from bridge import __version__, log, support_url
 from bridge.adapters import Adapters
 from bridge.bus import Bus
 from bridge.core import jsontext, topics
@@ -56,6 +56,7 @@ class Bridge:
             prefix=settings.homeassistant.prefix,
             version=__version__,
             enabled=settings.homeassistant.enabled,
+            support_url=support_url(),
         )
         shape = Shape(
             mqtt.base_topic,

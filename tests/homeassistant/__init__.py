@@ -1,4 +1,7 @@
-"""Home Assistant as the tests have it: a real one, in a Python of its own.
+"""Home Assistant as the tests have it: real ones, each in a Python of its own.
+
+The newest that the Python here runs, and the oldest that is promised: that one judges documents and
+renders templates.
 
 `driver.py`, `validate.py` and `render.py` are programs for that Python; all else runs in the tests'
 own.
@@ -14,25 +17,30 @@ import pytest
 
 FOLDER = Path(__file__).parent
 VENV = FOLDER.parents[1] / ".venv-homeassistant"
+OLDEST = FOLDER.parents[1] / ".venv-homeassistant-oldest"
+"""The oldest release that is promised to work."""
 PYTHON = VENV / "bin/python"
 
 
-def missing() -> str | None:
+def missing(venv: Path = VENV) -> str | None:
     """Tell why Home Assistant cannot be run here, or None if it can."""
-    if (VENV / "made-from").exists():
+    if (venv / "made-from").exists():
         return None
-    if VENV.exists():
+    if venv.exists():
         return "Home Assistant could not be installed: scripts/test says why"
-    return "Home Assistant needs Python 3.13, from which scripts/test makes .venv-homeassistant"
+    return f"Home Assistant needs Python 3.13, from which scripts/test makes {venv.name}"
 
 
 needs_home_assistant = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+needs_oldest_home_assistant = pytest.mark.skipif(
+    missing(OLDEST) is not None, reason=str(missing(OLDEST))
+)
 
 
-def problems(configs: Mapping[str, bytes]) -> list[str]:
+def problems(configs: Mapping[str, bytes], venv: Path = VENV) -> list[str]:
     """Tell what Home Assistant finds wrong with payloads of device discovery, by their topics."""
     given = [(topic, payload.decode()) for topic, payload in configs.items()]
-    return [str(problem) for problem in _told("validate.py", given)]
+    return [str(problem) for problem in _told(venv, "validate.py", given)]
 
 
 class Rendered(NamedTuple):
@@ -42,14 +50,14 @@ class Rendered(NamedTuple):
     problems: list[str]
 
 
-def rendered(pairs: Iterable[tuple[str, str]]) -> list[Rendered]:
+def rendered(pairs: Iterable[tuple[str, str]], venv: Path = VENV) -> list[Rendered]:
     """Render templates, each with a payload, as Home Assistant's MQTT entities do."""
-    return [Rendered(*one) for one in _told("render.py", list(pairs))]
+    return [Rendered(*one) for one in _told(venv, "render.py", list(pairs))]
 
 
-def _told(program: str, given: object) -> list[Any]:
+def _told(venv: Path, program: str, given: object) -> list[Any]:
     done = subprocess.run(
-        [PYTHON, FOLDER / program],
+        [venv / "bin/python", FOLDER / program],
         input=json.dumps(given),
         capture_output=True,
         text=True,

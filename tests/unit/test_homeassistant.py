@@ -20,10 +20,18 @@ from bridge.core.mirror import Mirror
 from bridge.core.model import Action, Argument, Description, Device, Direction, Icon, Scpd
 from bridge.core.polling import Plan, service_name
 from bridge.errors import Code, CommandError
-from bridge.hubs.homeassistant.discovery import MAX_GENERIC, slug
+from bridge.hubs.homeassistant.discovery import MAX_GENERIC, HomeAssistant, slug
+from bridge.hubs.homeassistant.place import World
 from bridge.hubs.homeassistant.rules import KINDS
 from bridge.upnp.properties import read_properties
-from tests.homeassistant import missing, needs_home_assistant, problems
+from tests.homeassistant import (
+    OLDEST,
+    VENV,
+    missing,
+    needs_home_assistant,
+    needs_oldest_home_assistant,
+    problems,
+)
 from tests.unit import kinds
 from tests.unit.captured import CAPTURES, DEVICES, captured
 from tests.unit.devices import described, device, service
@@ -49,8 +57,14 @@ ALL = {**{name: captured(name) for name in DEVICES}, **kinds.DEVICES}
 # By Home Assistant's own schemas
 
 
-@needs_home_assistant
-def test_home_assistant_finds_nothing_wrong_with_any_device_or_the_bridge():
+@pytest.mark.parametrize(
+    "release",
+    [
+        pytest.param(VENV, marks=needs_home_assistant, id="newest"),
+        pytest.param(OLDEST, marks=needs_oldest_home_assistant, id="oldest"),
+    ],
+)
+def test_home_assistant_finds_nothing_wrong_with_any_device_or_the_bridge(release):
     told: dict[str, bytes] = {}
     for number, (mode, read_only) in enumerate(product(MODES, (False, True))):
         hub = home_assistant(base=f"b/{number}", mode=mode, read_only=read_only)
@@ -59,7 +73,7 @@ def test_home_assistant_finds_nothing_wrong_with_any_device_or_the_bridge():
             one = renamed(description, name)
             told |= hub.wanted(one, everything(one), NO_LIMIT)
     assert len(told) == 6 * (1 + len(ALL))
-    assert problems(told) == []
+    assert problems(told, release) == []
 
 
 def renamed(description: Description, name: str) -> Description:
@@ -418,6 +432,70 @@ def test_devices_of_wemo(name, expected):
     assert found == {CONNECTIVITY: ("binary_sensor", True), **expected}
 
 
+WEMO = part(
+    "basicevent",
+    "basicevent",
+    variable("BinaryState:Boolean"),
+    variable("brightness:string"),
+    variable("Sensor:Boolean"),
+    does("SetBinaryState", "BinaryState:BinaryState", "Duration", "brightness:brightness"),
+    does("ShareHWInfo"),
+)
+WEMOS = ("controllee", "lightswitch", "dimmer", "crockpot", "coffeemaker", "Maker", "sensor", "new")
+
+
+def wemo(device_type: str) -> Description:
+    return described(typed(device("W", WEMO), device_type, vendor="Belkin"))
+
+
+def unknown_to_all(found: Device) -> Device:
+    """The device with types that no rule names."""
+    children = [
+        unknown_to_all(one)
+        if isinstance(one, Device)
+        else replace(one, service_type=f"urn:x:service:Unheard{n}:1")
+        for n, one in enumerate(found.children)
+    ]
+    return replace(found, device_type="urn:x:device:Unheard:1", children=tuple(children))
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("name", [*ALL, *WEMOS])
+def test_a_kind_that_is_known_has_never_fewer_entities_than_one_that_is_not(name, read_only):
+    known = ALL[name] if name in ALL else wemo(name)
+    told = everything(known)
+    alien = replace(known, device=unknown_to_all(known.device))
+    found, generic = (components(one, told=told, read_only=read_only) for one in (known, alien))
+    assert len(found) >= len(generic) > 1
+
+
+@pytest.mark.parametrize("name", WEMOS)
+def test_every_device_of_wemo_has_what_its_kind_is_for(name):
+    found = platforms(components(wemo(name)))
+    main = {
+        "dimmer": ("basicevent_light", ("light", True)),
+        "sensor": ("basicevent_motion", ("binary_sensor", True)),
+        "crockpot": ("basicevent_binary_sensor_binarystate", ("binary_sensor", False)),
+        "coffeemaker": ("basicevent_binary_sensor_binarystate", ("binary_sensor", False)),
+    }
+    key, expected = main.get(name, ("basicevent_switch", ("switch", True)))
+    assert found[key] == expected
+    assert len([one for one in found if one.startswith(("basicevent_light", "basicevent_sw"))]) < 2
+    assert "basicevent_button_sharehwinfo" in found
+
+
+def test_a_dimmer_of_wemo_is_lit_dimmed_and_put_out_by_one_action():
+    light = components(wemo("dimmer"))["basicevent_light"]
+    on, off = light["payload_on"], light["payload_off"]
+    assert json.loads(on) == {"BinaryState": "1", "Duration": "", "brightness": ""}
+    assert json.loads(off)["BinaryState"] == "0"
+    command = light["brightness_command_template"].replace("{{ value }}", "40")
+    call = call_of(wemo("dimmer"), light["brightness_command_topic"], command)
+    assert dict(call.arguments) == {"BinaryState": "1", "Duration": "", "brightness": "40"}
+    assert light["brightness_state_topic"] == "upnp/W/basicevent/value/brightness"
+    assert light["brightness_scale"] == 100
+
+
 # What nobody knows
 
 
@@ -729,6 +807,28 @@ def test_what_a_device_is_called_stands_in_its_document():
 def test_an_address_that_is_none_is_left_out(url):
     root = replace(device("D"), presentation_url=url)
     assert "configuration_url" not in document(described(root))["device"]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://example.org/help", {"support_url": "https://example.org/help"}),
+        (None, {}),
+        ("", {}),
+        ("help.html", {}),
+        ("mailto:me@example.org", {}),
+    ],
+)
+def test_the_origin_says_where_help_is_if_there_is_such_a_place(url, told):
+    hub = HomeAssistant(
+        World("upnp", "both", read_only=False),
+        instance="main",
+        prefix="homeassistant",
+        version="1.2.3",
+        support_url=url,
+    )
+    (payload,) = hub.own(NO_LIMIT).values()
+    assert json.loads(payload)["origin"] == {"name": "upnp2mqtt", "sw_version": "1.2.3", **told}
 
 
 def test_entities_of_an_embedded_device_belong_to_the_root():

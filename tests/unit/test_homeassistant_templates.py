@@ -9,12 +9,18 @@ import pytest
 
 from bridge.core.branch import StateMode
 from bridge.core.model import Description
-from tests.homeassistant import Rendered, needs_home_assistant, rendered
+from tests.homeassistant import (
+    OLDEST,
+    Rendered,
+    needs_home_assistant,
+    needs_oldest_home_assistant,
+    rendered,
+)
 from tests.unit import kinds
 from tests.unit.captured import DEVICES, captured
 from tests.unit.hubs import NO_LIMIT, components, home_assistant, states_of
 from tests.unit.kinds import part, ranged, sets, unknown
-from tests.unit.test_homeassistant import ALL, MODES, told_branch, told_tree
+from tests.unit.test_homeassistant import ALL, MODES, told_branch, told_tree, wemo
 
 pytestmark = needs_home_assistant
 
@@ -40,7 +46,11 @@ HOMES: dict[str, Description] = {
     **ALL,
     "big": BIG,
     "media server": MEDIA_SERVER,
+    "dimmer": wemo("dimmer"),
 }
+LIT, UNLIT = (
+    json.dumps({"BinaryState": state, "Duration": "", "brightness": ""}) for state in ("1", "0")
+)
 
 
 def values(**told: object) -> str:
@@ -192,6 +202,15 @@ STATES: dict[tuple[str, StateMode, str], dict[str, str]] = {
         values(): "None",
         "": "None",
     },
+    ("dimmer", "both", "basicevent_light"): {
+        "true": LIT,
+        "1|1471416661|0|0": LIT,
+        "0": UNLIT,
+        "Error": "None",
+        "": "None",
+    },
+    ("dimmer", "document", "basicevent_light"): {values(BinaryState=True): LIT},
+    ("dimmer", "both", "basicevent_light.brightness"): {"40": "40", "x": ""},
     ("sensor", "both", "basicevent1_motion"): {"true": "ON", "false": "OFF", "": "None"},
     ("insight", "both", "insight1_power"): {
         "8|1471416661|0|0|0|1204800|0|12345|0|0|8000": "12.3",
@@ -320,6 +339,12 @@ def told(name: str, mode: StateMode) -> Mapping[str, tuple[str, str]]:
 )
 def test_a_state_is_made_of_what_is_told(name, mode, key, payload, expected):
     assert results()[template_at(name, mode, key), payload] == (expected, [])
+
+
+@needs_oldest_home_assistant
+def test_the_oldest_release_says_the_same():
+    newest = results()
+    assert dict(zip(newest, rendered(newest, OLDEST), strict=True)) == newest
 
 
 @pytest.mark.parametrize("name", [*HOMES, "bridge"])

@@ -41,11 +41,19 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 class HomeAssistant:
     """What Home Assistant is told. `world` is what entities have in common, `version` the bridge's.
 
-    Where it is not `enabled` nothing is, and what it was told before is cleared.
+    `support_url` is where people find help with the bridge, if there is such a place. Where it is
+    not `enabled` nothing is, and what it was told before is cleared.
     """
 
-    def __init__(
-        self, world: World, *, instance: str, prefix: str, version: str, enabled: bool = True
+    def __init__(  # noqa: PLR0913 - all but one by name
+        self,
+        world: World,
+        *,
+        instance: str,
+        prefix: str,
+        version: str,
+        enabled: bool = True,
+        support_url: str | None = None,
     ) -> None:
         self._world = world
         self._prefix = prefix
@@ -54,6 +62,8 @@ class HomeAssistant:
         self._id = self._bridge_id(instance)
         self._instance = instance
         self._origin = {"name": PROGRAM, "sw_version": version}
+        if help_is_at := _url(support_url):
+            self._origin["support_url"] = help_is_at
         self.enabled = enabled
 
     @property
