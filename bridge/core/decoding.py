@@ -64,6 +64,8 @@ def decoded(data: bytes, charset: str = "") -> str:
 
     `charset` is what they are said to be encoded in: a hint, taken where they do not show another.
     """
+    if data.isascii() and b"\0" not in data:
+        return data.decode()
     if wide := _wide(data):
         width = len("<".encode(wide))
         whole = data[: len(data) // width * width]
