@@ -1,9 +1,10 @@
 """The MQTT side, assembled: sessions with the broker, and the commands that come by them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from secrets import token_bytes
+from typing import TypeVar
 
 import structlog
 
@@ -25,6 +26,8 @@ from bridge.settings import Settings
 from bridge.verbs import Verbs
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_Result = TypeVar("_Result")
 
 _CALLS_GRACE_S = 1.0
 _FAREWELL_S = 0.5
@@ -184,8 +187,10 @@ class Bus:
             await self._survey(session, held)
             is_large = len(held) > _LARGE_TREE
             is_online_there = held.get(router.state_topic) == b"online"
-            remembered = router.open(
-                held, mqtt.max_payload, session.max_payload, echoes=session.protocol != "5"
+            remembered = await _in_pieces(
+                router.opening(
+                    held, mqtt.max_payload, session.max_payload, echoes=session.protocol != "5"
+                )
             )
             if is_online_there:
                 # A broker that was restarted still says so; what was asked since then is lost.
@@ -309,3 +314,14 @@ class Bus:
         if not self._router.neighbour(message) and self._online.is_set():
             self._router.mirror.ledger.put(self._router.state_topic, b"online")
             self.wake()
+
+
+async def _in_pieces(steps: Generator[None, None, _Result]) -> _Result:
+    """Return the result of what is done in pieces, and let others go on between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+        await asyncio.sleep(0)

@@ -5,7 +5,7 @@ published waits here until the session takes it. Everything runs in one event lo
 step is whole before the next begins.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -19,7 +19,7 @@ from bridge.core.delays import Delays
 from bridge.core.holdings import Holdings
 from bridge.core.lastchange import Happening
 from bridge.core.messages import Message, Publication
-from bridge.core.mirror import Mirror, Remembered
+from bridge.core.mirror import Mirror, Remembered, at_once
 from bridge.core.model import Description
 from bridge.core.neighbours import Neighbours
 from bridge.core.outbox import Outbox
@@ -36,7 +36,9 @@ _VERBS = ("set", "get")
 
 _HUB_TOPICS_AT_ONCE = 50
 
+_LEAST_S = 0.005
 _MOST_NAMES = 6
+_SORTED_AT_ONCE = 500
 
 _DEVICES_AT_ONCE = 2
 """Of devices that are read from the broker: some have hundreds of topics each."""
@@ -170,30 +172,46 @@ class Router:
 
     # To the broker
 
-    def take(self) -> Publication | None:
-        """Return what is to be published next, None where nothing is.
+    @property
+    def has_bulk(self) -> bool:
+        """Whether there is more than was taken, of that which may go in bulk."""
+        return self.mirror.has_bulk
+
+    def take(self, *, in_bulk: bool = True, steps: int | None = None) -> Publication | None:
+        """Return what is to be published next, None where nothing is or more is to be looked for.
 
         Answers and the tree take turns: neither a flood of commands nor a large device may hold
-        up the other.
+        up the other. To find what may go `in_bulk` takes so many `steps` at most.
         """
         if not self._is_trees_turn and (answer := self._take_answer()):
             self._is_trees_turn = True
             return answer
         self._is_trees_turn = False
         now_s = self._clock.monotonic()
-        due = self.mirror.take(inf if self.is_leaving else now_s, is_leaving=self.is_leaving)
+        mirror = self.mirror
+        due = mirror.take(
+            inf if self.is_leaving else now_s,
+            in_bulk=in_bulk,
+            steps=steps,
+            is_leaving=self.is_leaving,
+        )
+        if self._delays and not mirror.ledger.has_live and (due is None or mirror.took_in_bulk):
+            for delay_s in self._delays.end(self._clock.monotonic()):
+                self.on_delay(delay_s)
         if due is None:
             self._tell_what_is_on_paper()
-            if (due_s := self.mirror.due_s) is not None:
-                self.wake_in(due_s - now_s)
-            if self._delays:
-                for delay_s in self._delays.end(self._clock.monotonic()):
-                    self.on_delay(delay_s)
+            if not self.is_leaving and (due_s := mirror.due_s) is not None:
+                self.wake_in(max(_LEAST_S, due_s - now_s))
             return self._take_answer()
         self.counters.publications += 1
         topic, entry = due
         return Publication(
-            topic, entry.payload, retain=True, qos=self._qos, content_type=entry.content_type
+            topic,
+            entry.payload,
+            retain=True,
+            qos=self._qos,
+            content_type=entry.content_type,
+            in_bulk=mirror.took_in_bulk,
         )
 
     def _tell_what_is_on_paper(self) -> None:
@@ -277,13 +295,31 @@ class Router:
         `max_payload` is the most bytes that a payload is to have, `broker_limit` the most that it
         can have, if there is a limit. `echoes` says that it returns to us what we publish.
         """
+        return at_once(self.opening(held, max_payload, broker_limit, echoes=echoes))
+
+    def opening(
+        self,
+        held: dict[str, bytes],
+        max_payload: int,
+        broker_limit: int | None,
+        *,
+        echoes: bool = False,
+    ) -> Generator[None, None, tuple[Remembered, ...]]:
+        """Do what `open` does, in pieces between which devices may say anything."""
+        holdings = self._no_holdings()
+        for number, (topic, payload) in enumerate(held.items()):
+            holdings.take(topic, payload)
+            if number % _SORTED_AT_ONCE == 0:
+                yield
+        yield from holdings.sort()
+        held.clear()
+        limit = min(max_payload, broker_limit or max_payload)
+        opening = self.mirror.opening(holdings, limit, self.neighbours.comes_first)
+        self.neighbours.begin(holdings.online, holdings.owners)
+        remembered = yield from opening
         self._echoes = echoes
         self.broker_limit = broker_limit
-        holdings = self._holdings(held)
-        held.clear()
-        self.neighbours.begin(holdings.online, holdings.owners)
-        limit = min(max_payload, broker_limit or max_payload)
-        return self.mirror.open(holdings, limit, self.neighbours.comes_first)
+        return remembered
 
     def _named(self, held: Mapping[str, bytes]) -> list[str]:
         """Return the ids of all devices that the uppermost topics speak of."""
@@ -293,9 +329,15 @@ class Router:
         return sorted(self._holdings(top).named)
 
     def _holdings(self, held: Mapping[str, bytes]) -> Holdings:
+        holdings = self._no_holdings()
+        for topic, payload in held.items():
+            holdings.take(topic, payload)
+        at_once(holdings.sort())
+        return holdings
+
+    def _no_holdings(self) -> Holdings:
         shape = self._shape
         return Holdings(
-            held,
             base=shape.base,
             instance=shape.instance,
             own_outside=shape.own_hub_topics(),
@@ -305,12 +347,8 @@ class Router:
     def hub_born(self, message: Message) -> None:
         """Tell a hub that has just started of everything again; not for a message of before."""
         if message.payload == b"online" and not message.retain:
-            _log.info(
-                "hub_started",
-                topic=message.topic,
-                published=self.mirror.introduce(self._clock.monotonic()),
-            )
-            self.mirror.ledger.put(self.state_topic, b"online")
+            _log.info("hub_started", topic=message.topic)
+            self.mirror.introduce(self._clock.monotonic())
             self.wake()
 
     def remains(self, instance: str) -> Remains:

@@ -127,8 +127,12 @@ class Verbs:
             isinstance(ids, list) and all(isinstance(one, str) for one in ids)
         ):
             raise CommandError(Code.BAD_REQUEST, "ids must be a list of strings")
+        count = 0
         try:
-            count = self._mirror.announce(ids)
+            for topics_put in self._mirror.announcing(ids):
+                count += topics_put
+                self._wake()
+                await asyncio.sleep(0)
         except KeyError as error:
             raise CommandError(
                 Code.UNKNOWN_DEVICE, f"no component {error.args[0][:200]}"

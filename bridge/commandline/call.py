@@ -23,7 +23,9 @@ _MARGIN_S = 5.0
 class _Nothing:
     """A source that has nothing to publish."""
 
-    def take(self) -> Publication | None:
+    has_bulk = False
+
+    def take(self, **_: object) -> Publication | None:
         return None
 
 

@@ -62,6 +62,7 @@ class LiveService:
     """
 
     id: str
+    service: Service
     readers: Mapping[str, Callable[[str], Value]]
     untold: frozenset[str] = frozenset()
     state: ServiceState = field(default_factory=ServiceState)
@@ -74,7 +75,7 @@ class LiveService:
     def of(cls, device: str, service: Service, plan: Plan) -> "LiveService":
         """Return a service of the device with this id, without values."""
         own = topics.service_id(device, service.level)
-        live = cls(own, _readers(service.scpd), plan.untold(device, service))
+        live = cls(own, service, _readers(service.scpd), plan.untold(device, service))
         variables = service.scpd.variables.values()
         live.has_events = service.event_url is not None and any(one.evented for one in variables)
         live.promised = _promised(service.scpd)
@@ -112,7 +113,7 @@ class Player:
 
     `volume` and `volume_db` are the state variables, where the SCPD has them.
     `told` is what `media` was wanted to hold last, and `told_s` since when, by a monotonic clock;
-    `art` is what `art` was: the cover in `media`, else the `icon`. Both are made by `payload`.
+    `art` is what `art` was.
     """
 
     id: str
@@ -127,15 +128,17 @@ class Player:
     art: bytes = b""
     told_s: float = -inf
 
-    def payload(self) -> bytes:
-        """Return what `media` should hold now; empty where nothing is known."""
+    def shown(self) -> tuple[bytes, bytes]:
+        """Return what `media` should hold now, and `art`: the cover in that, else the `icon`.
+
+        Empty where nothing is known.
+        """
         rendering = self.rendering.state.values if self.rendering else {}
         fields = player.summary(
             self.transport.state.values, rendering, self.volume, self.base_url, self.volume_db
         )
-        self.told = jsontext.encode(fields) if fields else b""
-        self.art = str(fields.get("album_art", self.icon)).encode()
-        return self.told
+        media = jsontext.encode(fields) if fields else b""
+        return media, str(fields.get("album_art", self.icon)).encode()
 
 
 @dataclass(slots=True)
@@ -159,6 +162,8 @@ class Branch:
     owned: bool = True
     shown: Keys | None = None
     held_by_hubs: Mapping[str, bytes] = field(default_factory=dict)
+    parts: dict[str, tuple[Device, str | None]] = field(default_factory=dict)
+    """By their ids the devices, each with the id of that which it is embedded in."""
     services: dict[str, LiveService] = field(default_factory=dict)
     players: dict[str, Player] = field(default_factory=dict)
     """By the ids of the services that they are made of."""
@@ -174,7 +179,10 @@ class Branch:
         walk = tuple(description.device.walk())
         devices = tuple(topics.device_id(device.udn) for device in walk)
         branch = cls(devices[0], devices, description, online=True)
+        branch.parts[branch.id] = description.device, None
         for own, device in zip(devices, walk, strict=True):
+            for below in device.devices:
+                branch.parts[topics.device_id(below.udn)] = below, own
             for service in device.services:
                 live = LiveService.of(own, service, plan)
                 branch.services[live.id] = live
@@ -301,34 +309,93 @@ class Shape:
 
         Only what hubs are told has to fit in `limit` bytes.
         """
-        base = f"{self.base}/"
-        wanted = {
-            topic: payload
-            for topic, payload in branch.kept.items()
-            if len(payload) <= limit or topic.startswith(base)
-        }
-        if branch.description is not None:
+        return dict(self.walk(branch, limit))
+
+    def walk(
+        self, branch: Branch, limit: int, *, with_hubs: bool = True
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield what `wanted` returns one by one: values and presence as they are by then."""
+        yield from self._kept(branch, limit)
+        description = branch.description
+        if description is not None:
             for own, document in documents.components(
-                branch.description, bridge=self.instance, detail=self.detail
+                description, bridge=self.instance, detail=self.detail
             ):
-                wanted[self.topic(own)] = document
-            for live in branch.services.values():
-                if live.state.updated:
-                    wanted.update(self.values(live))
-                    if self.mode != "values":
-                        wanted[self.state_topic(live)] = live.document()
-            wanted.update(self._of_players(branch))
-            wanted.update(self.told_to_hubs(branch, limit))
+                yield self.topic(own), document
+            for live in tuple(branch.services.values()):
+                yield from tuple(self._told(live))
+            yield from self._of_players(branch)
+            if with_hubs:
+                yield from self.told_to_hubs(branch, limit).items()
         if branch.online is not None:
-            wanted.update(self.availability(branch))
-        return wanted
+            yield from self.availability(branch)
+
+    def near(self, branch: Branch, topic: str, limit: int) -> Mapping[str, bytes]:
+        """Return of what `wanted` does a small part, which has a topic if that has it."""
+        description, own = branch.description, topic.removeprefix(f"{self.base}/")
+        if own == topic:
+            told = self._kept(branch, limit) if description is None else ()
+            return dict(told) | self.told_to_hubs(branch, limit)
+        found: dict[str, bytes] = {}
+        if topic in branch.kept:
+            found[topic] = branch.kept[topic]
+        device, _, rest = own.partition("/")
+        live = branch.services.get(f"{device}/{rest.partition('/')[0]}")
+        if live is not None:
+            for one, document in documents.service_documents(
+                live.service, device, detail=self.detail
+            ):
+                found[self.topic(one)] = document
+            found.update(self._told(live))
+            return found
+        if description is not None and device in branch.parts:
+            part, above = branch.parts[device]
+            found[self.topic(device)] = documents.device_document(
+                description, part, above, bridge=self.instance
+            )
+            found.update(
+                one
+                for one in self._of_players(branch)
+                if one[0].startswith(f"{self.base}/{device}/")
+            )
+        if branch.online is not None:
+            found.update(self.availability(branch))
+        return found
+
+    def below(self, branch: Branch, own: str, limit: int) -> dict[str, bytes]:
+        """Return what `wanted` does at and below the topic of an id, whole payloads by topic."""
+        top, description = self.topic(own), branch.description
+        if description is None or "/" not in own:
+            found = dict(self.near(branch, top, limit))
+            found |= dict(self._kept(branch, limit))
+            for live in branch.services.values():
+                if live.id.startswith(f"{own}/"):
+                    found |= self.near(branch, self.topic(live.id), limit)
+        else:
+            found = dict(self.near(branch, top, limit))
+        return {topic: held for topic, held in found.items() if f"{topic}/".startswith(f"{top}/")}
+
+    def _kept(self, branch: Branch, limit: int) -> Iterator[tuple[str, bytes]]:
+        """Yield what is kept of a device that is not described yet, but for its presence."""
+        base = f"{self.base}/"
+        presence = dict(self.availability(branch)) if branch.online is not None else {}
+        for topic, payload in branch.kept.items():
+            if topic not in presence and (len(payload) <= limit or topic.startswith(base)):
+                yield topic, payload
+
+    def _told(self, live: LiveService) -> Iterator[tuple[str, bytes]]:
+        """Yield the values of a service, and the document of them all."""
+        if live.state.updated:
+            yield from self.values(live)
+            if self.mode != "values":
+                yield self.state_topic(live), live.document()
 
     def _of_players(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
+        """Yield what players are now."""
         for one in {one.id: one for one in branch.players.values()}.values():
-            if payload := one.payload():
-                yield self.topic(one.id), payload
-            if one.art:
-                yield self.topic(one.art_id), one.art
+            for own, payload in zip((one.id, one.art_id), one.shown(), strict=True):
+                if payload:
+                    yield self.topic(own), payload
 
     def told_to_hubs(self, branch: Branch, limit: int) -> dict[str, bytes]:
         """Return what hubs should be told of a branch that is described, by topic."""
@@ -379,14 +446,19 @@ class Shape:
         """Return where the document of all values of a service stands."""
         return self.topic(topics.state_id(live.id))
 
-    def held_state(self, live: LiveService, held: Mapping[str, bytes]) -> ServiceState:
-        """Return a service's values as the broker holds them: its document, else its topics."""
+    def held_state(
+        self, live: LiveService, held: Mapping[str, bytes], values: Mapping[str, bytes]
+    ) -> ServiceState:
+        """Return a service's values as the broker holds them: its document, else its topics.
+
+        `values` are those of what is `held` that are the service's (see `by_service`).
+        """
         payload = join_parts(held, self.state_topic(live))
         state = read_document(payload) if payload else None
         if state is not None:
             return state
         texts = []
-        for topic in held:
+        for topic in values:
             found = topics.read_value_id(live.id, topic[len(self.base) + 1 :])
             if found is not None:
                 text = (join_parts(held, topic) or b"").decode("utf-8", "replace")
@@ -395,3 +467,13 @@ class Shape:
         if texts:
             state.apply(typed(texts, live.readers), whole=True, now=_UNDATED)
         return state
+
+    def by_service(self, held: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+        """Return the values among what a broker holds, by the ids of their services."""
+        found: dict[str, dict[str, bytes]] = {}
+        for topic, payload in held.items():
+            device, _, below = topic[len(self.base) + 1 :].partition("/")
+            level, _, rest = below.partition("/")
+            if rest.startswith("value/"):
+                found.setdefault(f"{device}/{level}", {})[topic] = payload
+        return found

@@ -36,18 +36,25 @@ def components(
     `detail` is the deepest level told of: `action` leaves out arguments and `full` nothing.
     State variables come with the actions.
     """
-    root = topics.device_id(description.udn)
-    yield from _device(description, description.device, root, None, bridge, detail)
+    yield from _device(description, description.device, None, bridge, detail)
 
 
-def _device(  # noqa: PLR0913, PLR0917 - the whole context of a component
-    description: Description,
-    device: Device,
-    root: str,
-    parent: str | None,
-    bridge: str,
-    detail: Detail,
+def _device(
+    description: Description, device: Device, parent: str | None, bridge: str, detail: Detail
 ) -> Iterator[tuple[str, bytes]]:
+    own = topics.device_id(device.udn)
+    yield own, device_document(description, device, parent, bridge=bridge)
+    for child in device.children:
+        if isinstance(child, Device):
+            yield from _device(description, child, own, bridge, detail)
+        else:
+            yield from service_documents(child, own, detail=detail)
+
+
+def device_document(
+    description: Description, device: Device, parent: str | None, *, bridge: str
+) -> bytes:
+    """Return the document of one device of a description; `parent` is the id of that above it."""
     own = topics.device_id(device.udn)
     children = [
         topics.service_id(own, child.level)
@@ -83,22 +90,22 @@ def _device(  # noqa: PLR0913, PLR0917 - the whole context of a component
             for icon in device.icons
         ]
         or None,
-        root=root,
+        root=topics.device_id(description.udn),
         location=description.location,
         server=description.server,
         upnp_version=description.upnp_version,
         bridge=bridge,
         problems=list(device.problems) or None,
     )
-    yield own, jsontext.encode(document)
-    for child in device.children:
-        if isinstance(child, Device):
-            yield from _device(description, child, root, own, bridge, detail)
-        elif detail != "device":
-            yield from _service(child, own, detail)
+    return jsontext.encode(document)
 
 
-def _service(service: Service, device: str, detail: Detail) -> Iterator[tuple[str, bytes]]:
+def service_documents(
+    service: Service, device: str, *, detail: Detail
+) -> Iterator[tuple[str, bytes]]:
+    """Yield what `components` does of one service of the device with this id."""
+    if detail == "device":
+        return
     own = topics.service_id(device, service.level)
     document = _present(
         id=own,

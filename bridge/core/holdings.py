@@ -4,7 +4,7 @@ Retained payloads may come from anyone: nothing here trusts their form.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -25,7 +25,7 @@ class Holdings:
 
     def __init__(
         self,
-        held: Mapping[str, bytes],
+        held: Mapping[str, bytes] | None = None,
         *,
         base: str,
         instance: str,
@@ -33,33 +33,48 @@ class Holdings:
         outside: Callable[[str], Iterable[str]] = lambda _: (),
     ) -> None:
         self._base = base
+        self._instance = instance
+        self._own_outside = frozenset(own_outside)
+        self._outside = outside
+        self._elsewhere: dict[str, bytes] = {}
         self._groups: dict[str, dict[str, bytes]] = {}
         self.own: dict[str, bytes] = {}
         self.owners: dict[str, str] = {}
         self.online: set[str] = set()
-        self._sort(held, instance)
-        self.own |= {topic: held[topic] for topic in own_outside if topic in held}
-        self.rows: dict[str, dict[str, object]] = {row["id"]: row for row in self._table()}
-        for device in {*self._groups, *self.rows}:
-            for topic in outside(device):
-                if topic in held:
-                    self._groups.setdefault(device, {})[topic] = held[topic]
+        self.rows: dict[str, dict[str, object]] = {}
         self.roots: dict[str, list[str]] = {}
         self.claimed: set[str] = set()
-        for device in self._groups:
-            document = self.document(device)
-            owner, root = document.get("bridge"), document.get("root", device)
-            if document.get("id") != device or not isinstance(owner, str):
-                continue
-            self.owners[device] = owner
-            if owner == instance and isinstance(root, str):
-                self.roots.setdefault(root, []).append(device)
-                self.claimed.add(device)
+        if held is not None:
+            for topic, payload in held.items():
+                self.take(topic, payload)
+            for _ in self.sort():
+                pass
+
+    def sort(self) -> Generator[None, None, None]:
+        """Sort all that was taken, in pieces; before that nothing is known."""
+        self.rows = {row["id"]: row for row in self._table()}
+        for device in {*self._groups, *self.rows}:
+            for topic in self._outside(device):
+                if topic in self._elsewhere:
+                    self._groups.setdefault(device, {})[topic] = self._elsewhere[topic]
+        for number, device in enumerate(self._groups):
+            if number % _SORTED_AT_ONCE == 0:
+                yield
+            self._sort_in(device)
         self.roots = {root: mine for root, mine in self.roots.items() if root in mine}
         for root, row in self.rows.items():
             for device in (root, *_strings(row.get("subdevices"))):
                 if device in self._groups and device not in self.owners:
                     self.claimed.add(device)
+
+    def _sort_in(self, device: str) -> None:
+        document = self.document(device)
+        owner, root = document.get("bridge"), document.get("root", device)
+        if document.get("id") == device and isinstance(owner, str):
+            self.owners[device] = owner
+            if owner == self._instance and isinstance(root, str):
+                self.roots.setdefault(root, []).append(device)
+                self.claimed.add(device)
 
     @property
     def named(self) -> frozenset[str]:
@@ -93,21 +108,24 @@ class Holdings:
         document = jsontext.read(join_parts(self.group(device), f"{self._base}/{device}"))
         return document if isinstance(document, dict) else {}
 
-    def _sort(self, held: Mapping[str, bytes], instance: str) -> None:
-        start = len(self._base) + 1
-        for topic, payload in held.items():
-            if not topic.startswith(f"{self._base}/"):
-                continue
-            whole = topic[start:]
-            first, _, rest = whole.partition("/")
-            if first == "bridge":
-                bridge, _, name = rest.partition("/")
-                if name == "state" and payload == b"online":
-                    self.online.add(bridge)
-                elif bridge == instance and name.partition("/")[0] not in _NOT_OURS:
-                    self.own[topic] = payload
-            elif first != "reply" and topics.is_mirrored(whole) and _is_ours(whole, payload):
-                self._groups.setdefault(first, {})[topic] = payload
+    def take(self, topic: str, payload: bytes) -> None:
+        """Take in one topic that the broker holds."""
+        base = self._base
+        if not topic.startswith(f"{base}/"):
+            if topic in self._own_outside:
+                self.own[topic] = payload
+            self._elsewhere[topic] = payload
+            return
+        whole = topic[len(base) + 1 :]
+        first, _, rest = whole.partition("/")
+        if first == "bridge":
+            bridge, _, name = rest.partition("/")
+            if name == "state" and payload == b"online":
+                self.online.add(bridge)
+            elif bridge == self._instance and name.partition("/")[0] not in _NOT_OURS:
+                self.own[topic] = payload
+        elif first != "reply" and topics.is_mirrored(whole) and is_ours(whole, payload):
+            self._groups.setdefault(first, {})[topic] = payload
 
     def _table(self) -> list[dict[str, Any]]:
         (table,) = [topic for topic in self.own if topic.endswith("/devices")] or [""]
@@ -119,13 +137,14 @@ class Holdings:
         ]
 
 
+_SORTED_AT_ONCE = 20
 _HEAD = b'{"chunks":'
 _PART = re.compile(r"/chunk/[0-9]+\Z")
 _NOT_OURS = frozenset({"state", "request", "response"})
 
 
-def _is_ours(whole: str, payload: bytes) -> bool:
-    """Return whether a payload fits where it stands; others may keep notes beside our services."""
+def is_ours(whole: str, payload: bytes) -> bool:
+    """Return whether a payload fits the id where it stands; others may keep notes beside ours."""
     if whole.count("/") != 1 or whole.endswith(("/availability", "/media", "/art")):
         return True
     return payload.startswith((_HEAD, b'{"id":"%s"' % whole.encode()))

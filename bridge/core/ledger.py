@@ -53,9 +53,10 @@ def _no_foreword(_topic: str, _held: bytes, _wanted: bytes) -> bytes | None:
 class Ledger:
     """The topics to be published, each once and with its newest payload.
 
-    Those of one owner (`of`, a root device's id) go out in order, and owners take turns. While it
-    is closed (no broker, or its tree not yet read) nothing is noted: opening it compares everything
-    anyway. `limit` is the largest payload in bytes; longer ones are cut into parts.
+    Those of one owner (`of`, a root device's id) go out in order, and owners take turns. What is
+    put `in_bulk` waits behind all else. While it is closed (no broker, or its tree not yet read)
+    nothing is noted: opening it compares everything anyway. `limit` is the largest payload in
+    bytes; longer ones are cut into parts.
     """
 
     def __init__(
@@ -63,17 +64,26 @@ class Ledger:
     ) -> None:
         self._foreword = foreword
         self._due: Turns[Entry] = Turns()
+        self._bulk: Turns[Entry] = Turns()
         self._promises: dict[str, _Promise] = {}
         self.limit = 0
         self.is_open = False
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._due) + len(self._bulk)
+
+    def __contains__(self, topic: str) -> bool:
+        return topic in self._due or topic in self._bulk
 
     @property
-    def owners(self) -> int:
-        """How many owners have topics that are due."""
-        return self._due.groups
+    def has_live(self) -> bool:
+        """Whether something waits that was not put in bulk."""
+        return len(self._due) > 0
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether something waits that was put in bulk."""
+        return len(self._bulk) > 0
 
     def open(self, limit: int) -> None:
         """Begin to note differences against a broker that takes payloads up to `limit` bytes."""
@@ -84,27 +94,56 @@ class Ledger:
         """Forget all: the broker is gone, and what it holds is not known any more."""
         self.is_open = False
         self._due.clear()
+        self._bulk.clear()
         self._promises.clear()
 
-    def put(self, topic: str, payload: bytes, *, was: int = 0, of: str = "") -> None:
+    def put(
+        self, topic: str, payload: bytes, *, was: int = 0, of: str = "", in_bulk: bool = False
+    ) -> None:
         """Note that a topic should hold this payload, in parts where it is too long.
 
         `was` is the length of the payload before, whose surplus parts go.
         """
         if not self.is_open:
             return
+        note = self.note_in_bulk if in_bulk else self._note
         if len(payload) <= self.limit:
-            self._note(topic, Entry(payload), of)
+            note(topic, Entry(payload), of)
         else:
             for one, entry in self._cut([(topic, payload)]):
-                self._note(one, entry, of)
+                note(one, entry, of)
         if was > self.limit:
             for number in range(self._parts(len(payload)) + 1, self._parts(was) + 1):
-                self._note(topics.chunk_id(topic, number), Entry(NOTHING), of)
+                note(topics.chunk_id(topic, number), Entry(NOTHING), of)
+
+    def note_in_bulk(self, topic: str, entry: Entry, of: str, held: bytes | None = None) -> None:
+        """Note in bulk what a topic should hold, already cut; `held` is what the broker holds.
+
+        What it should hold is not noted where that waits already and is not put in bulk: it is
+        newer.
+        """
+        if not self.is_open:
+            return
+        if (due := self._due.get(topic)) is not None:
+            if entry.payload and (due.payload or due is _PROMISED):
+                return
+            held = held if due.held is None else due.held
+            self._due.discard(topic)
+            self._promises.pop(topic, None)
+        self._note_among(self._bulk, topic, entry, of, held)
+
+    def discard(self, of: str) -> frozenset[str]:
+        """Forget all that waits of an owner, and return its topics."""
+        found = frozenset((*self._due.keys(of), *self._bulk.keys(of)))
+        for topic in found:
+            self._due.discard(topic)
+            self._bulk.discard(topic)
+            self._promises.pop(topic, None)
+        return found
 
     def put_after(self, topic: str, held: bytes, payload: bytes, *, of: str = "") -> None:
         """Note that a topic should hold this payload, said once more to who knows `held` there."""
-        self._note(topic, Entry(payload), of, held)
+        self.note_in_bulk(topic, Entry(payload), of, held)
 
     def promise(self, topic: str, make: Callable[[], bytes], *, was: int = 0, of: str = "") -> None:
         """Note that a topic should hold what `make` returns when its turn comes, never nothing.
@@ -112,19 +151,29 @@ class Ledger:
         For what changes faster than it is taken. There must be no foreword to it.
         """
         if self.is_open and topic not in self._promises:
+            self._bulk.discard(topic)
             self._due.put(topic, _PROMISED, of)
             self._promises[topic] = _Promise(make, was, of)
 
-    def keep_promises(self) -> None:
-        """Make all that was promised: before it is compared with anything."""
-        for topic, promise in tuple(self._promises.items()):
-            self.put(topic, promise.make(), was=promise.was, of=promise.of)
-
     def reconcile(
-        self, held: Mapping[str, bytes], wanted: Mapping[str, bytes], *, of: str = ""
+        self,
+        held: Mapping[str, bytes],
+        wanted: Mapping[str, bytes],
+        *,
+        of: str = "",
+        in_bulk: bool = False,
     ) -> None:
         """Note what differs between what the broker holds and whole wanted payloads."""
-        self._difference(held, self._cut(wanted.items()), of)
+        note = self.note_in_bulk if in_bulk else self._note
+        kept = set()
+        for topic, entry in self._cut(wanted.items()):
+            kept.add(topic)
+            old = held.get(topic)
+            if old != entry.payload or topic in self:
+                note(topic, entry, of, old)
+        for topic, old in held.items():
+            if topic not in kept:
+                note(topic, Entry(NOTHING), of, old)
 
     def clear(self, held: Mapping[str, bytes], *, of: str = "") -> None:
         """Note that these topics should hold nothing, the upper ones before those below them."""
@@ -144,9 +193,13 @@ class Ledger:
             if one in self._due:
                 self._due.move_to_front(one)
 
-    def take(self) -> tuple[str, Entry] | None:
-        """Return the next topic to publish and what it should hold; None where all is right."""
-        while (due := self._due.pop()) is not None:
+    def take(self, *, in_bulk: bool = False) -> tuple[str, Entry] | None:
+        """Return the next topic to publish and what it should hold; None where all is right.
+
+        That is of what was put `in_bulk`, or of all else.
+        """
+        waiting = self._bulk if in_bulk else self._due
+        while (due := waiting.pop()) is not None:
             topic, entry = due
             if entry is _PROMISED:
                 promise = self._promises.pop(topic)
@@ -156,8 +209,8 @@ class Ledger:
                     continue
                 return topic, Entry(payload)
             if entry.then is not None:
-                self._due.put(topic, Entry(entry.then), "")
-                self._due.move_to_front(topic)
+                waiting.put(topic, Entry(entry.then), "")
+                waiting.move_to_front(topic)
             return due
         return None
 
@@ -165,33 +218,37 @@ class Ledger:
         """Return payloads as the broker holds them, the long ones in parts."""
         return {topic: entry.payload for topic, entry in self._cut(wanted.items())}
 
-    def _difference(
-        self, held: Mapping[str, bytes], wanted: Iterable[tuple[str, Entry]], of: str
-    ) -> None:
-        kept = set()
-        for topic, entry in wanted:
-            kept.add(topic)
-            old = held.get(topic)
-            if old != entry.payload or topic in self._due:
-                self._note(topic, entry, of, old)
-        for topic, old in held.items():
-            if topic not in kept:
-                self._note(topic, Entry(NOTHING), of, old)
+    def cut_one(self, topic: str, payload: bytes) -> Iterable[tuple[str, Entry]]:
+        """Return what topics should hold for one to hold this; the parts before what tells of them.
+
+        Nothing for no payload.
+        """
+        if 0 < len(payload) <= self.limit:
+            return ((topic, Entry(payload)),)
+        return tuple(self._cut([(topic, payload)]))
 
     def _note(self, topic: str, entry: Entry, of: str, held: bytes | None = None) -> None:
         if self.is_open:
-            if (due := self._due.get(topic)) is not None and due.held is not None:
-                held = due.held
-            if held is not None:
-                first = self._foreword(topic, held, entry.payload)
-                if first is not None and len(first) <= self.limit:
-                    entry = Entry(first, then=entry.payload, held=held)
-                elif not entry.payload:
-                    entry = Entry(NOTHING, held=held)
+            if self._bulk and (before := self._bulk.get(topic)) is not None:
+                held = held if before.held is None else before.held
+                self._bulk.discard(topic)
             self._promises.pop(topic, None)
-            self._due.put(topic, entry, of)
-            if entry.content_type:  # the head goes behind its parts
-                self._due.move_to_end(topic)
+            self._note_among(self._due, topic, entry, of, held)
+
+    def _note_among(
+        self, waiting: Turns[Entry], topic: str, entry: Entry, of: str, held: bytes | None
+    ) -> None:
+        if (due := waiting.get(topic)) is not None and due.held is not None:
+            held = due.held
+        if held is not None:
+            first = self._foreword(topic, held, entry.payload)
+            if first is not None and len(first) <= self.limit:
+                entry = Entry(first, then=entry.payload, held=held)
+            elif not entry.payload:
+                entry = Entry(NOTHING, held=held)
+        waiting.put(topic, entry, of)
+        if entry.content_type:  # the head goes behind its parts
+            waiting.move_to_end(topic)
 
     def _parts(self, length: int) -> int:
         return -(-length // self.limit) if length > self.limit else 0

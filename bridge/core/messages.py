@@ -7,6 +7,7 @@ class Publication(NamedTuple):
     """A message for the broker; an empty payload with `retain` clears the topic.
 
     `content_type`, `correlation_data` and `expiry_s` travel with MQTT 5 only (its section 3.3.2.3).
+    What goes `in_bulk` is one of many, for which nobody waits.
     """
 
     topic: str
@@ -16,6 +17,7 @@ class Publication(NamedTuple):
     content_type: str | None = None
     correlation_data: bytes | None = None
     expiry_s: int | None = None
+    in_bulk: bool = False
 
 
 class Message(NamedTuple):

@@ -3,16 +3,23 @@
 Nothing here knows how a description was fetched or how a payload travels.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from math import inf
+from typing import TypeVar
 
 from bridge.core import jsontext, lastchange, topics, values
-from bridge.core.branch import Branch, LiveService, Shape
+from bridge.core.branch import Branch, Hub, Keys, LiveService, Shape
 from bridge.core.holdings import Holdings, join_parts, whole_payloads
 from bridge.core.hub_news import HubNews
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device
+from bridge.core.passage import UNKNOWN, Passage
 from bridge.core.players import Players
 from bridge.core.polling import MOVES
 from bridge.core.presence import duplicates
@@ -20,8 +27,16 @@ from bridge.core.roster import Roster
 from bridge.core.state import Change, Key, typed
 from bridge.core.values import Value
 
+_Result = TypeVar("_Result")
+
 _AT_ONCE = 8
 """How many devices' trees are published side by side; of the others none is computed meanwhile."""
+
+_LIVE_IN_A_ROW = 8
+"""How many topics that changed just now go before one of those that only have to be told of."""
+
+_PIECE = 32
+"""How many topics are computed in one piece where there are many."""
 
 _MAX_FORGOTTEN = 10_000
 
@@ -53,9 +68,16 @@ class Mirror:
         self._players = Players()
         self._news = HubNews()
         self._introduced: list[Branch] = []
+        self._telling: deque[tuple[Branch, Keys]] = deque()
+        self._missed: deque[tuple[str, tuple[str, bytes]]] = deque()
         self._roster = Roster()
-        self._uncompared: dict[str, Mapping[str, bytes]] = {}
-        """What the broker holds of branches, by id, that are to be compared with it."""
+        self._passages: dict[str, Passage] = {}
+        """By the ids of branches, of which some may be forgotten."""
+        self._introduction: Iterator[int] | None = None
+        self._turn = 0
+        self._live_in_a_row = 0
+        self.took_in_bulk = False
+        """Whether what was taken last is of those topics that change nothing that was just told."""
         self.branches: Mapping[str, Branch] = self._roster.branches
         self.on_transport: Callable[[str], None] = lambda _: None
         """Told the id of a service whose player plays otherwise, or something else."""
@@ -68,7 +90,13 @@ class Mirror:
     @property
     def waiting(self) -> int:
         """How many topics are to be published, a device of which that is not known yet as one."""
-        return len(self.ledger) + len(self._uncompared)
+        return len(self.ledger) + len(self._passages) + (self._introduction is not None)
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether something waits, or is to be computed, that may go behind what has changed."""
+        waiting = self._passages or self._introduction or self._telling or self._missed
+        return bool(waiting) or self.ledger.has_bulk
 
     # What devices do
 
@@ -78,33 +106,74 @@ class Mirror:
         One that was not known is not `owned` where another instance mirrors it.
         """
         description = self._roster.without_claimed(description)
+        old = self.branches.get(topics.device_id(description.udn))
+        if old is not None and old.description == description:
+            self._return(old)
+            return old
         branch = Branch.of(description, self._shape.plan)
-        branch.owned = owned
+        branch.owned = owned if old is None else old.owned
         holders = filter(None, map(self._roster.holder, branch.devices))
         for other in {holder.id: holder for holder in holders if holder.id != branch.id}.values():
             self.forget(other)  # it is gone, and what it was made of is another's now
-        old = self.branches.get(branch.id)
-        held = self._uncompared.get(branch.id) if old else {}
-        before = self._wanted(old) if old and held is None and self.ledger.is_open else {}
+        passage = self._passages.pop(branch.id, None)
         if old is not None:
-            branch.owned = old.owned
             branch.shown, branch.held_by_hubs = old.shown, old.held_by_hubs
-            for live in branch.services.values():
-                if live.id in old.services:
-                    live.state = old.services[live.id].state
-                else:
-                    live.state.remember(self._shape.held_state(live, old.kept))
+            self._tell_players()
+            self._take_over(old, branch)
             self._drop(old)
         self._enter(branch)
         if branch.owned and self.ledger.is_open:
-            if old and not set(old.devices) <= set(branch.devices):
+            before: Iterable[tuple[str, bytes]] = ()
+            gone = set(passage.devices) if passage else set()
+            if passage is not None:
+                before = passage.end()
+            elif old is not None:
+                before = self._shape.walk(old, self.ledger.limit)
+            if old is not None and not set(old.devices) <= set(branch.devices):
+                gone |= set(old.devices)
                 self._leaving.append(old.row)
                 self._write_table()
-            if held is None:
-                self._compare(branch, self.ledger.cut(before))
-            else:
-                self._uncompared[branch.id] = held
+            self._begin(branch, before, gone - set(branch.devices))
         return branch
+
+    def _return(self, branch: Branch) -> None:
+        """Note that a device is there again, as it was described before."""
+        branch.online, branch.offline_since = True, None
+        branch.refresh_row()
+        self._enter(branch)
+        self._tell_presence(branch)
+
+    def _take_over(self, old: Branch, branch: Branch) -> None:
+        """Take over the values of a device that is described in another way."""
+        kept = self._shape.by_service(old.kept)
+        for live in branch.services.values():
+            if live.id in old.services:
+                live.state = old.services[live.id].state
+            else:
+                held = self._shape.held_state(live, old.kept, kept.get(live.id, {}))
+                live.state.remember(held)
+        told = {player.id: player for player in old.players.values()}
+        for player in branch.players.values():
+            if (one := told.get(player.id)) is not None:
+                player.told, player.told_s, player.art = one.told, one.told_s, one.art
+
+    def _begin(
+        self, branch: Branch, before: Iterable[tuple[str, bytes]], gone: AbstractSet[str]
+    ) -> None:
+        """Begin to publish a branch; what the broker holds is yielded by `before`."""
+        mine = set(branch.devices)
+        for other in self._passages.values():
+            if shared := other.devices & mine:
+                held = other.give_up(partial(self._is_of, shared))
+                before = chain(before, held.items())
+        self._passages[branch.id] = Passage(
+            branch.id,
+            self.ledger,
+            before=before,
+            wanted=self._walk(branch),
+            devices=gone,
+            on_long=self._write_table,
+        )
 
     def leave(self, udn: str, now: str) -> Branch | None:
         """Mark a root device as offline, keeping all that is known of it; None if it was so."""
@@ -115,10 +184,7 @@ class Mirror:
         branch.offline_since = branch.offline_since or now
         branch.refresh_row()
         self._table_due = True
-        if branch.owned and branch.id not in self._uncompared:
-            for topic, payload in self._shape.availability(branch):
-                if branch.kept.get(topic) != payload:
-                    self.ledger.put(topic, payload, of=branch.id)
+        self._tell_presence(branch)
         return branch
 
     def forget(self, branch: Branch) -> None:
@@ -126,18 +192,35 @@ class Mirror:
         self._forgotten[branch.id] = None
         if len(self._forgotten) > _MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
+        passage = self._passages.pop(branch.id, None)
         if branch.owned and self.ledger.is_open:
             self._leaving.append(branch.row)
             self._table_due = True
             self._write_table()
-            held = self._uncompared.get(branch.id)
-            self._clear(branch.id, self.ledger.cut(self._wanted(branch)) if held is None else held)
+            own = (self._shape.topic(branch.id), *self._shape.hub_topics(branch.id))
+            first = {topic: self._held(branch, passage, topic) for topic in own}
+            if passage is None:
+                before: Iterable[tuple[str, bytes]] = self._shape.walk(branch, self.ledger.limit)
+            else:
+                for live in branch.services.values():
+                    state = self._shape.state_topic(live)
+                    if live.state_length > self.ledger.limit and passage.has_passed(state):
+                        passage.passed(state, live.document())
+                passage.unless(self.ledger.discard(branch.id))
+                before = passage.end()
+            self._clear(branch.id, {t: p for t, p in first.items() if p}, before, branch.devices)
         self._drop(branch)
 
     def clear_remains(self, devices: Mapping[str, Mapping[str, bytes]]) -> None:
         """Clear what another instance has left of these devices, by id, their documents first."""
         for device, held in devices.items():
-            self._clear(device, held)
+            self._clear_all(device, held)
+
+    def _held(self, branch: Branch, passage: Passage | None, topic: str) -> bytes | None:
+        """Return what the broker holds of a branch at a topic, as far as that is known."""
+        if passage is None:
+            return self._shape.near(branch, topic, self.ledger.limit).get(topic)
+        return passage.held(topic)
 
     def tell(
         self, service_id: str, properties: Iterable[tuple[str, str]], *, initial: bool, now: str
@@ -192,7 +275,17 @@ class Mirror:
         left alone. The devices that the broker remembers as ours become branches, and are
         returned to be looked for, but for those that were forgotten since this program started.
         """
+        return at_once(self.opening(holdings, limit, is_anothers))
+
+    def opening(
+        self, holdings: Holdings, limit: int, is_anothers: Callable[[str], bool]
+    ) -> Generator[None, None, tuple[Remembered, ...]]:
+        """Do what `open` does, in pieces between which devices may say anything."""
         ledger, shape = self.ledger, self._shape
+        compared: set[int] = set()
+        for branch in tuple(self.branches.values()):
+            yield from self._remember_values(branch, holdings)
+            compared.add(id(branch))
         ledger.open(limit)
         remembered = tuple(self._remember(holdings))
         for topic in shape.own_hub_topics():
@@ -208,43 +301,116 @@ class Mirror:
         self._table_due = True
         self._write_table()
         for device in gone:
-            self._clear(device, holdings.group(device))
+            self._clear_all(device, holdings.group(device))
         for branch in self.branches.values():
             branch.owned = not is_anothers(branch.id)
+            if id(branch) not in compared:
+                at_once(self._remember_values(branch, holdings))
             if branch.owned:
-                mine = holdings.groups(branch.devices)
-                for live in branch.services.values():
-                    live.state.remember(shape.held_state(live, mine))
-                self._uncompared[branch.id] = mine
+                self._passages[branch.id] = Passage(
+                    branch.id,
+                    ledger,
+                    held=holdings.groups(branch.devices),
+                    wanted=self._walk(branch),
+                    on_long=self._write_table,
+                )
         return remembered
+
+    def _remember_values(self, branch: Branch, holdings: Holdings) -> Generator[None, None, None]:
+        """Take over what the broker holds of a device's values, in pieces."""
+        of, by_service = "", dict[str, dict[str, bytes]]()
+        for number, live in enumerate(tuple(branch.services.values())):
+            device = live.id.partition("/")[0]
+            held = holdings.group(device)
+            if device != of:
+                of, by_service = device, self._shape.by_service(held)
+            values = by_service.get(live.id, {})
+            live.state.remember(self._shape.held_state(live, held, values))
+            if number % _PIECE == 0:
+                yield
 
     def close(self) -> None:
         """Note that there is no broker."""
         self.ledger.close()
-        self._uncompared.clear()
+        self._passages.clear()
+        self._introduction = None
+        self._missed.clear()
 
-    def take(self, now_s: float = inf, *, is_leaving: bool = False) -> tuple[str, Entry] | None:
+    def take(
+        self,
+        now_s: float = inf,
+        *,
+        in_bulk: bool = True,
+        steps: int | None = None,
+        is_leaving: bool = False,
+    ) -> tuple[str, Entry] | None:
         """Return the next topic to publish and what it should hold; the table of devices last.
 
-        What a player is now comes behind all else, at most ten times a second, and then what hubs
-        are told of what has changed, unless the bridge `is_leaving`; see `due_s`.
+        What a player is now comes behind what else has just changed, at most ten times a second.
+        All that only has to be told of goes behind that, and in the end what hubs are told of what
+        has changed, unless the bridge `is_leaving`; see `due_s`. It goes if it may go `in_bulk` at
+        all; where it has to be looked for, that many `steps` at most are made, and then None may
+        mean that there is more, as `has_bulk` tells.
         """
-        while self._uncompared and self.ledger.owners < _AT_ONCE:
-            device = next(iter(self._uncompared))
-            self._compare(self.branches[device], self._uncompared.pop(device))
+        is_bulks_turn = in_bulk and self._live_in_a_row >= _LIVE_IN_A_ROW and self.has_bulk
+        self.took_in_bulk = False
+        if not is_bulks_turn and (due := self._take_live(now_s)) is not None:
+            self._live_in_a_row += 1
+            return due
+        self._live_in_a_row = 0
+        if not in_bulk:
+            return None
+        if (
+            due := self._take_in_bulk(inf if is_leaving else now_s, steps, is_leaving=is_leaving)
+        ) is not None:
+            return due
+        if is_bulks_turn or self.has_bulk:
+            return self._take_live(now_s)
+        if self._leaving or self._table_due:
+            self._leaving.clear()
+            self._table_due = True
+            self._write_table()
+        return self.ledger.take()
+
+    def _take_live(self, now_s: float) -> tuple[str, Entry] | None:
         due = self.ledger.take()
         if due is None and self._players:
             self._tell_players(now_s)
             due = self.ledger.take()
-        if due is None and not is_leaving:
-            self._tell_hubs(now_s)
-            due = self.ledger.take()
-        if due is None and (self._leaving or self._table_due):
-            self._leaving.clear()
-            self._table_due = True
-            self._write_table()
-            due = self.ledger.take()
         return due
+
+    def _take_in_bulk(
+        self, now_s: float, steps: int | None, *, is_leaving: bool
+    ) -> tuple[str, Entry] | None:
+        left = inf if steps is None else steps
+        while (due := self.ledger.take(in_bulk=True)) is None and left > 0:
+            if steps is not None and (self._introduction or self._telling):
+                left = 0  # what hubs are told takes longer
+            if is_leaving:
+                self._telling.clear()
+                self._missed.clear()
+            if not self._step() and (is_leaving or not self._tell_hubs(now_s)):
+                return None
+            left -= 1
+            if self.ledger.has_live:  # to be there before what was put in bulk just now
+                return self.ledger.take()
+        self.took_in_bulk = due is not None
+        return due
+
+    def _step(self) -> bool:
+        """Look at one more topic of those that may differ; return whether there was any."""
+        self._turn += 1
+        if self._introduction and (self._turn % 2 or not self._passages):
+            if next(self._introduction, None) is None:
+                self._introduction = None
+            return True
+        if self._passages:
+            some = tuple(islice(self._passages.values(), _AT_ONCE))
+            passage = some[self._turn // 2 % len(some)]
+            if not passage.step():
+                del self._passages[passage.of]
+            return True
+        return False
 
     @property
     def due_s(self) -> float | None:
@@ -271,64 +437,116 @@ class Mirror:
         Hubs are told of root devices again too. A device may be named in any spelling of its UDN.
         Raises KeyError with the first id not known.
         """
-        chosen: dict[str, dict[str, bytes]] = {}
+        return sum(self.announcing(ids))
+
+    def announcing(self, ids: Iterable[str] | None = None) -> Iterator[int]:
+        """Do what `announce` does in pieces; yield how many topics each had."""
         if ids is None:
-            chosen = {b.id: self._wanted(b) for b in self.branches.values() if b.owned}
-            chosen[""] = dict(self._own)
-        else:
-            for one in ids:
-                device, *below = one.split("/")
-                device = self._roster.id_of(device) or device
-                holder = self._roster.holder(device)
-                own = "/".join((device, *below))
-                top = self._shape.topic(own)
-                wanted = self._wanted(holder) if holder and holder.owned else {}
-                found = {t: p for t, p in wanted.items() if f"{t}/".startswith(f"{top}/")}
-                if not found or not holder:
-                    raise KeyError(one)
-                named = self._shape.hub_topics(own)
-                found |= {t: wanted[t] for t in named if t in wanted}
-                chosen[holder.id] = chosen.get(holder.id, {}) | found
-        for of, tree in chosen.items():
-            self._put_all(tree, of)
-        return sum(map(len, chosen.values()))
+            for branch in tuple(self.branches.values()):
+                yield from self._put_again(branch)
+            yield self._put_all(self._own, "")
+            return
+        chosen = tuple(dict.fromkeys(ids))
+        for one in chosen:
+            self._below(one)
+            yield 0
+        for one in chosen:
+            with suppress(KeyError):  # it may have gone in between
+                branch, tree = self._below(one)
+                yield self._put_all(tree, branch.id)
 
-    def introduce(self, now_s: float = -inf) -> int:
-        """Tell hubs of everything again, then publish what they take from the tree.
+    def introduce(self, now_s: float = -inf) -> None:
+        """Tell hubs of everything again, and publish behind that what they take from the tree.
 
-        Returns how many topics that is. What changes within a minute of now is told them again
-        after that.
+        From the beginning, where that is under way. In the end this bridge says again that it is
+        online. What changes within a minute of now is told them again after that.
         """
-        count = 0
         self._news.begin(now_s)
+        self._introduction = self._introducing()
+
+    def _introducing(self) -> Iterator[int]:
+        named: dict[str, set[str]] = {}
         for hub in self._shape.hubs:
-            trees = [("", hub.own_topics(), self._own)]
-            trees += [
-                (branch.id, hub.topics(branch.id), self._wanted(branch))
-                for branch in self.branches.values()
-                if branch.owned
-            ]
-            for of, names, tree in trees:
-                told = {topic: tree[topic] for topic in names if topic in tree}
-                named = {one for payload in told.values() for one in hub.sources(payload)}
-                told |= {one: tree[one] for one in sorted(named) if one in tree}
-                self._put_all(told, of)
-                count += len(told)
-        return count
+            own = {topic: self._own[topic] for topic in hub.own_topics() if topic in self._own}
+            named[""] = {one for payload in own.values() for one in hub.sources(payload)}
+            yield self._put_all(own, "")
+            for branch in tuple(self.branches.values()):
+                told = self._told_to(hub, branch)
+                found = {one for payload in told.values() for one in hub.sources(payload)}
+                named.setdefault(branch.id, set()).update(found)
+                yield self._put_all(told, branch.id)
+        yield self._put_all(
+            {t: self._own[t] for t in sorted(named.get("", ())) if t in self._own}, ""
+        )
+        for device, sources in named.items():
+            yield from self._put_sources(device, sources)
+        state = self._shape.topic(f"bridge/{self._shape.instance}/state")
+        self.ledger.put(state, b"online", in_bulk=True)
+
+    def _told_to(self, hub: Hub, branch: Branch) -> Mapping[str, bytes]:
+        told: dict[str, bytes] = {}
+        for topic in hub.topics(branch.id) if self._is_ours(branch) else ():
+            told |= self._shape.near(branch, topic, self.ledger.limit)
+        return told
+
+    def _put_sources(self, device: str, sources: Iterable[str]) -> Iterator[int]:
+        near: Mapping[str, bytes] = {}
+        for topic in sorted(sources):
+            branch = self.branches.get(device)
+            if branch is not None and branch.owned:
+                if topic not in near:
+                    near = self._shape.near(branch, topic, self.ledger.limit)
+                if topic in near:
+                    yield self._put_all({topic: near[topic]}, device)
+
+    def _put_again(self, branch: Branch) -> Iterator[int]:
+        walk = self._shape.walk(branch, self.ledger.limit)
+        while self._is_ours(branch) and (piece := dict(islice(walk, _PIECE))):
+            yield self._put_all(piece, branch.id)
+
+    def _below(self, named: str) -> tuple[Branch, Mapping[str, bytes]]:
+        """Return what should be held at and below a component, and by hubs of it.
+
+        Raises KeyError with an id that is not known.
+        """
+        device, *below = named.split("/")
+        own = "/".join((self._roster.id_of(device) or device, *below))
+        holder = self._roster.holder(own.partition("/")[0])
+        if holder is None or not holder.owned:
+            raise KeyError(named)
+        limit = self.ledger.limit
+        found = self._shape.below(holder, own, limit)
+        if not found:
+            raise KeyError(named)
+        for topic in self._shape.hub_topics(own):
+            if topic in (told := self._shape.near(holder, topic, limit)):
+                found[topic] = told[topic]
+        return holder, found
+
+    def _is_ours(self, branch: Branch) -> bool:
+        return branch.owned and self.branches.get(branch.id) is branch
 
     # What other instances do
 
     def yield_to_another(self, branch: Branch) -> None:
         """Leave a device's topics, as they are, to another instance."""
         branch.owned = False
-        self._uncompared.pop(branch.id, None)
+        self._passages.pop(branch.id, None)
+        self.ledger.discard(branch.id)
         self._table_due = True
 
     def take_back(self, branch: Branch) -> None:
         """Publish the whole of a device again, since another instance has left it."""
         branch.owned = True
         self._table_due = True
-        self._put_all(self._wanted(branch), branch.id)
+        if self.ledger.is_open:
+            passage = self._passages.pop(branch.id, None)
+            held = passage.end() if passage else ()
+            gone = passage.devices if passage else frozenset[str]()
+            # What the other wrote is not known: nothing is taken for right.
+            hubs = self._shape.hub_topics(branch.id)
+            before = ((topic, p if topic in hubs else UNKNOWN) for topic, p in held)
+            self._begin(branch, before, gone)
         self._note_for_hubs(branch)
 
     # Looking up
@@ -353,13 +571,14 @@ class Mirror:
     def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:
         """Note what a service's changed values change in the tree."""
         player = branch.players.get(live.id)
-        if live.moves != live.state.moves:
-            live.moves = live.state.moves
-            self._note_for_hubs(branch)
+        self._note_moves(branch, live)
         if player and any(change.key.name in MOVES for change in changes):
             self.on_transport(live.id)
-        if not (changes and branch.owned and self.ledger.is_open) or branch.id in self._uncompared:
+        if not (changes and branch.owned and self.ledger.is_open):
             return
+        passage = self._passages.get(branch.id) if self._passages else None
+        if passage is not None:
+            self._name_first(branch, live, passage)
         if self._shape.mode != "document":
             for key, old, new in changes:
                 topic = self._shape.value_topic(live, key)
@@ -367,8 +586,45 @@ class Mirror:
         if self._shape.mode != "values":
             topic = self._shape.state_topic(live)
             self.ledger.promise(topic, live.document, was=live.state_length, of=branch.id)
+        if passage is not None:
+            for key, _, new in changes:
+                passage.passed(self._shape.value_topic(live, key), _payload(new))
+            passage.passed(self._shape.state_topic(live))
         if player is not None:
             self._players.note(branch, player)
+
+    def _note_moves(self, branch: Branch, live: LiveService) -> None:
+        if live.moves != live.state.moves:
+            live.moves = live.state.moves
+            self._note_for_hubs(branch)
+
+    def _name_first(self, branch: Branch, live: LiveService, passage: Passage) -> None:
+        """Put the document of a device before its values, where the broker has none yet."""
+        device = live.id.partition("/")[0]
+        topic = self._shape.topic(device)
+        if not (passage.is_gathering or passage.has_passed(topic)):
+            document = self._shape.near(branch, topic, self.ledger.limit)[topic]
+            if passage.held(topic) != document:
+                if len(document) > self.ledger.limit:
+                    self._write_table()
+                self.ledger.put(topic, document, of=branch.id)
+                passage.passed(topic, document)
+
+    def _tell_presence(self, branch: Branch) -> None:
+        """Note whether a device is there, for each that hangs from it.
+
+        Where its tree is still to be published, that comes last, unless the broker has it wrong.
+        """
+        if not (branch.owned and self.ledger.is_open):
+            return
+        passage = self._passages.get(branch.id)
+        for topic, payload in self._shape.availability(branch):
+            if passage is None:
+                if branch.kept.get(topic) != payload:
+                    self.ledger.put(topic, payload, of=branch.id)
+            elif passage.held(topic) not in (None, payload) or passage.has_passed(topic):
+                self.ledger.put(topic, payload, of=branch.id)
+                passage.passed(topic)
 
     def _tell_players(self, now_s: float = inf) -> None:
         """Note what players are now whose values have changed, and which are due.
@@ -376,28 +632,26 @@ class Mirror:
         Not with each event: to read what plays takes longer than all else of an event.
         """
         for branch, player in self._players.take(now_s):
-            if branch.owned and self.branches.get(branch.id) is branch:
+            if self._is_ours(branch):
                 was, art = player.told, player.art
-                if player.payload() != was:
+                player.told, player.art = player.shown()
+                if player.told != was:
                     player.told_s = now_s if now_s < inf else player.told_s
-                    topic = self._shape.topic(player.id)
-                    self.ledger.put(topic, player.told, was=len(was), of=branch.id)
+                    self._put_shown(branch, player.id, player.told, was)
                 if player.art != art:
-                    topic = self._shape.topic(player.art_id)
-                    self.ledger.put(topic, player.art, was=len(art), of=branch.id)
+                    self._put_shown(branch, player.art_id, player.art, art)
 
-    def _compare(self, branch: Branch, held: Mapping[str, bytes]) -> None:
-        """Note what the broker lacks of a branch, by what it holds of it."""
+    def _walk_hubs(self, branch: Branch, passage: Passage) -> Iterator[tuple[str, bytes]]:
+        """Yield what hubs should be told of a branch, by what the broker holds of that."""
+        found = ((topic, passage.held(topic)) for topic in self._shape.hub_topics(branch.id))
+        held = {topic: p for topic, p in found if p is not None and p != UNKNOWN}
         self._meet_hubs(branch, held)
-        wanted = self._wanted(branch)
-        for topic in self._shape.hub_topics(branch.id):
-            if topic in held and wanted.get(topic) != held[topic]:
-                self._news.changed(topic, branch.id, held[topic])
-        if max(map(len, wanted.values()), default=0) > self.ledger.limit:
-            self._write_table()
-        self.ledger.reconcile(held, wanted, of=branch.id)
-        for topic, _ in self._shape.availability(branch):
-            self.ledger.postpone(topic)
+        told = self._shape.told_to_hubs(branch, self.ledger.limit)
+        for topic, payload in held.items():
+            if told.get(topic) != payload:
+                self._news.changed(topic, branch.id, payload)
+        passage.is_past_hubs = True
+        yield from told.items()
 
     def _meet_hubs(self, branch: Branch, held: Mapping[str, bytes]) -> None:
         """Keep what hubs were told of a device until it is known to be wrong.
@@ -421,48 +675,97 @@ class Mirror:
         if self._shape.hubs:
             self._news.note(branch)
 
-    def _tell_hubs(self, now_s: float) -> None:
-        """Note what hubs are to be told of devices that are due, and what they may have missed."""
-        limit, shape = self.ledger.limit, self._shape
-        for branch, keys in self._news.take(now_s):
-            if self.branches.get(branch.id) is not branch or branch.description is None:
-                continue
-            before = shape.told_to_hubs(branch, limit)
-            if branch.shown is None:
-                self._introduced.append(branch)
-            branch.shown, branch.held_by_hubs = keys, {}
-            if branch.owned and branch.id not in self._uncompared:
-                after = shape.told_to_hubs(branch, limit)
-                for topic, payload in before.items():
-                    if after.get(topic) != payload:
-                        self._news.changed(topic, branch.id, payload)
-                self.ledger.reconcile(before, after, of=branch.id)
-        for topic, (device, held) in self._news.take_missed(now_s).items():
+    def _tell_hubs(self, now_s: float) -> bool:
+        """Note what hubs are to be told of one device that is due, or what they may have missed.
+
+        Returns whether there was any.
+        """
+        if not self._telling:
+            self._telling.extend(self._news.take(now_s))
+            self._missed.extend(self._news.take_missed(now_s).items())
+        if self._telling:
+            self._tell_hubs_of(*self._telling.popleft())
+        elif self._missed:
+            topic, (device, held) = self._missed.popleft()
             holder = self.branches.get(device)
             if holder is None or holder.owned:
-                wanted = shape.told_to_hubs(holder, limit).get(topic, b"") if holder else b""
-                self.ledger.put_after(topic, held, wanted, of=device)
+                told = self._shape.told_to_hubs(holder, self.ledger.limit) if holder else {}
+                self.ledger.put_after(topic, held, told.get(topic, b""), of=device)
+        else:
+            return False
+        return True
 
-    def _put_all(self, tree: Mapping[str, bytes], of: str) -> None:
+    def _tell_hubs_of(self, branch: Branch, keys: Keys) -> None:
+        limit, shape = self.ledger.limit, self._shape
+        if self.branches.get(branch.id) is not branch or branch.description is None:
+            return
+        before = shape.told_to_hubs(branch, limit)
+        if branch.shown is None:
+            self._introduced.append(branch)
+        branch.shown, branch.held_by_hubs = keys, {}
+        passage = self._passages.get(branch.id)
+        if branch.owned and (passage is None or passage.is_past_hubs):
+            after = shape.told_to_hubs(branch, limit)
+            for topic, payload in before.items():
+                if after.get(topic) != payload:
+                    self._news.changed(topic, branch.id, payload)
+            self.ledger.reconcile(before, after, of=branch.id, in_bulk=True)
+            if passage is not None:
+                for topic in after:
+                    passage.passed(topic)
+
+    def _put_shown(self, branch: Branch, own: str, payload: bytes, was: bytes) -> None:
+        topic = self._shape.topic(own)
+        self.ledger.put(topic, payload, was=len(was), of=branch.id)
+        if (passage := self._passages.get(branch.id)) is not None:
+            passage.passed(topic, payload)
+
+    def _walk(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
+        """Yield what a branch should be, and note what its players are told to be by that."""
+        media = {self._shape.topic(player.id): player for player in branch.players.values()}
+        art = {self._shape.topic(player.art_id): player for player in branch.players.values()}
+        for topic, payload in self._shape.walk(branch, self.ledger.limit, with_hubs=False):
+            if topic in media:
+                media[topic].told = payload
+            elif topic in art:
+                art[topic].art = payload
+            yield topic, payload
+        if branch.description is not None:
+            yield from self._walk_hubs(branch, self._passages[branch.id])
+
+    def _put_all(self, tree: Mapping[str, bytes], of: str) -> int:
         for topic, payload in tree.items():
-            self.ledger.put(topic, payload, of=of)
+            self.ledger.put(topic, payload, of=of, in_bulk=True)
+        return len(tree)
 
-    def _wanted(self, branch: Branch) -> dict[str, bytes]:
-        self._tell_players()
-        self.ledger.keep_promises()
-        return self._shape.wanted(branch, self.ledger.limit)
-
-    def _clear(self, device: str, held: Mapping[str, bytes]) -> None:
+    def _clear(
+        self,
+        root: str,
+        first: Mapping[str, bytes],
+        held: Iterable[tuple[str, bytes]],
+        devices: Iterable[str],
+    ) -> None:
         """Clear what a device has: its document, what hubs were told of it, and then the rest.
 
         A hub that still knew the device would take what is cleared for values.
         """
-        for topic in self._shape.hub_topics(device):
-            self._news.changed(topic, device, held.get(topic, b""))
-        first = (self._shape.topic(device), *self._shape.hub_topics(device))
-        rest = {topic: payload for topic, payload in held.items() if topic not in first}
-        self.ledger.clear({topic: held[topic] for topic in first if topic in held}, of=device)
-        self.ledger.clear(rest, of=device)
+        for topic in self._shape.hub_topics(root):
+            self._news.changed(topic, root, first.get(topic, b""))
+        self.ledger.clear(first, of=root)
+        self._passages[root] = Passage(root, self.ledger, before=held, devices=set(devices))
+        for topic in first:
+            self._passages[root].passed(topic)
+
+    def _clear_all(self, device: str, held: Mapping[str, bytes]) -> None:
+        """Clear likewise what the broker holds of a device that is none of ours."""
+        own = (self._shape.topic(device), *self._shape.hub_topics(device))
+        first = {topic: held[topic] for topic in own if topic in held}
+        below = sorted(held.items(), key=lambda one: one[0].count("/"))
+        self._clear(device, first, below, (device,))
+
+    def _is_of(self, devices: AbstractSet[str], topic: str) -> bool:
+        """Return whether a topic, below the base, is one of these devices, by their ids."""
+        return topic[len(self._shape.base) + 1 :].partition("/")[0] in devices
 
     def _write_table(self) -> None:
         """Put the table of devices first in line, if it is not what it should be.
@@ -513,8 +816,17 @@ class Mirror:
     def _drop(self, branch: Branch) -> None:
         self._roster.drop(branch)
         self._news.drop(branch.id)
-        self._uncompared.pop(branch.id, None)
         self._table_due = True
+
+
+def at_once(steps: Generator[None, None, _Result]) -> _Result:
+    """Return the result of what can be done in pieces, done in one."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
 
 
 def _payload(value: Value | None) -> bytes:

@@ -21,11 +21,6 @@ class Turns(Generic[_Item]):
     def __contains__(self, key: str) -> bool:
         return key in self._group_of
 
-    @property
-    def groups(self) -> int:
-        """How many groups have something that waits."""
-        return len(self._groups)
-
     def get(self, key: str) -> _Item | None:
         """Return what waits under a key, None where nothing does."""
         group = self._group_of.get(key)
@@ -63,6 +58,15 @@ class Turns(Generic[_Item]):
         else:
             del self._groups[group]
         return key, item
+
+    def discard(self, key: str) -> None:
+        """Have nothing wait under a key."""
+        if key in self._group_of:
+            self._remove(key)
+
+    def keys(self, group: str) -> tuple[str, ...]:
+        """Return under which keys something of a group waits, in order."""
+        return tuple(self._groups.get(group, ()))
 
     def clear(self) -> None:
         """Forget everything."""

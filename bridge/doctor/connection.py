@@ -39,7 +39,9 @@ class Waiting:
     def __init__(self) -> None:
         self.publications: list[Publication] = []
 
-    def take(self) -> Publication | None:
+    has_bulk = False
+
+    def take(self, **_: object) -> Publication | None:
         """Return the first and forget it."""
         return self.publications.pop(0) if self.publications else None
 

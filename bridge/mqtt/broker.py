@@ -112,7 +112,9 @@ class _Attempts:
 class _Nothing:
     """A source that has nothing to publish."""
 
-    def take(self) -> None:
+    has_bulk = False
+
+    def take(self, **_: object) -> None:
         """Return nothing."""
 
 

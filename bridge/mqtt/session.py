@@ -35,6 +35,14 @@ _ACKNOWLEDGE_S = 60.0
 _CLOSE_S = 1.0
 _MAX_WARNED = 64
 _MAX_BRANCH = 200
+_BULK_BYTES = 65_536
+"""The most bytes that may be in flight of what nobody waits for, its last payload left aside."""
+
+_STEPS = 32
+"""How many topics are looked at in one piece, where few differ from what the broker holds."""
+
+_PUMP_S = 0.005
+"""How long what nobody waits for is sent in one turn of the loop."""
 _FAILURE = 0x80
 """Reason codes from here on tell of a failure (MQTT 5, section 2.4)."""
 
@@ -50,8 +58,16 @@ _Answer = asyncio.Future[list[ReasonCode]]
 class Source(Interface):
     """Where publications wait."""
 
-    def take(self) -> Publication | None:
-        """Return the next publication and forget it, None where there is none."""
+    @property
+    def has_bulk(self) -> bool:
+        """Whether there may be more than `take` returned, of that which may go in bulk."""
+
+    def take(self, *, in_bulk: bool, steps: int) -> Publication | None:
+        """Return the next publication and forget it, None where there is none.
+
+        One that may wait for others, and `has_bulk` tells of, only where it may go `in_bulk`, and
+        if no more than so many `steps` are needed to find it.
+        """
 
 
 class Session(Connection):
@@ -73,6 +89,7 @@ class Session(Connection):
         self._settled = asyncio.Event()
         self._direct: deque[tuple[Publication, _Done]] = deque()
         self._in_flight: dict[int, tuple[Publication, _Done]] = {}
+        self._bulk, self._bulk_bytes = 0, 0
         self._awaited: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._progress_s = self._loop.time()
         self._subscriptions = MQTTMatcher()  # type: ignore[no-untyped-call]  # paho leaves it untyped
@@ -310,8 +327,9 @@ class Session(Connection):
             self.end(BrokerUnreachable("closed"))
 
     def _pump(self) -> None:
-        """Send what there is room for."""
+        """Send what there is room for, and let others go on in between."""
         self._pump_due = self._is_held_up = False
+        until_s = self._loop.time() + _PUMP_S
         try:
             while not self._lost.done():
                 if len(self._in_flight) >= self.limits.window:
@@ -319,15 +337,38 @@ class Session(Connection):
                     break
                 if self._direct:
                     self._send(*self._direct.popleft())
-                elif self._started and (publication := self._source.take()):
+                    continue
+                may_be_bulk = self._may_be_bulk
+                if self._started and (
+                    publication := self._source.take(in_bulk=may_be_bulk, steps=_STEPS)
+                ):
                     self._send(publication, None)
+                    if publication.in_bulk and self._loop.time() > until_s:
+                        self.wake()
+                        break
                 else:
+                    self._wait_for_bulk(is_looked_for=may_be_bulk)
                     break
         except Exception as error:  # noqa: BLE001 - the source's own; `wait_lost` raises it
             self.end(error)
         self._flush()
         if not self._in_flight and not self._pump_due:
             self._settled.set()
+
+    @property
+    def _may_be_bulk(self) -> bool:
+        """Whether there is room for what may wait: not so much that others would wait behind it."""
+        return not self._bulk or (
+            self._bulk < max(1, self.limits.window * 3 // 4) and self._bulk_bytes < _BULK_BYTES
+        )
+
+    def _wait_for_bulk(self, *, is_looked_for: bool) -> None:
+        """Go on with what may go in bulk in the next turn of the loop, or when there is room."""
+        if self._started and self._source.has_bulk:
+            if is_looked_for:
+                self.wake()
+            else:
+                self._is_held_up = True
 
     def _send(self, publication: Publication, done: _Done) -> None:
         if fault := self.limits.fault(publication):
@@ -339,6 +380,9 @@ class Session(Connection):
             publication = publication._replace(retain=False)
         qos = min(publication.qos, self.limits.max_qos)
         self._in_flight[self._client.send(publication, qos)] = (publication, done)
+        if publication.in_bulk:
+            self._bulk += 1
+            self._bulk_bytes += len(publication.payload)
 
     def _refuse(self, publication: Publication, done: _Done, reason: str) -> None:
         """Count it; warn once for the first two topic levels."""
@@ -407,6 +451,9 @@ class Session(Connection):
             return
         self._progress_s = self._loop.time()
         publication, done = sent
+        if publication.in_bulk:
+            self._bulk -= 1
+            self._bulk_bytes -= len(publication.payload)
         if code >= _FAILURE:
             self._refuse(publication, done, str(ReasonCode(PacketTypes.PUBACK, identifier=code)))
         elif done and not done.done():

@@ -117,7 +117,9 @@ class Queue:
     def __init__(self, *publications: Publication) -> None:
         self.waiting = list(publications)
 
-    def take(self) -> Publication | None:
+    has_bulk = False
+
+    def take(self, *, in_bulk: bool = True, steps: int = 0) -> Publication | None:  # noqa: ARG002 - as sources have it
         return self.waiting.pop(0) if self.waiting else None
 
 

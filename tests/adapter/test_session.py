@@ -292,13 +292,40 @@ async def test_qos_is_lowered_to_what_the_broker_takes():
 
 async def test_an_error_of_the_source_ends_the_session_with_that_error(broker):
     class Broken:
-        def take(self):
+        has_bulk = False
+
+        def take(self, **_):
             raise RuntimeError("broken")
 
     async with connected(broker.endpoint, Broken()) as session:
         session.start()
         with pytest.raises(RuntimeError, match="broken"):
             await session.wait_lost()
+
+
+async def test_what_may_wait_leaves_room_in_flight_for_what_may_not(broker):
+    class Bulk(Queue):
+        has_bulk = True
+        most = most_bytes = 0
+
+        def take(self, *, in_bulk: bool = True, steps: int = 0) -> Publication | None:
+            if not in_bulk:
+                return None
+            flying = [one.payload for one in session.unacknowledged if one.in_bulk]
+            self.most = max(self.most, len(flying))
+            self.most_bytes = max(self.most_bytes, sum(map(len, flying)))
+            publication = super().take(steps=steps)
+            self.has_bulk = bool(self.waiting)
+            return publication
+
+    for size, most, most_bytes in ((10, 47, 65_536), (5_000, 14, 65_536)):
+        source = Bulk(*(Publication(f"up/{n}", b"x" * size, in_bulk=True) for n in range(1000)))
+        async with connected(broker.endpoint, source) as session:
+            session.start()
+            await session.flush()
+        assert not source.waiting
+        assert 0 < source.most <= most
+        assert source.most_bytes < most_bytes
 
 
 # Reading the retained tree

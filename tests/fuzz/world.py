@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn
 
 from bridge.core import topics
-from bridge.core.branch import Shape
+from bridge.core.branch import Branch, Shape
 from bridge.core.messages import Publication
 from bridge.core.model import Description
 from bridge.mqtt.limits import Limits
@@ -53,12 +53,17 @@ def _no_number(text: str) -> NoReturn:
     raise AssertionError(f"not JSON: {text}")
 
 
+def wanted(router: Router, branch: Branch) -> dict[str, bytes]:
+    """Return what the broker should hold of a device."""
+    return router.mirror._shape.wanted(branch, router.mirror.ledger.limit)
+
+
 def mirror(description: Description) -> None:
     """Publish a device, ask what it would be asked, and forget it again."""
     router = open_router()
     branch = router.device_joined(description, "new")
     publish_all(router)
-    for topic, payload in router.mirror._wanted(branch).items():
+    for topic, payload in wanted(router, branch).items():
         assert topic.startswith((f"{BASE}/", "homeassistant/")), topic
         assert topics.is_mirrored(topic.removeprefix(f"{BASE}/")) or topic.startswith("home"), topic
         if payload[:1] == b"{":
@@ -85,7 +90,7 @@ def tell(told: Iterable[tuple[str, str]]) -> None:
     router = with_player()
     router.variables_changed("P", "AVTransport", list(told), initial=True)
     publish_all(router)
-    publish_all(with_player(router.mirror._wanted(router.mirror.branches["P"])))
+    publish_all(with_player(wanted(router, router.mirror.branches["P"])))
 
 
 def pairs(data: bytes) -> dict[str, bytes]:

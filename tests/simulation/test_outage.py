@@ -39,7 +39,9 @@ async def is_half_dead(rng: Random) -> None:
 
 
 class Queue:
-    def take(self) -> Publication | None:
+    has_bulk = False
+
+    def take(self, **_: object) -> Publication | None:
         return None
 
 

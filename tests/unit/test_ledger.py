@@ -283,13 +283,3 @@ def test_a_promise_is_forgotten_where_the_topic_is_to_hold_something_else(ledger
     assert promised.made == 0
     ledger.promise("state", promised.make)
     assert taken(ledger) == [("state", b"promised")]
-
-
-def test_promises_that_are_kept_early_stay_in_their_place(ledger, promised):
-    promised.payload = b"early"
-    ledger.promise("state", promised.make)
-    ledger.put("value", b"1")
-    ledger.keep_promises()
-    promised.payload = b"late"
-    assert taken(ledger) == [("state", b"early"), ("value", b"1")]
-    assert promised.made == 1
