@@ -273,10 +273,14 @@ class Directory:
     async def _ask(self, udn: str) -> None:
         """Ask a device whether it still knows who subscribed."""
         kept: bool | None = None
-        with suppress(DeviceError, TimeoutError):
+        try:
             async with asyncio.timeout(_ASK_S):
                 if self._still_subscribed is not None:
                     kept = await self._still_subscribed(udn)
+        except (DeviceError, TimeoutError) as error:
+            _log.debug("not_told_who_subscribed", udn=udn, error=str(error))
+        except Exception:  # noqa: BLE001 - as with checks
+            _log.exception("question_crashed", udn=udn)
         self._presence.answered(udn, self._clock(), kept=kept)
         self._awake.set()
 

@@ -187,8 +187,9 @@ class Subscriptions:
             return None
         if item.subscription.sid != sid or answer.status >= _BROKEN:
             return None
-        if answer.status != _OK or answer.headers.get("sid", sid) != sid:
+        if answer.status != _OK:
             return False
+        item.subscription.sid = _read_sid(answer, sid)
         timeout = answer.headers.get("timeout")
         now = asyncio.get_running_loop().time()
         item.subscription.prolong(now, timeout, self._rng.random())

@@ -220,6 +220,32 @@ async def test_a_twin_that_was_there_before_a_restart_is_told_of_from_the_start(
     assert shown[-1].device.problems == ()
 
 
+@pytest.mark.parametrize("kept", [True, False, None, DeviceTimeout("mute"), ValueError("odd")])
+async def test_a_device_whose_boot_mark_changes_is_asked_whether_it_knows_its_subscribers(
+    kept: bool | Exception | None,
+) -> None:
+    asked: list[str] = []
+
+    async def still_subscribed(udn: str) -> bool | None:
+        asked.append(udn)
+        if isinstance(kept, Exception):
+            raise kept
+        return kept
+
+    with capture_logs():
+        async with running(device(), still_subscribed=still_subscribed) as scene:
+            scene.heard(boot_id=1)
+            await scene.until(("d1", "first"))
+            scene.ahead_s += 100
+            scene.heard(boot_id=2)
+            if kept is True:
+                await scene.rest()
+                assert scene.shelf.probed == [HOME]
+            else:
+                await scene.until(("d1", "rebooted"))
+    assert asked == ["d1"]
+
+
 async def test_the_server_header_reaches_the_description():
     async with running(device()) as scene:
         assert (await asyncio.gather(scene.directory.add(HOME)))[0].server is None

@@ -493,6 +493,43 @@ async def test_a_subscription_is_renewed_by_its_sid_and_goes_on():
         assert bridge.subscriptions.health("root")["root/Switch"].renewals >= 1
 
 
+@pytest.mark.parametrize(
+    ("status", "holds"),
+    [("200 OK", True), ("412 Precondition Failed", False), ("503 Busy", None), ("mute", None)],
+)
+async def test_a_device_is_asked_by_one_renewal_whether_it_knows_its_subscribers(
+    status, holds, monkeypatch
+):
+    monkeypatch.setattr(events, "_PROOF_S", 0.3)
+    async with publishing() as device, bridging() as bridge:
+        both = (service(device.url("/1"), "One"), service(device.url("/2"), "Two"))
+        bridge.subscriptions.subscribe(described(*both))
+        await bridge.until(lambda: set(bridge.states().values()) == {"subscribed"})
+        device.refusals["renewal"] = status
+        assert await bridge.subscriptions.holds("root") is holds
+        assert (device.count("renewal"), device.count("SUBSCRIBE")) == (1, 2)
+        assert await bridge.subscriptions.holds("nobody") is None
+
+
+async def test_a_device_that_is_not_there_knows_no_subscribers():
+    async with bridging() as bridge:
+        async with publishing() as device:
+            bridge.subscriptions.subscribe(described(service(device.url())))
+            await bridge.until(lambda: bridge.states() == {"root/Switch": "subscribed"})
+        assert await bridge.subscriptions.holds("root") is False
+
+
+async def test_what_a_device_grants_when_it_is_asked_counts():
+    async with publishing(timeout="Second-300") as device, bridging() as bridge:
+        bridge.subscriptions.subscribe(described(service(device.url())))
+        await bridge.until(lambda: bridge.states() == {"root/Switch": "subscribed"})
+        device.timeout, device.granted = "Second-20", {"renewal": "uuid:other"}
+        assert await bridge.subscriptions.holds("root")
+        [item] = bridge.subscriptions._roots["root"]
+        assert item.subscription.due[0] <= asyncio.get_running_loop().time() + 10
+        assert await notify(device.asked[0].callback, "uuid:other", 1) == 200
+
+
 @pytest.mark.usefixtures("soon")
 async def test_a_refused_renewal_is_followed_by_a_new_subscription_at_once():
     refusals = {"renewal": "412 Precondition Failed"}

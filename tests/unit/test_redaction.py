@@ -451,3 +451,10 @@ def test_no_text_keeps_it_busy(piece):
     began_s = time.process_time()
     redact({"head": text, "body": text})
     assert time.process_time() - began_s < 10
+
+
+def test_a_udn_with_its_prefix_twice_has_one_stand_in_with_and_without_it():
+    document = {"udn": "uuid:uuid:Kitchen-77", "topic": "upnp/uuid:Kitchen-77/availability"}
+    told = json.dumps(redact(document))
+    assert "Kitchen" not in told
+    assert told.count(told.partition("uuid:uuid:")[2].partition('"')[0]) == 2
