@@ -100,7 +100,7 @@ def _carry_out(given: argparse.Namespace, chosen: Settings) -> int:
         case "doctor":
             from bridge.commandline.doctor import doctor  # noqa: PLC0415
 
-            return doctor(chosen, as_json=given.json)
+            return doctor(chosen, as_json=given.json, retained=given.retained)
         case _:
             from bridge.commandline.health import health  # noqa: PLC0415
 
@@ -136,6 +136,11 @@ def _parser() -> _Parser:
             )
         if command == "doctor":
             one.add_argument("--json", action="store_true", help="print JSON")
+            one.add_argument(
+                "--retained",
+                action="store_true",
+                help="publish 1,100 retained messages at the broker, count them, and clear them",
+            )
         if command == "diagnostics":
             one.add_argument(
                 "device", nargs="?", metavar="UDN", help="or the URL of its description; else all"

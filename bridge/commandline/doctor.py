@@ -28,8 +28,11 @@ _NAME_WIDTH = 20
 _WIDTHS = (60, 110)
 
 
-def doctor(settings: Settings, *, as_json: bool) -> int:
-    """Print what every check finds; return 0 unless something is wrong."""
+def doctor(settings: Settings, *, as_json: bool, retained: bool = False) -> int:
+    """Print what every check finds; return 0 unless something is wrong.
+
+    `retained` has 1,100 retained messages published and cleared again.
+    """
     log.configure("error" if settings.log.level == "info" else settings.log.level, "console")
     began_s = time.monotonic()
     page = Page(sys.stdout, sys.stderr)
@@ -41,7 +44,8 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
             page.put(title, finding)
 
     try:
-        signals.run(Examination(_of_running(settings), tell, page.show_progress).run())
+        work = Examination(_of_running(settings), tell, page.show_progress, retained=retained).run()
+        signals.run(work)
     except signals.Interrupted:
         page.show_progress(())
         sys.stderr.write("upnp2mqtt: ended before all was looked at\n")

@@ -15,6 +15,7 @@ from typing import Any
 
 from bridge.bus import broker_options
 from bridge.core.messages import Message, Publication
+from bridge.doctor.brands import UNKNOWN, Brand, recognise
 from bridge.doctor.finding import Finding, Status, Tell, error, ok
 from bridge.doctor.spoken import other_way
 from bridge.doctor.terms import judge_certificate, judge_refusal, judge_session
@@ -31,6 +32,7 @@ _NAME_S = 4.0
 _CONNECT_S = 4.0
 _SESSION_S = 8.0
 _SYS_S = 0.5
+_SYS = ("$SYS/broker/version", "$SYS/brokers", "$SYS/brokers/+/version", "$SYS/+/new/subscribes")
 
 
 class Waiting:
@@ -58,6 +60,7 @@ class Way:
     will: Publication
     protocol: Any
     token: str
+    brand: Brand = UNKNOWN
 
     async def open(self, source: Waiting | None = None) -> Trial:
         """Return a session of its own; raises BrokerError, TimeoutError."""
@@ -118,10 +121,10 @@ async def _follow(settings: Settings, options: BrokerOptions, tell: Tell) -> Way
             break
         else:
             try:
-                await _look(way, session, tell)
+                brand = await _look(way, session, tell)
             finally:
                 await session.close()
-            return way
+            return replace(way, brand=brand)
     return None
 
 
@@ -194,31 +197,35 @@ def _said(failure: OSError | TimeoutError) -> str:
     return os.strerror(failure.errno)
 
 
-async def _look(way: Way, session: Trial, tell: Tell) -> None:
-    """Tell what there is to be seen of a broker that let us in."""
+async def _look(way: Way, session: Trial, tell: Tell) -> Brand:
+    """Tell what there is to be seen of a broker that let us in; return which one it is."""
     if session.certificate:
         tell(judge_certificate(session.certificate, time.time()))
-    versions: list[str] = []
+    told: dict[str, str] = {}
 
     def hear(message: Message) -> None:
-        versions.append(message.payload.decode(errors="replace"))
+        told[message.topic] = message.payload[:100].decode(errors="replace")
 
-    with suppress(BrokerRefused):
-        await session.subscribe(["$SYS/broker/version"], hear, 0)
+    await session.try_subscribe(_SYS, hear, 0)
+    flat, deep = f"{way.will.topic}/+", f"{way.will.topic}/{'+/' * 8}+"
+    is_shallow = [*await session.try_subscribe([flat, deep], hear, 0)] == [deep]
     began_s = time.monotonic()
     with suppress(BrokerRefused):
         await session.publish(Publication(way.will.topic, b"", retain=False))
     took_ms = (time.monotonic() - began_s) * 1000
-    if not versions:
+    if not told:
         await asyncio.sleep(_SYS_S)
+    brand = recognise(told, session.announced, is_shallow=is_shallow)
+    version = told.get("$SYS/broker/version", brand.known_as)
     user = way.endpoint.username or way.options.username
     tell(
         ok(
             "broker_login",
             f"as {user or 'nobody (anonymous)'}, MQTT {way.protocol}"
-            + (f", {versions[0]}" if versions else "")
+            + (f", {version}" if version else "")
             + f", acknowledges in {took_ms:.1f} ms",
         )
     )
-    for finding in judge_session(session.announced, way.protocol):
+    for finding in judge_session(session.announced, way.protocol, brand):
         tell(finding)
+    return brand

@@ -13,8 +13,9 @@ from bridge.doctor.firewall import Firewall, check_firewall, find_firewall
 from bridge.doctor.ground import check_interfaces, check_multicast, check_ssdp_port, network_of
 from bridge.doctor.local import Local, check_local, find_local
 from bridge.doctor.machine import check_clock, check_limits, check_settings
-from bridge.doctor.retained import check_instances, check_retained
+from bridge.doctor.retained import UNTRIED, check_instances, check_retained
 from bridge.doctor.rights import check_rights
+from bridge.doctor.store import check_store
 from bridge.errors import BrokerError
 from bridge.settings import Settings
 from bridge.upnp import ssdp
@@ -32,7 +33,8 @@ class Examination:
     """Every check with these settings, once.
 
     `tell` takes a title and a finding, in the order of the titles. `progress` is told which checks
-    are under way, whenever that changes.
+    are under way, whenever that changes. What publishes many retained messages is tried only where
+    `retained` asks for it.
     """
 
     def __init__(
@@ -40,10 +42,14 @@ class Examination:
         settings: Settings,
         tell: Callable[[str, Finding], None],
         progress: Callable[[tuple[str, ...]], None] = lambda _: None,
+        *,
+        retained: bool = False,
     ) -> None:
         self._settings = settings
         self._tell = tell
         self._progress = progress
+        self._retained = retained
+        self._has_store = False
         self._under_way: list[str] = []
         self._waiting: dict[str, list[Finding]] = {title: [] for title in TITLES}
 
@@ -132,7 +138,18 @@ class Examination:
                     tell(skipped(name, _NO_BROKER))
             return None
         self._some(await self._attempt("rights", lambda: check_rights(settings, way), title), tell)
-        await self._attempt("retained_queue", lambda: check_retained(settings, way, tell), title)
+        store = await self._attempt("store", lambda: check_store(settings, way), title)
+        self._has_store = store is not None and store.status is not Status.ERROR
+        if store is not None:
+            tell(store)
+        if store is not None and store.status is Status.ERROR:
+            tell(skipped("retained_queue", "see store"))
+        elif not self._retained:
+            tell(skipped("retained_queue", UNTRIED))
+        else:
+            await self._attempt(
+                "retained_queue", lambda: check_retained(settings, way, tell), title
+            )
         return way
 
     async def _unnamed(self, local: Local | None, tell: Tell) -> tuple[list[str], Tell]:
@@ -163,6 +180,9 @@ class Examination:
         self._all("bridge", lambda: check_local(settings, local), title)
         if way is None:
             self._in(title)(skipped("instance", _NO_BROKER))
+            return
+        if not self._has_store:
+            self._in(title)(skipped("instance", "see store: the broker does not say what it holds"))
             return
         found = await self._attempt(
             "instance", lambda: check_instances(settings, way, local), title

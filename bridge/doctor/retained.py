@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from bridge.core import jsontext
 from bridge.core.messages import Message, Publication
+from bridge.doctor.brands import Brand
 from bridge.doctor.connection import Waiting, Way
 from bridge.doctor.finding import Finding, Tell, error, note, ok, skipped, warning
 from bridge.doctor.local import Local
@@ -13,6 +14,9 @@ from bridge.doctor.machine import stays_here
 from bridge.errors import BrokerError
 from bridge.settings import Settings
 
+UNTRIED = (
+    "only when asked for: `doctor --retained` publishes 1,100 retained messages and clears them"
+)
 COUNT = 1100
 """More than mosquitto hands over, unless it is told otherwise: 1,020."""
 
@@ -40,7 +44,7 @@ async def check_retained(settings: Settings, way: Way, tell: Tell) -> None:
         if writer.refused:
             tell(skipped("retained_queue", f"this user may not write {below}/…"))
         else:
-            tell(_judge(await _count(way, f"{below}/+")))
+            tell(_judge(await _count(way, f"{below}/+"), way.brand))
     except TimeoutError:
         tell(skipped("retained_queue", f"the broker takes over {_PUBLISH_S:g} s for {COUNT:,}"))
     finally:
@@ -97,7 +101,7 @@ async def _clear(way: Way, topics: list[str]) -> bool:
     return True
 
 
-def _judge(came: int) -> Finding:
+def _judge(came: int, brand: Brand) -> Finding:
     if came == 0:
         return error(
             "retained_queue",
@@ -108,8 +112,8 @@ def _judge(came: int) -> Finding:
         return warning(
             "retained_queue",
             f"only {came:,} of {COUNT:,} retained messages come to a subscriber at QoS 1",
-            "what is beyond them, hubs and dashboards miss: max_queued_messages 100000 in "
-            "mosquitto.conf",
+            "what is beyond them, hubs and dashboards miss: "
+            + (brand.many or "raise the broker's limit of what it queues or hands over"),
         )
     return ok("retained_queue", f"all of {COUNT:,} retained messages come to a subscriber at QoS 1")
 

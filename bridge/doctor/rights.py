@@ -19,7 +19,8 @@ from bridge.settings import Settings
 
 _ARRIVAL_S = 2.0
 _TICK_S = 0.02
-_ACL = "mosquitto's acl_file, under the line `user {user}`: {lines}"
+_SHALLOW = 8
+_ACL = "{where}, for the user {user}: {lines}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ async def check_rights(settings: Settings, way: Way) -> list[Finding]:
     finally:
         await reader.close()
     user = way.endpoint.username or way.options.username or "anonymous"
-    return [_judge(family, tried[family.check], came, way.protocol, user) for family in wanted]
+    return [_judge(family, tried[family.check], came, way, user) for family in wanted]
 
 
 async def _subscribe(reader: Trial, family: Family, hear: Callable[[Message], None]) -> list[str]:
@@ -168,13 +169,12 @@ async def _await_all(came: set[str], wanted: Iterable[Family], tried: dict[str, 
                 await asyncio.sleep(_TICK_S)
 
 
-def _judge(family: Family, tried: _Tried, came: set[str], protocol: str, user: str) -> Finding:
+def _judge(family: Family, tried: _Tried, came: set[str], way: Way, user: str) -> Finding:
+    protocol = way.protocol
     lost = [topic for topic in family.writes if topic not in (*tried.unwritten, *came)]
-    advice = _ACL.format(user=user, lines="; ".join(family.needed))
+    advice = _ACL.format(where=way.brand.rights, user=user, lines="; ".join(family.needed))
     if tried.unread:
-        failing = warning if family.check == "rights_homeassistant" else error
-        said = f"{family.what}: a subscription is refused to {', '.join(tried.unread)}"
-        return failing(family.check, said, advice)
+        return _judge_unread(family, tried.unread, way, advice)
     if family.is_command and (tried.unwritten or (lost and protocol != "5")):
         return note(
             family.check,
@@ -197,3 +197,13 @@ def _judge(family: Family, tried: _Tried, came: set[str], protocol: str, user: s
     return ok(
         family.check, f"{family.what}: {'received' if family.is_command else 'written and read'}"
     )
+
+
+def _judge_unread(family: Family, unread: list[str], way: Way, advice: str) -> Finding:
+    said = f"{family.what}: a subscription is refused to {', '.join(unread)}"
+    if way.brand.is_shallow and all(one.count("/") >= _SHALLOW for one in unread):
+        who = way.brand.name or "this broker"
+        limit = f"{who} takes no filter of more than {_SHALLOW} levels"
+        return warning(family.check, said, f"{limit}: choose a mqtt.base_topic of one level")
+    failing = warning if family.check == "rights_homeassistant" else error
+    return failing(family.check, said, advice)

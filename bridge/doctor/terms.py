@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bridge.doctor.brands import UNKNOWN, Brand
 from bridge.doctor.finding import Finding, error, note, ok, warning
 from bridge.errors import BrokerRefused, ConfigError
 from bridge.mqtt.endpoint import Endpoint
@@ -89,13 +90,17 @@ def judge_certificate(certificate: Mapping[str, Any], now_s: float) -> Finding:
     return ok("broker_tls", said)
 
 
-def judge_session(announced: Mapping[str, Any], protocol: str) -> Iterator[Finding]:
+def judge_session(
+    announced: Mapping[str, Any], protocol: str, brand: Brand = UNKNOWN
+) -> Iterator[Finding]:
     """Yield what a broker's CONNACK means to a bridge (MQTT 5, section 3.2.2.3)."""
     if protocol != "5":
         yield note(
             "broker_session",
             "MQTT 3.1.1: no reason where a right is missing, no response topics, no expiry",
             "all that the bridge does works with it; a broker with MQTT 5 tells more",
+            "Home Assistant needs MQTT 5 from its release 2027.1 on: "
+            + (brand.mqtt_5 or "let mqtt.protocol be auto, and the broker speak MQTT 5"),
         )
         return
     packet = announced.get("MaximumPacketSize")
@@ -114,7 +119,7 @@ def judge_session(announced: Mapping[str, Any], protocol: str) -> Iterator[Findi
         yield note(
             "broker_session",
             f"packets of at most {packet:,} bytes: documents that are longer come in parts",
-            "mosquitto: max_packet_size",
+            brand.packet or "the broker's own setting for the largest packet",
         )
     if sound:
         size = f"{packet:,} bytes" if packet else "any size"

@@ -25,6 +25,7 @@ from bridge.doctor.finding import Finding
 from bridge.doctor.local import find_local
 from bridge.doctor.retained import check_instances, check_retained
 from bridge.doctor.rights import check_rights
+from bridge.doctor.store import check_store
 from bridge.settings import Settings
 from tests.adapter.bridge import Ended, bridging, clean_environment, flags, onlooking, run
 from tests.adapter.certificates import certificate
@@ -39,6 +40,7 @@ from tests.adapter.device import (
     running,
 )
 from tests.adapter.mosquitto import STOCK, Running, connected, free_port, mosquitto, only, until
+from tests.adapter.odd_broker import OddBroker, Oddities, odd_broker
 
 NAME = f"doctor-{new_udn()}"
 MEMBERS = (Action("Go"), Variable("V", "ui2"))
@@ -123,7 +125,8 @@ async def test_all_is_looked_at_beside_a_bridge_that_does_not_mind(tmp_path: Pat
         assert found["instance"][0]["fact"].startswith("main is online")
         for check in ("rights_tree", "rights_bridge", "rights_answers", "rights_commands"):
             assert [one["status"] for one in found[check]] == ["ok"], check
-        assert [one["status"] for one in found["retained_queue"]] == ["ok"]
+        assert [one["status"] for one in found["store"]] == ["ok"]
+        assert [one["status"] for one in found["retained_queue"]] == ["skipped"]
 
 
 async def test_it_says_all_that_on_a_terminal_in_colours_and_on_none_without(
@@ -219,7 +222,9 @@ async def test_a_check_that_crashes_is_a_finding(
         monkeypatch.setattr(examination, name, crash)
     told: list[Finding] = []
     async with mosquitto(tmp_path) as broker:
-        await Examination(chosen(broker), lambda _, finding: told.append(finding)).run()
+        await Examination(
+            chosen(broker), lambda _, finding: told.append(finding), retained=True
+        ).run()
     crashed = {
         one.check for one in told if one.status == "error" and "RuntimeError: boom" in one.fact
     }
@@ -523,7 +528,8 @@ async def test_nothing_stays_at_the_broker_where_it_is_interrupted(
     async with mosquitto(tmp_path) as broker:
         with onlooking(broker.port) as onlooker:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bridge", "doctor", *words(flags(broker.port, "nobody"))),
+                *(sys.executable, "-m", "bridge", "doctor", "--retained"),
+                *words(flags(broker.port, "nobody")),
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 cwd="/",
@@ -531,7 +537,7 @@ async def test_nothing_stays_at_the_broker_where_it_is_interrupted(
                 # What a shell starts in the background ignores SIGINT: these tests too, perhaps.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
-            await until(lambda: any("/reply/" in topic for topic in tuple(onlooker.held)), 10)
+            await until(lambda: any(topic.endswith("/5") for topic in tuple(onlooker.held)), 10)
             process.send_signal(number)
             async with asyncio.timeout(15):
                 _, err = await process.communicate()
@@ -663,3 +669,60 @@ async def test_what_is_no_bridge_at_the_http_port_is_not_taken_for_one() -> None
     finally:
         server.close()
         await server.wait_closed()
+
+
+# Which broker it is
+
+
+async def way_at(broker: OddBroker) -> Way | None:
+    told: list[Finding] = []
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    return await check_broker(settings.load({"mqtt.url": url}), [url], told.append)
+
+
+@pytest.mark.parametrize(
+    ("odd", "status", "words"),
+    [
+        (Oddities(), "ok", "come by wildcard"),
+        (Oddities(by_wildcard=False), "error", "wildcard"),
+        (Oddities(retains=False), "error", "keeps no retained"),
+        (Oddities(clears=False), "error", "does not clear"),
+        (Oddities(most=20), "error", "only 20 retained"),
+    ],
+)
+async def test_what_the_store_lacks_is_found_and_nothing_is_left(odd, status, words) -> None:
+    below = ("", "/availability", "/S", "/S/state")
+    tree = {f"upnp/D{number}{one}": b"{}" for number in range(30) for one in below}
+    held = tree if odd.most else {}
+    async with odd_broker(odd, held=dict(held)) as broker:
+        way = await way_at(broker)
+        assert way is not None
+        found = await check_store(settings.load({}), way)
+        assert (found.status, words in found.fact) == (status, True)
+        assert bool(found.advice) == (status == "error")
+        assert odd.clears is False or broker.held == held
+
+
+async def test_without_being_asked_nothing_is_published_in_bulk() -> None:
+    async with odd_broker(Oddities()) as broker:
+        told: list[Finding] = []
+        one = settings.load(
+            {"mqtt.url": f"mqtt://127.0.0.1:{broker.port}", "upnp.interfaces": "lo"}
+        )
+        await Examination(one, lambda _, finding: told.append(finding)).run()
+        assert len(broker.published) < 100
+        assert not broker.held
+    (skipped,) = [one for one in told if one.check == "retained_queue"]
+    assert "--retained" in skipped.fact
+
+
+async def test_a_store_that_is_none_is_told_once() -> None:
+    async with odd_broker(Oddities(by_wildcard=False)) as broker:
+        told: list[Finding] = []
+        one = settings.load(
+            {"mqtt.url": f"mqtt://127.0.0.1:{broker.port}", "upnp.interfaces": "lo"}
+        )
+        await Examination(one, lambda _, finding: told.append(finding), retained=True).run()
+    about = [one for one in told if "retained" in one.fact and one.status in ("error", "warning")]
+    assert [one.check for one in about] == ["store"]
+    assert by_check(told)["retained_queue"].status == "skipped"

@@ -12,6 +12,7 @@ import pytest
 from bridge import settings
 from bridge.commandline.doctor import Page
 from bridge.core.model import Description, Device
+from bridge.doctor.brands import recognise
 from bridge.doctor.container import Kind, Surroundings, check_container, read_surroundings
 from bridge.doctor.devices import Answered, check_search
 from bridge.doctor.finding import Finding, Status, error, note, ok, skipped, verdict, warning
@@ -418,3 +419,53 @@ def test_little_memory_is_warned_of(tmp_path: Path) -> None:
     share = {"sys/fs/cgroup/memory.max": "67108864\n", "proc/meminfo": "MemAvailable: 9000000 kB\n"}
     found = [one for one in check_limits(lay_out(tmp_path, share)) if "MB of memory" in one.fact]
     assert [one.fact[:5] for one in found] == ["64 MB"]
+
+
+MQTT_31 = "Home Assistant needs MQTT 5 from its release 2027.1"
+RABBIT = {
+    "TopicAliasMaximum": 16,
+    "MaximumQoS": 1,
+    "MaximumPacketSize": 16777216,
+    "SharedSubscriptionAvailable": 0,
+}
+EJABBERD = {"ServerKeepAlive": 60, "TopicAliasMaximum": 100, "SharedSubscriptionAvailable": 0}
+VERSION = "$SYS/broker/version"
+
+
+@pytest.mark.parametrize(
+    ("told", "announced", "is_shallow", "name", "version"),
+    [
+        ({VERSION: "mosquitto version 2.0.11"}, {}, False, "mosquitto", "2.0.11"),
+        ({VERSION: "mosquitto version 2.1.2"}, {}, False, "mosquitto", "2.1.2"),
+        ({VERSION: "another 7"}, {}, False, "", ""),
+        ({}, RABBIT, False, "RabbitMQ", ""),
+        ({}, EJABBERD, True, "ejabberd", ""),
+        ({}, {}, True, "ejabberd", ""),
+        ({}, {}, False, "", ""),
+        ({"$SYS/x-1/new/subscribes": "{}"}, {}, False, "aedes", ""),
+        ({"$SYS/brokers/emqx@a/version": "5.8.1"}, {}, False, "EMQX", "5.8.1"),
+        ({"$SYS": ""}, {}, False, "", ""),
+    ],
+)
+def test_a_broker_is_recognised_by_what_it_says(told, announced, is_shallow, name, version):
+    found = recognise(told, announced, is_shallow=is_shallow)
+    assert (found.name, found.version, found.is_shallow) == (name, version, is_shallow)
+
+
+def test_remedies_have_the_names_of_the_broker_that_is_there():
+    old = recognise({VERSION: "mosquitto version 2.0.11"}, {}, is_shallow=False)
+    new = recognise({VERSION: "mosquitto version 2.1.2"}, {}, is_shallow=False)
+    assert old.rights == "mosquitto's acl_file"
+    assert "plugin_opt_acl_file" in new.rights
+    assert "2000000" in new.packet
+    ejabberd = recognise({}, EJABBERD, is_shallow=True)
+    assert "match_retained_limit" in ejabberd.many
+    told = judge_session({"MaximumPacketSize": 9000}, "5", new)
+    (finding,) = [one for one in told if one.advice]
+    assert "max_packet_size" in finding.advice[0]
+
+
+def test_what_home_assistant_needs_is_told_where_the_broker_is_old():
+    (finding,) = judge_session({}, "3.1.1")
+    assert any(MQTT_31 in one for one in finding.advice)
+    assert not any(one.advice for one in judge_session({}, "5"))
