@@ -83,8 +83,8 @@ def parse(data: bytes) -> tuple[Element, bool]:
     if data.isascii() or b"utf-8" in data[:_MAX_PROLOG] or not _is_said_otherwise(data):
         return root, False
     try:  # what is said to be in another encoding is UTF-8 with many
-        return etree.fromstring(_text(whole).encode(), _STRICT), False
-    except (etree.XMLSyntaxError, UnicodeEncodeError):
+        return _checked(etree.fromstring(_text(whole).encode(), _STRICT)), False
+    except etree.XMLSyntaxError:
         return root, False
 
 
