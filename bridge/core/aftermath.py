@@ -93,6 +93,11 @@ class Check:
         self.since = now
         self.at = now + GRACE_S if waits else now
 
+    def begin_once(self, at: float) -> None:
+        """Have it asked at this time, and not again."""
+        self.since = self.at = at
+        self.times = _TIMES_UNKNOWN - 1
+
     def open(self, readers: Mapping[str, Callable[[str], Value]]) -> frozenset[str]:
         """Return the variables that are still to be asked for."""
 
@@ -148,6 +153,12 @@ def questions_after(
         if service_name(other) == _RELATED.get(kind) and other is not service:
             found += _questions(own, other, sorted(MATTERS[service_name(other)]), {}, (None, None))
     return tuple(found[:MAX_QUESTIONS])
+
+
+def questions_of(own: str, service: Service, keys: Iterable[Key]) -> Iterator[Aftermath]:
+    """Yield what to ask of a service of the device with this id, to know these values again."""
+    for key in keys:
+        yield from _questions(own, service, [key.name], {}, (key.instance, key.channel))
 
 
 def _aims(scpd: Scpd, action: Action, arguments: Sequence[tuple[str, str]]) -> dict[str, str]:

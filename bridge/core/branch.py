@@ -19,7 +19,7 @@ from bridge.core.model import (
     StateVariable,
     once_for_each,
 )
-from bridge.core.polling import POSITION, Plan, service_name
+from bridge.core.polling import PLAYED, POSITION, Plan, service_name
 from bridge.core.state import Key, ServiceState, read_document, typed
 from bridge.core.values import Value
 
@@ -65,6 +65,8 @@ class LiveService:
     service: Service
     readers: Mapping[str, Callable[[str], Value]]
     untold: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset()
+    """Those, and what it is asked for when it was set: no first event clears them."""
     state: ServiceState = field(default_factory=ServiceState)
     state_length: int = 0
     has_events: bool = False
@@ -76,6 +78,7 @@ class LiveService:
         """Return a service of the device with this id, without values."""
         own = topics.service_id(device, service.level)
         live = cls(own, service, _readers(service.scpd), plan.untold(device, service))
+        live.spared = live.untold | plan.settable(service)
         variables = service.scpd.variables.values()
         live.has_events = service.event_url is not None and any(one.evented for one in variables)
         live.promised = _promised(service.scpd)
@@ -88,7 +91,7 @@ class LiveService:
             return False
         values = self.state.values
         plays = any(values.get(key) == "PLAYING" for key in _TRANSPORT_STATES)
-        asked = self.untold if plays else self.untold - POSITION
+        asked = self.untold - PLAYED if plays else self.untold - PLAYED - POSITION
         return not asked or asked <= {key.name for key in values}
 
     def believes(self, key: Key, text: str) -> bool:

@@ -240,7 +240,7 @@ class Mirror:
             typed(told, live.readers),
             whole=initial and readable,
             now=now,
-            asked_for=live.untold,
+            asked_for=live.spared,
         )
         if initial and branch.shown is None:
             self._note_for_hubs(branch)
@@ -260,7 +260,7 @@ class Mirror:
         live = branch.services.get(service_id) if branch else None
         if branch is not None and live is not None:
             answers = typed(told, live.readers)
-            passing = {key.name for key in answers} - live.untold if regularly else frozenset()
+            passing = {key.name for key in answers} - live.spared if regularly else frozenset()
             changes = live.state.take_answers(answers, now=now, passing=passing)
             self._publish(branch, live, changes)
 

@@ -37,7 +37,7 @@ LOADED = frozenset(
     {"AVTransportURI", "AVTransportURIMetaData", "CurrentMediaDuration", "NumberOfTracks"}
 )
 """What AVTransport has of what is loaded."""
-_PLAYED = TRACK | LOADED | {"CurrentPlayMode"}
+PLAYED = TRACK | LOADED | {"CurrentPlayMode"}
 """What `media` is made of, beside the state."""
 
 MOVES = frozenset({"TransportState", "CurrentTrack", "CurrentTrackURI", "AVTransportURI"})
@@ -183,6 +183,10 @@ class Plan:
         named = self._named(topics.service_id(device, service.level), service.scpd)
         return _untold(service.scpd, service_name(service), named)
 
+    def settable(self, service: Service) -> frozenset[str]:
+        """Return the variables of a service that it is asked for only after they were set."""
+        return _settable(service.scpd, service_name(service)) if self.interval_s else _NONE
+
     def _named(self, own: str, scpd: Scpd) -> frozenset[str]:
         """Return the variables of a service, by its id, that a pattern names."""
         if not self.patterns:
@@ -232,12 +236,24 @@ def _untold(scpd: Scpd, kind: str, named: frozenset[str]) -> frozenset[str]:
     )
 
 
+@once_for_each
+def _settable(scpd: Scpd, kind: str) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, getter in accessors.getters(scpd).items()
+        if name in accessors.setters(scpd)
+        and name != "LastChange"
+        and only_reads(getter.action.name)
+        and when_asked(scpd, kind, name) is None
+    )
+
+
 def when_asked(scpd: Scpd, kind: str, name: str) -> When | None:
     """Return when a variable of a kind of service is asked for; None: never regularly."""
     matters = name in MATTERS.get(kind, ())
     if kind == "AVTransport" and name in POSITION:
         return When.PLAYING
-    if kind == "AVTransport" and name in _PLAYED:
+    if kind == "AVTransport" and name in PLAYED:
         return When.PLAYED
     if name.startswith("A_ARG_TYPE_") or name == "LastChange":
         return None

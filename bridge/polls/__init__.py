@@ -1,7 +1,7 @@
 """Services asked regularly for what their events do not tell; `polling` says what and when."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 import structlog
 
-from bridge.core.aftermath import Aftermath, Check
+from bridge.core import topics
+from bridge.core.aftermath import Aftermath, Check, questions_of
 from bridge.core.branch import Branch, LiveService, Player
 from bridge.core.commands import Invoke
 from bridge.core.model import Description
@@ -34,6 +35,7 @@ _MAX_READ = 1024
 _AT_ONCE = 64
 _ROUND_S = 0.25
 _BUSY_S = 1.0
+_FIRST_S = 2.0
 _NOT_OURS_S = 10.0
 _DEAF = frozenset({"refused", "silent", "lost", "late"})
 _NONE: frozenset[str] = frozenset()
@@ -85,6 +87,7 @@ class Polls:
         self._suspect = suspect
         self._rng = rng
         self._polled: dict[str, _Polled] = {}
+        self._remembering: dict[str, asyncio.TimerHandle] = {}
         self._heap: list[tuple[float, int, _Polled]] = []
         self._ticks = count()
         self._woken = asyncio.Event()
@@ -131,6 +134,12 @@ class Polls:
             for service in device.services
             for question in self._plan.questions(own, service)
         )
+        if any(map(self._plan.settable, chain(*(d.services for d in description.device.walk())))):
+            loop = asyncio.get_running_loop()
+            self._remembering[branch.id] = loop.call_later(
+                _FIRST_S,
+                lambda: self._afterwards.add(branch, self._remembered(branch, description)),
+            )
         some = sorted(islice(questions, _MAX_READ), key=lambda one: one.is_last_resort)
         if some:
             polled = _Polled(branch, Poll(self._plan.interval_s, tuple(some[:MAX_QUESTIONS])))
@@ -144,12 +153,27 @@ class Polls:
             self._polled[branch.id] = polled
             self._schedule(polled)
 
+    def _remembered(self, branch: Branch, description: Description) -> Iterator[Check]:
+        """Yield how to know again what was set once, which no event tells and nobody asks for."""
+        at = asyncio.get_running_loop().time()
+        for own, device in zip(branch.devices, description.device.walk(), strict=True):
+            for service in device.services:
+                if names := self._plan.settable(service):
+                    state = branch.services[topics.service_id(own, service.level)].state
+                    keys = [key for key in state.values if key.name in names]
+                    for one in questions_of(own, service, keys):
+                        check = Check(one.question, {}, state)
+                        check.begin_once(at)
+                        yield check
+
     def end(self, device: str) -> None:
         """Ask a root device, by its id, nothing more."""
         self._forget(device)
         self._afterwards.end(device)
 
     def _forget(self, device: str) -> None:
+        if (remembering := self._remembering.pop(device, None)) is not None:
+            remembering.cancel()
         polled = self._polled.pop(device, None)
         if polled is not None and polled.task is not None:
             polled.task.cancel()

@@ -300,6 +300,30 @@ async def test_an_event_counts_before_an_answer_that_was_asked_for_sooner(broker
         assert world.history(STATUS) == ["false"]
 
 
+async def test_what_was_set_outlasts_a_restart_and_is_asked_for_again(broker: Broker) -> None:
+    target, root = "SwitchPower/value/Target", switch()
+    async with running(root) as device:
+        base = f"asked/{root.udn}"
+        chosen = flags(broker.port, root.name, mqtt__base_topic=base, upnp__poll_interval="60")
+        with onlooking(broker.port) as onlooker:
+            world = World(device, onlooker, Caller(onlooker, base))
+            act(world)
+            async with bridging(chosen):
+                await world.shows(STATUS, "false", FIRST_S)
+                await world.set(target, "ON")
+                await world.shows(target, "true")
+                await device.event("SwitchPower", {"Status": "1"})
+                await world.caller.fence()
+            asked = world.times("GetTarget")
+            async with bridging(chosen):
+                await until(lambda: world.times("GetTarget") == asked + 1, FIRST_S)
+                await world.caller.fence()
+                assert world.history(target) == ["true"]
+            world.holds["Target"] = "0"
+            async with bridging(chosen):
+                await world.shows(target, "false", FIRST_S)
+
+
 async def test_what_cannot_be_asked_for_gets_no_value(broker: Broker) -> None:
     async with world_of(broker, switch()) as world:
         act(world)

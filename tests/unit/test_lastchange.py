@@ -172,6 +172,15 @@ def test_it_is_read_in_broken_forms_too(text):
     assert happened(text) == [HAPPENED]
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_it_is_read_however_often_it_is_escaped(times):
+    text = CDS.format(ADDED)
+    for _ in range(times):
+        text = escape(text, {'"': "&quot;"})
+    assert happened(text) == [HAPPENED]
+    assert happened(f"<x>{text}</x>") == [HAPPENED]
+
+
 def test_objects_that_are_not_closed_stand_within_one_another():
     found = happened(
         '<StateEvent><objAdd objID="1"><objMod objID="2"><objDel objID="3"></StateEvent>'
