@@ -11,7 +11,7 @@ from bridge.bus import broker_options
 from bridge.commandline import running, signals
 from bridge.core import jsontext, topics
 from bridge.core.messages import Message, Publication
-from bridge.errors import BrokerError, ConfigError
+from bridge.errors import BrokerError, BrokerUnreachable, ConfigError
 from bridge.mqtt.limits import ProtocolUnknown
 from bridge.mqtt.session import Session
 from bridge.settings import Settings
@@ -88,9 +88,18 @@ async def _open(settings: Settings, callid: str) -> Session:
     options = broker_options(settings, urls, f"upnp2mqtt-call-{callid}")
     will = Publication(f"{settings.mqtt.base_topic}/reply/{callid}", b"", retain=False)
     endpoint, source = options.endpoints[0], _Nothing()
-    if settings.mqtt.protocol != "auto":
-        return await Session.open(endpoint, options, will, source, protocol=settings.mqtt.protocol)
     try:
-        return await Session.open(endpoint, options, will, source)
-    except ProtocolUnknown:
-        return await Session.open(endpoint, options, will, source, protocol="3.1.1")
+        if settings.mqtt.protocol != "auto":
+            version = settings.mqtt.protocol
+            return await Session.open(endpoint, options, will, source, protocol=version)
+        try:
+            return await Session.open(endpoint, options, will, source)
+        except ProtocolUnknown:
+            return await Session.open(endpoint, options, will, source, protocol="3.1.1")
+    except BrokerError as error:
+        unset = (
+            ""
+            if settings.mqtt.url
+            else "mqtt.url is not set, and no bridge here has a broker of its own: "
+        )
+        raise BrokerUnreachable(f"{unset}{endpoint}: {error}") from error

@@ -1,6 +1,7 @@
 """`health`: whether the bridge that runs here is healthy, for a container's HEALTHCHECK."""
 
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -31,8 +32,11 @@ def health(settings: Settings) -> int:
     try:
         status, said = _ask(f"{url}/readyz")
     except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error or type(error).__name__
-        sys.stderr.write(f"upnp2mqtt: no bridge at {url}: {reason}\n")
+        cause = getattr(error, "reason", error)
+        number = getattr(cause, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else f"{cause}" or "no answer"
+        clean = "".join(one if one.isprintable() else " " for one in reason).strip()
+        sys.stderr.write(f"upnp2mqtt: no bridge at {url}: {clean}\n")
         return 1
     if "uptime_s" not in said or "broker" not in said:
         sys.stderr.write(f"upnp2mqtt: what answers at {url} is no bridge: see http.port\n")

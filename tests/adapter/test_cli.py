@@ -367,9 +367,10 @@ async def test_a_fault_of_the_device_exits_with_1(world: World) -> None:
 
 
 async def test_a_call_without_a_broker_exits_with_1() -> None:
-    ended = await run("call", "x", "Y", "--mqtt.url", f"mqtt://127.0.0.1:{free_port()}")
+    url = f"mqtt://127.0.0.1:{free_port()}"
+    ended = await run("call", "x", "Y", "--mqtt.url", url)
     assert ended.status == 1
-    assert len(ended.err.splitlines()) == 1
+    assert ended.err == f"upnp2mqtt: {url}: Connect call failed: Connection refused\n"
 
 
 async def test_a_call_of_too_few_words_exits_with_2() -> None:
@@ -382,6 +383,22 @@ async def test_health_is_0_while_the_bridge_is_online(world: World) -> None:
     ended = await run("health", "--http.port", str(free_port()))
     assert ended.status == 1
     assert len(ended.err.splitlines()) == 1
+
+
+async def test_health_does_not_take_another_program_for_the_bridge() -> None:
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answers.pop())
+        writer.close()
+
+    answers = [b"220 ready\r\n", b"HTTP/1.0 404 No\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n{}"]
+    server = await asyncio.start_server(web, "127.0.0.1", 0)
+    port = str(server.sockets[0].getsockname()[1])
+    async with server:
+        while answers:
+            ended = await run("health", "--http.port", port)
+            assert (ended.status, len(ended.err.splitlines())) == (1, 1)
+            assert "no bridge" in ended.err
 
 
 async def test_health_is_1_while_there_is_no_broker() -> None:
