@@ -250,7 +250,7 @@ class Bus:
     ) -> None:
         """Subscribe; what the broker refuses costs what it was for."""
         refused = await session.try_subscribe(filters, on_message)
-        self._warn("subscription_refused", refused)
+        self._warn("filter_refused", refused)
 
     async def _await_births(self, session: Session) -> None:
         """Hear of hubs that start."""

@@ -569,3 +569,49 @@ def dynamic_user(shipped: Shipped, name: str, *filters: str) -> Iterator[Onlooke
             time.sleep(0.01)
         assert not any(code >= 128 for code in codes), "refused"
         yield onlooker
+
+
+# mosquitto 2.1: passwords and ACL by plugins
+
+FILE_PLUGINS = next((one.parent for one in Path("/usr/lib").rglob("mosquitto_acl_file.so")), None)
+
+
+def rules(name: str) -> list[str]:
+    """Return what a shipped configuration sets, in order."""
+    lines = (DEPLOY / "mosquitto" / name).read_text().splitlines()
+    return [one for one in lines if one and not one.startswith("#")]
+
+
+def test_both_configurations_differ_by_nothing_but_how_passwords_and_acl_are_read() -> None:
+    def other(lines: list[str]) -> list[str]:
+        ways = ("password_file", "acl_file", "global_plugin", "plugin_opt_")
+        return [one for one in lines if not one.startswith(ways)]
+
+    def files(lines: list[str]) -> list[str]:
+        found = (one.removeprefix("plugin_opt_") for one in lines)
+        return [one for one in found if one.startswith(("password_file", "acl_file"))]
+
+    old, new = rules("mosquitto.conf"), rules("mosquitto-2.1.conf")
+    assert other(old) == other(new)
+    assert files(old) == files(new)
+    assert "allow_anonymous false" in old
+    plugins = [one.rpartition("/")[2] for one in new if one.startswith("global_plugin")]
+    assert plugins == ["mosquitto_password_file.so", "mosquitto_acl_file.so"]
+
+
+@pytest.mark.skipif(FILE_PLUGINS is None, reason="this mosquitto is older than 2.1")
+async def test_the_plugins_of_2_1_give_the_same_rights(prepared: Path) -> None:
+    file = prepared / "config/mosquitto.conf"
+    found = re.search(r"(?m)^listener (\d+)", file.read_text())
+    assert found
+    user = "user root\n" if os.geteuid() == 0 else ""
+    text = adjusted(DEPLOY / "mosquitto/mosquitto-2.1.conf", prepared, {1883: int(found[1])})
+    file.write_text(user + re.sub(r"(?m)^(global_plugin) .*/", rf"\1 {FILE_PLUGINS}/", text))
+    async with shipping(prepared) as one:
+        with onlooking(one.broker.port, **one.user(HUB)) as hub:
+            codes = verdicts(hub, "upnp/x/call", "upnp/x/availability")
+        assert codes["upnp/x/availability"] == NOT_AUTHORIZED
+        assert codes["upnp/x/call"] < 128
+        with pytest.raises(BrokerRefused):
+            async with connected(one.broker.endpoint):
+                pass

@@ -227,7 +227,7 @@ async def test_a_filter_that_is_too_deep_costs_what_it_was_for(
                 await works(broker, device, "home/upnp")
                 refused = bridge.bridge.bus.health.document()["broker"]["refused"]
         (warning,) = [log for log in told(logs) if log["event"] != "broker_unavailable"]
-        assert warning["event"] == "subscription_refused"
+        assert warning["event"] == "filter_refused"
         assert warning["limit"] == "no more than 8 levels in a topic filter"
         assert "set of values with an InstanceID and a channel" in warning["lost"]
         assert "get of values with an InstanceID and a channel" in warning["lost"]
