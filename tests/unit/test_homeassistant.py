@@ -999,6 +999,8 @@ def test_sources_are_the_topics_that_a_document_takes_states_from():
     own = {f"upnp/bridge/main/{name}" for name in ("state", "info", "health")}
     assert own <= hub.sources(payload)
     assert hub.sources(b"no JSON") == frozenset()
+    for odd in (b"{}", b'{"chunks":2}', b'{"components":[1],"availability":"x"}', b"[]"):
+        assert hub.sources(odd) == frozenset()
 
 
 # Whatever a device says of itself

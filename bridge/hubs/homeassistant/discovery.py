@@ -128,18 +128,22 @@ class HomeAssistant:
         return jsontext.encode(document | {"components": document["components"] | gone})
 
     def sources(self, payload: bytes) -> frozenset[str]:
-        """Return the topics that a discovery document takes states from."""
+        """Return the topics that a discovery document takes states from.
+
+        Of a device that is away it is what the broker holds, which others may have written.
+        """
         document = jsontext.read(payload)
         if not isinstance(document, dict):
             return frozenset()
-        found = {one["topic"] for one in document.get("availability", ())}
-        for component in document["components"].values():
-            found |= {
+        availability, components = document.get("availability"), document.get("components")
+        told = [one.get("topic") for one in _members(availability)]
+        for component in _members(components):
+            told += (
                 value
                 for key, value in component.items()
                 if key.endswith("_topic") and not key.endswith("command_topic")
-            }
-        return frozenset(found)
+            )
+        return frozenset(one for one in told if isinstance(one, str))
 
     # Within
 
@@ -297,6 +301,12 @@ def slug(text: str) -> str:
     if plain == text:
         return text
     return f"{plain[:_MAX_NAME]}_{sha256(text.encode('utf-8', 'replace')).hexdigest()[:_HASHED]}"
+
+
+def _members(document: object) -> list[dict[str, object]]:
+    """Return the objects in a list, or those that an object has as its members."""
+    members = list(document.values()) if isinstance(document, dict) else document
+    return [one for one in members if isinstance(one, dict)] if isinstance(members, list) else []
 
 
 def _components(document: object) -> dict[str, object]:
