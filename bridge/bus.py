@@ -1,7 +1,7 @@
 """The MQTT side, assembled: sessions with the broker, and the commands that come by them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from secrets import token_bytes
 from typing import TypeVar
@@ -31,6 +31,8 @@ _Result = TypeVar("_Result")
 
 _CALLS_GRACE_S = 1.0
 _FAREWELL_S = 0.5
+_MEND_S = 1.0
+_AUDITED_AT_ONCE = 100
 _ANSWER_S = 5.0
 """How long a bridge may take to say that it is there."""
 _MOST_TOLD = 20
@@ -212,7 +214,7 @@ class Bus:
                 devices=len(router.mirror.branches),
                 published=router.counters.publications,
             )
-            await session.wait_lost()
+            await self._keep_right(session)
         finally:
             self._online.clear()
             self._session = None
@@ -302,6 +304,45 @@ class Bus:
             raise CommandError(Code.INTERNAL, f"the broker: {error}") from error
         _log.info("instance_forgotten", instance=instance, devices=len(devices), topics=count)
         return {"instance": instance, "devices": devices}
+
+    async def _keep_right(self, session: Session) -> None:
+        """Write again what others overwrite, until the session is lost.
+
+        With MQTT 5 the broker tells of it. Where it does not, it is looked at what it holds, a
+        hundred topics at a time.
+        """
+        router = self._router
+        is_told = session.protocol == "5" and not await session.try_subscribe(
+            router.watched_filters, router.overheard, only_new=True
+        )
+        watched: frozenset[str] = frozenset()
+        auditing: Iterator[dict[str, bytes]] = iter(())
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_MEND_S):
+                    await session.wait_lost()
+            if is_told:
+                if new := router.watched_topics() - watched:
+                    await session.try_subscribe(sorted(new), router.overheard, only_new=True)
+                    watched |= new
+            else:
+                if (piece := next(auditing, None)) is None:
+                    auditing = router.mirror.auditing(_AUDITED_AT_ONCE)
+                await self._audit(session, piece or {})
+            router.mend()
+
+    async def _audit(self, session: Session, wanted: dict[str, bytes]) -> None:
+        """Look at what the broker holds of some topics."""
+        router, held = self._router, dict[str, bytes]()
+        if wanted:
+            router.sent.clear()
+            router.is_auditing = True
+            try:
+                marker = f"{self._settings.mqtt.base_topic}/reply/{self._settings.instance}"
+                await session.read_retained([tuple(wanted)], held.__setitem__, marker_topic=marker)
+            finally:
+                router.is_auditing = False
+            router.audit(wanted, held)
 
     def _state(self, payload: bytes) -> Publication:
         return Publication(self._router.state_topic, payload)

@@ -23,6 +23,7 @@ from bridge.core.mirror import Mirror, Remembered, at_once
 from bridge.core.model import Description
 from bridge.core.neighbours import Neighbours
 from bridge.core.outbox import Outbox
+from bridge.core.overwritten import Overwritten
 from bridge.core.polling import Plan
 from bridge.core.remains import Remains
 from bridge.core.state import Key
@@ -37,6 +38,8 @@ _VERBS = ("set", "get")
 _HUB_TOPICS_AT_ONCE = 50
 
 _LEAST_S = 0.005
+_MENDED_AT_ONCE = 200
+_EPISODE_S = 600.0
 _MOST_NAMES = 6
 _SORTED_AT_ONCE = 500
 
@@ -75,6 +78,11 @@ class Router:
         self.mirror.on_happenings = self._tell_happenings
         self.neighbours = Neighbours(shape.instance)
         self.outbox = Outbox()
+        self.overwritten = Overwritten()
+        self.is_auditing = False
+        self.sent: set[str] = set()
+        """What was taken while it was looked at what the broker holds."""
+        self._warned_until_s = -inf
         self.counters = Counters()
         self.broker_limit: int | None = None
         self.wake: Callable[[], None] = lambda: None
@@ -205,6 +213,10 @@ class Router:
             return self._take_answer()
         self.counters.publications += 1
         topic, entry = due
+        if self.overwritten:
+            self.overwritten.sent(topic)
+        if self.is_auditing:
+            self.sent.add(topic)
         return Publication(
             topic,
             entry.payload,
@@ -376,6 +388,7 @@ class Router:
     def close(self) -> None:
         """Go on without a broker: values change the wanted tree, answers wait, news are lost."""
         self.mirror.close()
+        self.overwritten.clear()
         self.outbox.drop_news()
         self._delays.clear()
         self._cleared.clear()
@@ -412,7 +425,58 @@ class Router:
             case [device]:
                 usurped = self.neighbours.hear_document(device, message.payload)
                 self._settle_owner(device, usurped=usurped)
+                document = jsontext.read(message.payload)
+                owner = document.get("bridge") if isinstance(document, dict) else None
+                if not self._echoes and owner in (None, self._shape.instance):
+                    self.overheard(message)
         return True
+
+    @property
+    def watched_filters(self) -> tuple[str, ...]:
+        """The topic filters of what is ours, none of which covers a command."""
+        base, own = self._shape.base, self._own
+        below = ("state", "variable/+", "action/+", "action/+/argument/+", "value/+")
+        places = ("0", *(f"0/{channel}" for channel in ("Master", "LF", "RF")))
+        return (
+            *(f"{base}/+/{name}" for name in ("availability", "media", "art")),
+            *(f"{base}/+/+/{name}" for name in below),
+            *(f"{base}/+/+/value/+/{place}" for place in places),
+            *(f"{own}/{name}" for name in ("info", "devices", "health")),
+        )
+
+    def watched_topics(self) -> frozenset[str]:
+        """Return the further topics of ours, those of services and of what hubs are told."""
+        shape = self._shape
+        services = {
+            f"{shape.base}/+/{live.id.partition('/')[2]}"
+            for branch in self.mirror.branches.values()
+            for live in branch.services.values()
+        }
+        told = {t for b in self.mirror.branches.values() for t in shape.hub_topics(b.id)}
+        return frozenset(services | told | {*shape.own_hub_topics()})
+
+    def overheard(self, message: Message) -> None:
+        """Take in what somebody else wrote where something of ours may stand."""
+        self.overwritten.note(message.topic, message.payload, self._clock.monotonic())
+
+    def audit(self, wanted: Mapping[str, bytes], held: Mapping[str, bytes]) -> None:
+        """Take in what the broker holds of what it should; what was sent since does not count."""
+        now_s = self._clock.monotonic()
+        for topic, payload in wanted.items():
+            if held.get(topic) != payload and topic not in self.sent:
+                self.overwritten.note(topic, held.get(topic, b""), now_s)
+
+    def mend(self) -> None:
+        """Write again what others have overwritten, each topic once in ten seconds at most."""
+        now_s = self._clock.monotonic()
+        for topic, payload in self.overwritten.take(now_s, _MENDED_AT_ONCE):
+            device = topic[len(self._shape.base) + 1 :].partition("/")[0]
+            if not self.neighbours.is_claimed(device) and self.mirror.mend(topic, payload):
+                self.overwritten.mended(topic, now_s)
+                log = _log.debug if now_s < self._warned_until_s else _log.warning
+                self._warned_until_s = now_s + _EPISODE_S
+                log("overwritten", topic=topic[:200])
+                self.wake()
 
     def is_elsewhere(self, named: str) -> bool:
         """Return whether another instance answers for a device that we do not know."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, Hub, Keys, LiveService, Shape
-from bridge.core.holdings import Holdings, join_parts, whole_payloads
+from bridge.core.holdings import Holdings, is_ours, join_parts, whole_payloads
 from bridge.core.hub_news import HubNews
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device
@@ -549,6 +549,63 @@ class Mirror:
             self._begin(branch, before, gone)
         self._note_for_hubs(branch)
 
+    def mend(self, topic: str, payload: bytes) -> bool:
+        """Write a topic of ours again where it does not hold what it should; return whether so.
+
+        What a hub cleared that it was told stays so until the hub starts again.
+        """
+        is_hubs = not topic.startswith(f"{self._shape.base}/")
+        whole, is_part, number = topic.rpartition("/chunk/")
+        if not (is_part and number.isdecimal()):
+            whole = topic
+        found = self._wanted_at(whole)
+        if found is None or topic in self.ledger or (is_hubs and not payload):
+            return False
+        of, wanted = found
+        own = topic[len(self._shape.base) + 1 :]
+        if not wanted and not (topics.is_mirrored(own) and is_ours(own, payload)):
+            return False
+        entries = dict(self.ledger.cut_one(whole, wanted))
+        is_wanted = topic in entries
+        held = entries[topic].payload if is_wanted else b""
+        if held == payload or (topic == whole and _says_same(topic, payload, wanted)):
+            return False
+        self.ledger.put(
+            whole if is_wanted else topic, wanted if is_wanted else b"", of=of, in_bulk=True
+        )
+        return True
+
+    def _wanted_at(self, topic: str) -> tuple[str, bytes] | None:
+        """Return what a topic of ours should hold, and of which device; None where it is not ours.
+
+        Nor is it known while the device's tree is still to be published.
+        """
+        if topic in self._own:
+            return "", self._own[topic]
+        branch = self._holder_of(topic)
+        if branch is None or not self._is_ours(branch) or branch.id in self._passages:
+            return None
+        return branch.id, self._shape.near(branch, topic, self.ledger.limit).get(topic, b"")
+
+    def _holder_of(self, topic: str) -> Branch | None:
+        """Return the branch that a topic is of, below the base or told to a hub."""
+        base = f"{self._shape.base}/"
+        if topic.startswith(base):
+            return self._roster.holder(topic[len(base) :].partition("/")[0])
+        return next(
+            (b for b in self.branches.values() if topic in self._shape.hub_topics(b.id)), None
+        )
+
+    def auditing(self, most: int) -> Iterator[dict[str, bytes]]:
+        """Yield what the broker should hold, so many topics at a time, long ones in parts."""
+        for branch in tuple(self.branches.values()):
+            walk = self._shape.walk(branch, self.ledger.limit)
+            while self._is_ours(branch) and branch.id not in self._passages:
+                if not (piece := dict(islice(walk, most))):
+                    break
+                yield self.ledger.cut(piece)
+        yield self.ledger.cut(self._own)
+
     # Looking up
 
     def find(self, udn: str) -> tuple[Branch, Device | None] | None:
@@ -827,6 +884,16 @@ def at_once(steps: Generator[None, None, _Result]) -> _Result:
         except StopIteration as end:
             result: _Result = end.value
             return result
+
+
+def _says_same(topic: str, payload: bytes, wanted: bytes) -> bool:
+    """Return whether two `state` documents are the same, but for when values have changed."""
+    if not topic.endswith("/state"):
+        return False
+    one, other = jsontext.read(payload), jsontext.read(wanted)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {**one, "updated": None} == {**other, "updated": None}
+    return False
 
 
 def _payload(value: Value | None) -> bytes:

@@ -202,14 +202,23 @@ class Session(Connection):
         qos: int = 1,
         *,
         as_news: bool = False,
+        only_new: bool = False,
     ) -> dict[str, str]:
         """Subscribe likewise; return the filters that are refused, with the broker's reasons.
 
+        With MQTT 5, what was there before does not come where `only_new` is wanted.
         Raises as `wait_lost` does.
         """
         for topic_filter in filters:
             self._subscriptions[topic_filter] = next(self._order), on_message
-        options = SubscribeOptions(qos, noLocal=True, retainAsPublished=not as_news)
+        options = SubscribeOptions(
+            qos,
+            noLocal=True,
+            retainAsPublished=not as_news,
+            retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+            if only_new
+            else SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE,
+        )
         return await self._subscribe(filters, options)
 
     async def read_retained(  # noqa: PLR0913 - all but two by name

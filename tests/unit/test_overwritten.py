@@ -1,0 +1,174 @@
+"""What others write over topics of ours is put right, and nobody is fought with."""
+
+import json
+
+import pytest
+
+from bridge.core.branch import Shape
+from bridge.core.messages import Message
+from bridge.core.overwritten import LOOK_S, PAUSE_S, Overwritten
+from bridge.router import Router
+from tests.unit.devices import described, device, scpd, service
+from tests.unit.hubs import home_assistant
+
+HUB = "homeassistant/device/upnp2mqtt_Lamp/config"
+LONG = "long " * 200
+
+
+class Time:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def stamp(self, *_: object) -> str:
+        return "2026-01-02T00:00:00.000Z"
+
+
+class World:
+    """A bridge whose lamp is published, and what the broker holds."""
+
+    def __init__(self) -> None:
+        self.clock = Time()
+        shape = Shape("upnp", "main", hubs=(home_assistant(),))
+        self.router = Router(shape, qos=1, clock=self.clock)  # type: ignore[arg-type]
+        self.router.open({}, 500, None)
+        self.router.device_joined(described(device("Lamp", service("One", scpd("V:string")))), "")
+        told = [("V", "1"), ("Long", LONG)]
+        self.router.variables_changed("Lamp", "One", told, initial=True)
+        self.held: dict[str, bytes] = {}
+        self.take()
+
+    def take(self) -> list[str]:
+        self.clock.now_s += 10
+        taken = [one for one in iter(self.router.take, None) if one.retain]
+        for one in taken:
+            self.held[one.topic] = one.payload
+            if not one.payload:
+                del self.held[one.topic]
+        return [one.topic for one in taken]
+
+    def write(self, topic: str, payload: bytes) -> None:
+        self.held[topic] = payload
+        if not payload:
+            del self.held[topic]
+        self.router.overheard(Message(topic, payload, retain=True))
+
+    def mended(self) -> list[str]:
+        self.clock.now_s += LOOK_S
+        self.router.mend()
+        return self.take()
+
+
+@pytest.mark.parametrize("payload", [b"", b"junk", b'{"chunks":2}', b"offline", b"\xff"])
+def test_whatever_is_written_over_what_is_ours_is_right_again(payload):
+    world = World()
+    before = dict(world.held)
+    assert {HUB, "upnp/Lamp/One/value/Long/chunk/1"} <= before.keys() or HUB not in before
+    for topic in before:
+        if topic.startswith("upnp/"):
+            world.write(topic, payload)
+    world.mended()
+    assert world.held == before
+
+
+def test_what_is_written_as_it_should_be_is_left_alone():
+    world = World()
+    for topic, payload in tuple(world.held.items()):
+        world.write(topic, payload)
+    state = json.loads(world.held["upnp/Lamp/One/value/V"])
+    assert state == 1
+    assert world.mended() == []
+
+
+def test_what_others_keep_beside_ours_stays_and_what_has_our_form_goes():
+    world = World()
+    before = dict(world.held)
+    world.write("upnp/Lamp/remark", b"the user's own")
+    world.write("upnp/stranger/One/value/V", b"another's")
+    assert world.mended() == []
+    world.write("upnp/Lamp/One/value/Stray", b"1")
+    world.write("upnp/Lamp/One/value/V/chunk/1", b"1")
+    assert sorted(world.mended()) == ["upnp/Lamp/One/value/Stray", "upnp/Lamp/One/value/V/chunk/1"]
+    more = {"upnp/Lamp/remark": b"the user's own", "upnp/stranger/One/value/V": b"another's"}
+    assert world.held == before | more
+
+
+def test_what_a_hub_clears_stays_cleared_and_what_others_write_there_does_not():
+    world = World()
+    topic = world.router.mirror._shape.own_hub_topics()[0]
+    before = world.held[topic]
+    world.write(topic, b"{}")
+    assert world.mended() == [topic]
+    assert world.held[topic] == before
+    world.write(topic, b"")
+    assert world.mended() == []
+
+
+def test_a_device_that_another_instance_claims_is_not_fought_for():
+    world = World()
+    world.router.neighbour(Message("upnp/bridge/zoo/state", b"online", retain=True))
+    document = b'{"id":"Lamp","kind":"device","bridge":"zoo"}'
+    world.router.neighbour(Message("upnp/Lamp", document, retain=True))
+    world.take()
+    world.write("upnp/Lamp/One/value/V", b"2")
+    assert world.mended() == []
+
+
+def test_a_device_s_own_document_is_watched_by_the_neighbours_filter():
+    world = World()
+    world.router.neighbour(Message("upnp/Lamp", b"junk", retain=True))
+    world.held["upnp/Lamp"] = b"junk"
+    assert "upnp/Lamp" in world.mended()
+
+
+def test_who_writes_again_and_again_is_answered_now_and_then():
+    written = Overwritten()
+    answers = 0
+    for second in range(60):
+        written.note("t", b"x", float(second))
+        for topic, _ in written.take(float(second), 10):
+            written.mended(topic, float(second))
+            answers += 1
+    assert answers <= 60 / PAUSE_S + 1
+
+
+def test_the_last_that_was_written_counts_and_what_we_wrote_since_then_not_at_all():
+    written = Overwritten()
+    written.note("t", b"1", 0)
+    written.note("t", b"2", 0.5)
+    assert written.take(1, 10) == []
+    assert written.take(2, 10) == [("t", b"2")]
+    written.note("t", b"3", 3)
+    written.sent("t")
+    assert written.take(9, 10) == []
+    assert len(written) == 0
+
+
+def test_an_audit_looks_at_everything_a_piece_at_a_time_but_for_what_was_sent_meanwhile():
+    world = World()
+    pieces = list(world.router.mirror.auditing(5))
+    assert max(map(len, pieces)) < 12
+    wanted = {topic: payload for piece in pieces for topic, payload in piece.items()}
+    assert wanted.keys() == world.held.keys()
+    held = dict(wanted)
+    held["upnp/Lamp/One/value/V"] = b"2"
+    del held["upnp/Lamp/availability"]
+    world.router.sent = {"upnp/Lamp/availability"}
+    world.router.audit(wanted, held)
+    assert world.mended() == ["upnp/Lamp/One/value/V"]
+
+
+def test_no_watched_filter_covers_a_command():
+    world = World()
+    commands = [one.replace("+", "x") for one in world.router.command_filters]
+    for one in (*world.router.watched_filters, *world.router.watched_topics()):
+        levels = one.split("/")
+        for command in commands:
+            parts = command.split("/")
+            assert len(parts) != len(levels) or any(
+                a not in ("+", b) and b != "x" for a, b in zip(levels, parts, strict=True)
+            ), (one, command)
