@@ -95,6 +95,7 @@ class Survey:
         self._asked: set[str] = set()
         self._has_probe = False
         self._leftover = False
+        self._is_counting = False
         self._counted: set[str] = set()
 
     def take(self, topic: str, payload: bytes) -> None:
@@ -104,7 +105,8 @@ class Survey:
             self._leftover = self._leftover or bool(payload)
         elif payload:
             self.held[topic] = payload
-            self._counted.add(topic)
+            if self._is_counting:
+                self._counted.add(topic)
 
     def steps(self) -> Steps:
         """Yield what is to be done, step by step; each is told its outcome by `send`."""
@@ -184,6 +186,7 @@ class Survey:
     def _check_limit(self) -> Steps:
         """See whether one filter brings all that it should; read what a limit has cut off."""
         topic_filter, expected = _wide(self._base, self.held)
+        self._is_counting = True
         counts = []
         missing = expected
         for _ in range(2):

@@ -11,7 +11,7 @@ from bridge.core.messages import Message, Publication
 UNMARKED_QUIET_S = 2.0
 """How long silence must last where no marker comes back."""
 
-_LATE_QUIET_S = 0.05
+_LATE_QUIET_S = 0.1
 """How long it must last, at least, where retained messages come behind the marker."""
 _LATENESS = 2.0
 """How many times as long as the latest that was seen."""
@@ -38,32 +38,45 @@ class Reading:
     lateness_s: float = 0.0
     """How long after its marker the latest message came, 0 where the broker keeps the order."""
     _marked_s: float = 0.0
+    _time: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
     _prefixes: tuple[str, ...] = ()
     _is_over: bool = False
+    _is_marked: bool = False
+    _is_awaited: bool = False
+    count: int = 0
+    """How many retained messages have come."""
 
     def begin(self, filters: tuple[str, ...]) -> Publication:
         """Begin a piece; return its marker."""
         self.filters += filters
         # What no prefix tells of is taken for late only behind the marker.
         self._prefixes = () if any(map(_is_open, filters)) else tuple(map(_prefix, filters))
-        self.heard_s = asyncio.get_running_loop().time()
+        self.heard_s = self._time()
+        return self.mark()
+
+    def mark(self) -> Publication:
+        """Return a marker to be sent."""
         self.marked.clear()
+        self._is_marked = False
         self.token = token_bytes(12).hex().encode()
         return Publication(self.marker_topic, self.token, retain=False, qos=0)
 
     def take(self, message: Message) -> bool:
         """Take a message if it belongs to the reading: a retained one, or a marker."""
         if message.retain:
-            self.heard_s = asyncio.get_running_loop().time()
+            self.count += 1
+            self.heard_s = self._time()
             is_of_before = self._prefixes and not message.topic.startswith(self._prefixes)
-            if is_of_before or self.marked.is_set():
+            if is_of_before or self._is_marked:
                 self.lateness_s = max(self.lateness_s, self.heard_s - self._marked_s, 0.001)
             self.on_message(message.topic, message.payload)
-            self.heard.set()
+            if self._is_awaited:
+                self.heard.set()
             return True
         if message.topic == self.marker_topic and message.payload == self.token:
             self.marked.set()
-            self._marked_s = asyncio.get_running_loop().time()
+            self._is_marked = True
+            self._marked_s = self._time()
         return message.topic == self.marker_topic
 
     def abandon(self) -> None:
@@ -89,7 +102,9 @@ class Reading:
             quiet_s = max(quiet_s, UNMARKED_QUIET_S)
         while not until() and (rest_s := self._rest_s(max(quiet_s, self._late_s))) > 0:
             self.heard.clear()
+            self._is_awaited = True
             await self._wait(self.heard, rest_s)
+            self._is_awaited = False
 
     @property
     def _late_s(self) -> float:
@@ -101,7 +116,7 @@ class Reading:
         if self._is_over:
             return 0.0
         heard_s = max(self.heard_s, self._marked_s)
-        return heard_s + quiet_s - asyncio.get_running_loop().time()
+        return heard_s + quiet_s - self._time()
 
     @staticmethod
     async def _wait(event: asyncio.Event, limit_s: float) -> None:
