@@ -86,6 +86,23 @@ find_homeassistant_python() {
         python3.13 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13*/bin/python
 }
 
+# Print a Python for the oldest Home Assistant that documents of devices are for.
+find_oldest_homeassistant_python() {
+    first_python 'sys.version_info[:2] == (3, 12)' \
+        python3.12 python3 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12*/bin/python ||
+        find_homeassistant_python
+}
+
+# Print the Debian packages that are missing to build what Home Assistant needs and has no wheel of
+# (ciso8601, lru-dict, pymicro-vad, pyspeex-noise): a compiler, and the headers of this Python.
+missing_for_homeassistant() {
+    missing_for_venv "$1"
+    if ! command -v c++ >/dev/null; then echo g++; fi
+    "$1" -c 'import os, sys, sysconfig
+if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
+    print("python%d.%d-dev" % sys.version_info[:2])'
+}
+
 # Print the Debian package with what this Python needs to make a venv, if that is missing.
 missing_for_venv() {
     if ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -107,11 +124,14 @@ is_venv() {
         "$venv/bin/python" -c '' 2>/dev/null
 }
 
-# Make a venv hold exactly what a lock file says: fill_venv PYTHON VENV LOCK
+# Make a venv hold exactly what a lock file says: fill_venv PYTHON VENV LOCK [pip's options]
 fill_venv() {
-    echo "installing $3 into $2" >&2
-    "$1" -m venv --clear "$2" &&
-        "$2/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$3"
+    local python=$1 venv=$2 lock=$3
+    shift 3
+    echo "installing $lock into $venv" >&2
+    "$python" -m venv --clear "$venv" &&
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+            --require-hashes "$@" -r "$lock"
 }
 
 # Tell whether .venv is what this lock file makes of it.
@@ -132,23 +152,36 @@ make_venv() {
     venv_stamp "$lock" pyproject.toml >.venv/made-from
 }
 
-# Make .venv-homeassistant, or print why not.
-make_homeassistant_venv() {
-    local lock=requirements-homeassistant.lock venv=.venv-homeassistant python package
-    if is_venv "$venv" "$lock"; then return; fi
+# Make a venv with a Home Assistant, or print why not: fill_homeassistant_venv PYTHON VENV LOCK
+fill_homeassistant_venv() {
+    local python=$1 venv=$2 lock=$3 packages
     rm -rf "$venv"
-    if ! python=$(find_homeassistant_python); then
+    if [ -z "$python" ]; then
         echo "no Python 3.13 here"
         return
     fi
-    package=$(missing_for_venv "$python")
-    if [ -n "$package" ] && { ! can_install || ! apt_install "$package"; }; then
-        echo "Python 3.13 needs $package"
-    elif fill_venv "$python" "$venv" "$lock"; then
+    read -ra packages < <(missing_for_homeassistant "$python" | tr '\n' ' ') || true
+    if [ ${#packages[@]} -gt 0 ] && { ! can_install || ! apt_install "${packages[@]}"; }; then
+        echo "Home Assistant needs ${packages[*]}, for what it has no wheels of"
+    elif fill_venv "$python" "$venv" "$lock" --no-deps; then # which has them all, whatever pip says
         venv_stamp "$lock" >"$venv/made-from"
     else
         echo "INSTALL FAILED: $lock into $venv"
     fi
+}
+
+# Make .venv-homeassistant, or print why not.
+make_homeassistant_venv() {
+    local lock=requirements-homeassistant.lock venv=.venv-homeassistant
+    is_venv "$venv" "$lock" ||
+        fill_homeassistant_venv "$(find_homeassistant_python)" "$venv" "$lock"
+}
+
+# Make .venv-homeassistant-oldest, or print why not.
+make_oldest_homeassistant_venv() {
+    local lock=requirements-homeassistant-oldest.lock venv=.venv-homeassistant-oldest
+    is_venv "$venv" "$lock" ||
+        fill_homeassistant_venv "$(find_oldest_homeassistant_python)" "$venv" "$lock"
 }
 
 # Have a command, from a Debian package of the same name or another: need_command NAME [PACKAGE]

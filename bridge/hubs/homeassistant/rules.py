@@ -99,7 +99,8 @@ _LAST_ERROR = (
 )
 _CLOCK = (  # H+:MM:SS[.F+]; hours and minutes may be missing
     "{% set t = value.split('.')[0].split(',')[0].replace('+', '').split(':')[::-1] %}"
-    "{% set n = t | map('trim') | map('default', '0', true) | map('int', -1) | list %}"
+    "{% set n = t | map('trim') | map('default', '0', true)"
+    " | map('regex_replace', '^.*[^0-9].*$', '-1') | map('int', -1) | list %}"
     "{{ n[0] + (n[1:2] | sum) * 60 + (n[2:3] | sum) * 3600"
     " if t[0] | trim and '-' not in value and t | length <= 3 and n | min >= 0 else 'None' }}"
 )
