@@ -318,14 +318,13 @@ class Bus:
         watched: frozenset[str] = frozenset()
         auditing: Iterator[dict[str, bytes]] = iter(())
         while True:
+            if is_told and (new := router.watched_topics() - watched):
+                await session.try_subscribe(sorted(new), router.overheard, only_new=True)
+                watched |= new
             with suppress(TimeoutError):
                 async with asyncio.timeout(_MEND_S):
                     await session.wait_lost()
-            if is_told:
-                if new := router.watched_topics() - watched:
-                    await session.try_subscribe(sorted(new), router.overheard, only_new=True)
-                    watched |= new
-            else:
+            if not is_told:
                 if (piece := next(auditing, None)) is None:
                     auditing = router.mirror.auditing(_AUDITED_AT_ONCE)
                 await self._audit(session, piece or {})

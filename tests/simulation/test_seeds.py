@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from bridge.answers import Answers
-from bridge.core.ledger import Ledger
 from bridge.core.messages import Publication
 from bridge.core.mirror import Mirror
 from bridge.core.outbox import Outbox
+from bridge.core.passage import Passage
 from bridge.errors import CommandError
+from bridge.router import Router
 from bridge.upnp import control, subscription
 from bridge.upnp.subscription import Subscription
 from tests.simulation import run, steps
@@ -132,7 +133,8 @@ def _nothing(owner: type, name: str, result: Any = None) -> Callable[[pytest.Mon
         (_again, "carried out 2 times"),
         (_nothing(Mirror, "leave"), "is away, and b'online'"),
         (_nothing(Mirror, "forget"), "is forgotten, and"),
-        (_nothing(Ledger, "reconcile"), "wanted"),
+        (_nothing(Passage, "_compare"), "wanted"),
+        (_nothing(Router, "mend"), "did not stay"),
         (_deaf_to_gaps, "wanted"),
         (_late, "is not subscribed to"),
     ],
