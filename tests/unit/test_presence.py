@@ -368,7 +368,7 @@ def test_a_device_whose_alternatives_are_dead_too_leaves_in_time():
     net.sites[OTHER] = net.sites[THIRD] = net.sites[HOME]
     net.heard(location=OTHER)
     net.heard(location=THIRD)
-    net.run(1)
+    net.run(2)
     net.sites.clear()
     net.mark()
     net.run(230)
@@ -480,6 +480,26 @@ def test_a_device_that_moved_to_another_port_is_taken_over_within_two_seconds():
     net.sites[moved] = Site(("d1",), b"2")
     net.heard(location=moved)
     net.run(2)
+    assert net.take() == [joined(Reason.MOVED, moved)]
+
+
+def test_a_device_that_moves_again_and_again_is_followed_each_time():
+    net = home()
+    net.run(30)
+    places = [f"http://10.0.0.1:{port}/d.xml" for port in (81, 82, 83)]
+    for location in (*places, HOME, *places):
+        net.sites = {location: Site(("d1",))}
+        net.heard(location=location)
+        net.run(5)
+        assert net.take() == [joined(Reason.MOVED, location)]
+
+
+def test_a_device_that_answered_just_before_it_moved_is_followed():
+    net = home()
+    moved = "http://10.0.0.1:81/d.xml"
+    net.sites = {moved: Site(("d1",))}
+    net.heard(location=moved)
+    net.run(3)
     assert net.take() == [joined(Reason.MOVED, moved)]
 
 

@@ -163,7 +163,7 @@ def two_of_one_udn(first: str, second: str, **second_has: Any) -> Net:
     net.run(1)
     net.sites[second] = Site(("d1",), b"b", **second_has)
     net.heard(location=second)
-    net.run(1)
+    net.run(2)
     return net
 
 

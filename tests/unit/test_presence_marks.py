@@ -137,13 +137,27 @@ def test_a_mark_that_was_wrong_is_believed_again_after_a_byebye():
     assert net.presence._tables.places[HOME].boot.is_telling
 
 
-def test_a_device_without_marks_is_asked_at_an_alive_at_most_once_a_minute():
+def test_a_device_without_marks_that_starts_again_just_after_it_spoke_is_noticed():
+    net = asking(kept=True)
+    for _ in range(2):  # its start, and another start a moment later
+        net.heard(kind="answer")
+        net.run(1)
+        net.heard()
+        net.run(1)
+    assert net.take() == []
+    net.kept = False
+    net.heard()
+    net.run(4)
+    assert net.take() == [joined(Reason.REBOOTED)]
+
+
+def test_a_device_without_marks_is_asked_at_an_alive_at_most_three_times_a_minute():
     net = asking(kept=True)
     for _ in range(60):
         net.heard()
         net.heard("e1")
         net.run(10)
-    assert len(net.asked) == 10
+    assert len(net.asked) == 30
     assert net.checks == []
     net.kept = False
     net.run(60)

@@ -3,7 +3,7 @@
 from math import inf
 
 from bridge.core.presence import questions
-from bridge.core.presence.marks import BURST_S, Change
+from bridge.core.presence.marks import Change
 from bridge.core.presence.places import TRIGGER_S, Device, Place
 from bridge.core.presence.records import Reason, Sighting
 from bridge.core.presence.tables import Tables
@@ -17,6 +17,8 @@ _LEAST_MAX_AGE_S = 5.0
 _FAREWELL_S = 0.5
 _CONTEND_S = 60.0
 _SILENCE_S = 60.0
+_TOGETHER_S = 0.5
+"""How far apart the messages of one announcement may be."""
 
 
 def hear(tables: Tables, sighting: Sighting, now: float) -> bool:
@@ -84,15 +86,20 @@ def _follow(
         if now - place.heard >= _SILENCE_S:
             place.failures = 0
         place.want(max(now, place.looked + place.pause_s()))
-    elif owner.online and owner.place is not place and stale:
+    elif owner.online and owner.place is not place and not running:
         better = place.score > owner.place.score
-        place.want(now, Reason.MOVED if better else None)
-        owner.trigger(now, 0.0)
+        if stale:
+            place.want(now, Reason.MOVED if better else None)
+            owner.trigger(now, 0.0)
+        elif place.failures:  # it may be back where it was before
+            place.want(max(now, place.looked + place.pause_s()))
 
 
 def _compare(tables: Tables, place: Place, sighting: Sighting, now: float) -> None:
     """See whether a device rebooted or changed since its last announcement."""
-    owner, is_answer = place.owner, sighting.kind == "answer"
+    owner, is_answer, spoke = place.owner, sighting.kind == "answer", place.spoke
+    if sighting.kind == "alive":
+        place.spoke = now
     boot, before = Change.NONE, place.boot.value
     if sighting.boot_id is not None and sighting.boot_id == place.next_boot_id:
         place.boot.adopt(sighting.boot_id, now)
@@ -113,7 +120,7 @@ def _compare(tables: Tables, place: Place, sighting: Sighting, now: float) -> No
     elif boot in (Change.CREDIBLE, Change.DISPROVED):
         is_doubtful = boot is Change.DISPROVED
         questions.put(tables, owner, now, is_claim=True, is_doubtful=is_doubtful)
-    elif sighting.kind == "alive" and now - place.heard > BURST_S and not place.boot.is_telling:
+    elif sighting.kind == "alive" and now - spoke > _TOGETHER_S and not place.boot.is_telling:
         questions.put(tables, owner, now, is_claim=False)
     if config in (Change.CREDIBLE, Change.SETTLED):
         place.config.claimed = True

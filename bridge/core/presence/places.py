@@ -55,6 +55,8 @@ class Place:
     due: float = inf
     reason: Reason | None = None
     heard: float = -inf
+    spoke: float = -inf
+    """When it last announced itself, which answers to searches do not count as."""
     looked: float = -inf
     answered: float = -inf
     took_s: float = 0.0
@@ -133,6 +135,9 @@ class Device:
     contested: float = -inf
     """When it was last asked for since it answers elsewhere too."""
     asked: float = -inf
+    idly_asked: int = 0
+    """How often it was asked, without a mark that claims anything, since `idle_since`."""
+    idle_since: float = -inf
     redescribed: float = -inf
     left: float = -inf
 
@@ -156,12 +161,10 @@ class Device:
 
     def contest(self, now: float, *, is_asked: bool) -> None:
         """See at once whether it has left its current LOCATION, since it answers elsewhere."""
-        if self.place.answered >= now - _CONTEST_S:
-            return
         is_new = now >= self.contested + TRIGGER_S
         self.contested = now
         if is_new and not is_asked:
-            self.place.want(now)
+            self.place.want(max(now, self.place.answered + _CONTEST_S))
 
     @property
     def is_contested(self) -> bool:

@@ -13,7 +13,9 @@ MAX_QUESTIONS = 32
 """The most devices that are asked at once."""
 
 _PAUSE_S = 3.0
-_IDLE_PAUSE_S = 60.0
+_IDLE_S = 60.0
+_IDLY = 3
+"""How often in that time a device is asked that only announces itself."""
 _SOON_S = 2.0
 
 
@@ -26,15 +28,22 @@ def put(
     if known is not None and not known.is_asked:
         known.is_claim |= is_claim
         return
-    pause_s = _PAUSE_S if is_claim else _IDLE_PAUSE_S
-    if known is not None or (not is_claim and now < device.asked + pause_s):
+    if known is not None or not (is_claim or _may_ask_idly(device, now)):
         return
-    due = max(now, device.asked + pause_s)
+    due = max(now, device.asked + _PAUSE_S)
     question = Question(device, device.place, due, is_claim, is_doubtful)
     if tables.asks:
         tables.questions[key] = question
     else:
         _conclude(question, now, kept=None)
+
+
+def _may_ask_idly(device: Device, now: float) -> bool:
+    """Return whether a device may be asked that only announces itself, and count it."""
+    if now >= device.idle_since + _IDLE_S:
+        device.idle_since, device.idly_asked = now, 0
+    device.idly_asked += 1
+    return device.idly_asked <= _IDLY
 
 
 def begin(tables: Tables, now: float) -> tuple[str, ...]:

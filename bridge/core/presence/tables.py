@@ -4,6 +4,8 @@ What is full makes room for the new at the cost of what is worth least: stranger
 which it is not known whose they are, and devices that are offline.
 """
 
+from math import inf
+
 from bridge.core.presence.places import DEFAULT_MAX_AGE_S, Device, Place, Question, Running
 from bridge.core.presence.records import Conflict
 from bridge.core.topics import udn_key, udn_keys
@@ -85,6 +87,8 @@ class Tables:
         place.boot.strikes = max(place.boot.strikes, old.boot.strikes)
         place.config.strikes = max(place.config.strikes, old.config.strikes)
         place.rival = False
+        if old is not place:
+            device.contested = -inf
         self.assign(place, device)
         if old is not place and old.owner is device:
             self.remember(device, old)
