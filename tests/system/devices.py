@@ -118,6 +118,9 @@ ASKED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "WANIPConnection": {
         "GetStatusInfo": {"NewUptime": "Uptime", "NewLastConnectionError": "LastConnectionError"}
     },
+    # After they were set.
+    "SwitchPower": {"GetTarget": {"RetTargetValue": "Target"}},
+    "Dimming": {"GetLoadLevelTarget": {"retLoadlevelTarget": "LoadLevelTarget"}},
 }
 """What these devices are asked for since no event tells it: variables, by service and action."""
 ASKED_IN_SILENCE: Mapping[str, Mapping[str, Mapping[str, str]]] = {

@@ -50,6 +50,8 @@ class RawDevice:
     device_type: str
     components: Mapping[str, Component]
     services: Mapping[str, RawService]
+    icon: str | None
+    """The URL of its widest icon, of the deepest of these."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -78,7 +80,12 @@ def read_device(location: str) -> RawDevice:
     components: dict[str, Component] = {}
     services: dict[str, RawService] = {}
     own = _read_device(device, None, base, components, services)
-    return RawDevice(location, own, _text(device, "deviceType"), components, services)
+    icons = sorted(
+        ((int(_text(one, "width")), int(_text(one, "depth"))), urljoin(base, _text(one, "url")))
+        for one in device.iterfind("iconList/icon")
+    )
+    icon = icons[-1][1] if icons else None
+    return RawDevice(location, own, _text(device, "deviceType"), components, services, icon)
 
 
 def _read_device(

@@ -231,7 +231,10 @@ def _wrong_topics(
 ) -> Iterator[str]:
     expected: dict[str, str | None] = dict.fromkeys(device.components)
     expected |= {f"{own}/availability": "online" for own in device.devices}
-    expected |= dict.fromkeys(_media_topics(device))
+    for topic in _media_topics(device):
+        expected[topic] = None
+        if device.icon:
+            expected[f"{topic.partition('/')[0]}/art"] = device.icon  # nothing is loaded
     expected |= {own: text for own, text in values.items() if text}
     expected |= {own: _still(own, text) for own, text in asked.items() if own in tree}
     for service in device.services:
