@@ -33,6 +33,7 @@ _CALLS_GRACE_S = 1.0
 _FAREWELL_S = 0.5
 _MEND_S = 1.0
 _AUDITED_AT_ONCE = 100
+_AUDITED_AFTER_FLOOD = 500
 _ANSWER_S = 5.0
 """How long a bridge may take to say that it is there."""
 _MOST_TOLD = 20
@@ -309,26 +310,32 @@ class Bus:
         """Write again what others overwrite, until the session is lost.
 
         With MQTT 5 the broker tells of it. Where it does not, it is looked at what it holds, a
-        hundred topics at a time.
+        hundred topics at a time; and once at all where so much came that some may be missing.
         """
         router = self._router
-        is_told = session.protocol == "5" and not await session.try_subscribe(
-            router.watched_filters, router.overheard, only_new=True
+        is_told = session.protocol == "5"
+        filters, watched = router.watched_filters, frozenset[str]()
+        is_audited = not is_told or bool(
+            await session.try_subscribe(filters, router.overheard, only_new=True)
         )
-        watched: frozenset[str] = frozenset()
         auditing: Iterator[dict[str, bytes]] = iter(())
         while True:
-            if is_told and (new := router.watched_topics() - watched):
-                await session.try_subscribe(sorted(new), router.overheard, only_new=True)
-                watched |= new
+            if is_told and (new := router.watched_topics()) is not watched:
+                added = sorted(new - watched)
+                await session.try_subscribe(added, router.overheard, only_new=True)
+                watched = new
             with suppress(TimeoutError):
                 async with asyncio.timeout(_MEND_S):
                     await session.wait_lost()
-            if not is_told:
-                if (piece := next(auditing, None)) is None:
+            if router.was_flooded():
+                for piece in router.mirror.auditing(_AUDITED_AFTER_FLOOD):
+                    await self._audit(session, piece)
+                    await _at_leisure(router.mending())
+            elif is_audited:
+                if not (piece := next(auditing, {})):
                     auditing = router.mirror.auditing(_AUDITED_AT_ONCE)
-                await self._audit(session, piece or {})
-            router.mend()
+                await self._audit(session, piece)
+            await _at_leisure(router.mending())
 
     async def _audit(self, session: Session, wanted: dict[str, bytes]) -> None:
         """Look at what the broker holds of some topics."""
@@ -342,6 +349,10 @@ class Bus:
             finally:
                 router.is_auditing = False
             router.audit(wanted, held)
+            if session.protocol == "5":
+                # What was asked for by the same filter is not told of any more.
+                again = router.watched_topics().union(router.watched_filters) & wanted.keys()
+                await session.try_subscribe(sorted(again), router.overheard, only_new=True)
 
     def _state(self, payload: bytes) -> Publication:
         return Publication(self._router.state_topic, payload)
@@ -354,6 +365,12 @@ class Bus:
         if not self._router.neighbour(message) and self._online.is_set():
             self._router.mirror.ledger.put(self._router.state_topic, b"online")
             self.wake()
+
+
+async def _at_leisure(steps: Iterator[None]) -> None:
+    """Do all steps, and let others go on between them."""
+    for _ in steps:
+        await asyncio.sleep(0)
 
 
 async def _in_pieces(steps: Generator[None, None, _Result]) -> _Result:

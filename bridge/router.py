@@ -38,7 +38,9 @@ _VERBS = ("set", "get")
 _HUB_TOPICS_AT_ONCE = 50
 
 _LEAST_S = 0.005
-_MENDED_AT_ONCE = 200
+_MENDED_AT_ONCE = 5_000
+_MOST_WATCHED = 20_000
+_MOST_PLACES = 200
 _EPISODE_S = 600.0
 _MOST_NAMES = 6
 _SORTED_AT_ONCE = 500
@@ -80,6 +82,7 @@ class Router:
         self.outbox = Outbox()
         self.overwritten = Overwritten()
         self.is_auditing = False
+        self._watched: tuple[tuple[int, int], frozenset[str]] = (-1, 0), frozenset()
         self.sent: set[str] = set()
         """What was taken while it was looked at what the broker holds."""
         self._warned_until_s = -inf
@@ -436,28 +439,42 @@ class Router:
         """The topic filters of what is ours, none of which covers a command."""
         base, own = self._shape.base, self._own
         below = ("state", "variable/+", "action/+", "action/+/argument/+", "value/+")
-        places = ("0", *(f"0/{channel}" for channel in ("Master", "LF", "RF")))
         return (
             *(f"{base}/+/{name}" for name in ("availability", "media", "art")),
             *(f"{base}/+/+/{name}" for name in below),
-            *(f"{base}/+/+/value/+/{place}" for place in places),
             *(f"{own}/{name}" for name in ("info", "devices", "health")),
         )
 
     def watched_topics(self) -> frozenset[str]:
-        """Return the further topics of ours, those of services and of what hubs are told."""
-        shape = self._shape
-        services = {
-            f"{shape.base}/+/{live.id.partition('/')[2]}"
-            for branch in self.mirror.branches.values()
-            for live in branch.services.values()
-        }
-        told = {t for b in self.mirror.branches.values() for t in shape.hub_topics(b.id)}
-        return frozenset(services | told | {*shape.own_hub_topics()})
+        """Return the further topics of ours: of services, InstanceIDs, parts, what hubs are told.
+
+        It is the same object as long as they are the same.
+        """
+        shape, mirror = self._shape, self.mirror
+        mark = mirror.moves, len(mirror.ledger.cut_up)
+        if self._watched[0] != mark:
+            base = f"{shape.base}/+"
+            lives = [live for one in mirror.branches.values() for live in one.services.values()]
+            services = {f"{base}/{live.id.partition('/')[2]}" for live in lives}
+            places = {key[1:] for live in lives for key in live.state.values if key.instance}
+            values = [
+                f"{base}/{topics.value_id('+', '', *place).replace('/value/', '/value/+', 1)}"
+                for place in sorted(places, key=str)[:_MOST_PLACES]
+            ]
+            told = {t for b in mirror.branches.values() for t in shape.hub_topics(b.id)}
+            parts = {f"{topic}/chunk/+" for topic in mirror.ledger.cut_up}
+            every = (*shape.own_hub_topics(), *services, *values, *sorted(told), *sorted(parts))
+            self._watched = mark, frozenset(every[:_MOST_WATCHED])
+        return self._watched[1]
 
     def overheard(self, message: Message) -> None:
         """Take in what somebody else wrote where something of ours may stand."""
-        self.overwritten.note(message.topic, message.payload, self._clock.monotonic())
+        note = self.overwritten.note if self.is_auditing else self.overwritten.hear
+        note(message.topic, message.payload, self._clock.monotonic())
+
+    def was_flooded(self) -> bool:
+        """Return whether others wrote so much that the broker may not have told of all of it."""
+        return self.overwritten.was_flood(self._clock.monotonic())
 
     def audit(self, wanted: Mapping[str, bytes], held: Mapping[str, bytes]) -> None:
         """Take in what the broker holds of what it should; what was sent since does not count."""
@@ -466,17 +483,31 @@ class Router:
             if held.get(topic) != payload and topic not in self.sent:
                 self.overwritten.note(topic, held.get(topic, b""), now_s)
 
-    def mend(self) -> None:
-        """Write again what others have overwritten, each topic once in ten seconds at most."""
+    def mending(self) -> Iterator[None]:
+        """Write again what others have overwritten, each topic once in ten seconds at most.
+
+        In pieces between which devices may say anything.
+        """
         now_s = self._clock.monotonic()
-        for topic, payload in self.overwritten.take(now_s, _MENDED_AT_ONCE):
-            device = topic[len(self._shape.base) + 1 :].partition("/")[0]
-            if not self.neighbours.is_claimed(device) and self.mirror.mend(topic, payload):
-                self.overwritten.mended(topic, now_s)
-                log = _log.debug if now_s < self._warned_until_s else _log.warning
-                self._warned_until_s = now_s + _EPISODE_S
-                log("overwritten", topic=topic[:200])
-                self.wake()
+        due = [
+            one
+            for one in self.overwritten.take(now_s, _MENDED_AT_ONCE)
+            if not self.neighbours.is_claimed(self._device_of(one[0]))
+        ]
+        for piece in self.mirror.mending(due):
+            for topic, payload, is_mended in piece:
+                if is_mended is None:
+                    self.overwritten.note(topic, payload, now_s)
+                elif is_mended:
+                    self.overwritten.mended(topic, now_s)
+                    log = _log.debug if now_s < self._warned_until_s else _log.warning
+                    self._warned_until_s = now_s + _EPISODE_S
+                    log("overwritten", topic=topic[:200])
+            self.wake()
+            yield
+
+    def _device_of(self, topic: str) -> str:
+        return topic[len(self._shape.base) + 1 :].partition("/")[0]
 
     def is_elsewhere(self, named: str) -> bool:
         """Return whether another instance answers for a device that we do not know."""

@@ -19,6 +19,8 @@ CHUNKS_TYPE = "application/vnd.upnp2mqtt.chunks+json"
 NOTHING = b""
 """The payload that clears a retained topic (MQTT 5, section 3.3.1.3)."""
 
+_MOST_CUT_UP = 5_000
+
 
 class Entry(NamedTuple):
     """What a topic should hold; `content_type` only where it is not the value itself.
@@ -66,6 +68,8 @@ class Ledger:
         self._due: Turns[Entry] = Turns()
         self._bulk: Turns[Entry] = Turns()
         self._promises: dict[str, _Promise] = {}
+        self.cut_up: set[str] = set()
+        """The topics whose payloads were cut since it was opened, not more than a few thousand."""
         self.limit = 0
         self.is_open = False
 
@@ -96,6 +100,7 @@ class Ledger:
         self._due.clear()
         self._bulk.clear()
         self._promises.clear()
+        self.cut_up.clear()
 
     def put(
         self, topic: str, payload: bytes, *, was: int = 0, of: str = "", in_bulk: bool = False
@@ -259,6 +264,8 @@ class Ledger:
                 if payload:
                     yield topic, Entry(payload)
                 continue
+            if len(self.cut_up) < _MOST_CUT_UP:
+                self.cut_up.add(topic)
             count = self._parts(len(payload))
             for number in range(count):
                 part = payload[number * self.limit : (number + 1) * self.limit]

@@ -38,6 +38,9 @@ _LIVE_IN_A_ROW = 8
 _PIECE = 32
 """How many topics are computed in one piece where there are many."""
 
+_MENDED_AT_ONCE = 200
+"""How many topics of one place are looked at in one piece when others have written them."""
+
 _MAX_FORGOTTEN = 10_000
 
 
@@ -78,6 +81,8 @@ class Mirror:
         self._live_in_a_row = 0
         self.took_in_bulk = False
         """Whether what was taken last is of those topics that change nothing that was just told."""
+        self.moves = 0
+        """Grows whenever topics are there, or are not, that were not so before."""
         self.branches: Mapping[str, Branch] = self._roster.branches
         self.on_transport: Callable[[str], None] = lambda _: None
         """Told the id of a service whose player plays otherwise, or something else."""
@@ -549,19 +554,50 @@ class Mirror:
             self._begin(branch, before, gone)
         self._note_for_hubs(branch)
 
-    def mend(self, topic: str, payload: bytes) -> bool:
-        """Write a topic of ours again where it does not hold what it should; return whether so.
+    def mending(
+        self, written: Iterable[tuple[str, bytes]]
+    ) -> Iterator[list[tuple[str, bytes, bool | None]]]:
+        """Write topics of ours again that do not hold what they should, by what they hold.
 
-        What a hub cleared that it was told stays so until the hub starts again.
+        Yields some at a time, each with whether it is written; None where that is not known yet,
+        because its device's tree is still to be published. What a hub cleared that it was told
+        stays so until the hub starts again.
         """
+        places: dict[tuple[str, ...], list[tuple[str, bytes]]] = {}
+        for topic, payload in written:
+            places.setdefault(self._place_of(topic), []).append((topic, payload))
+        told = self._by_hub_topic() if any(map(_is_hubs, places)) else {}
+        for place, everything in places.items():
+            for at in range(0, len(everything), _MENDED_AT_ONCE):
+                some = everything[at : at + _MENDED_AT_ONCE]
+                branch = told.get(place[0]) if _is_hubs(place) else self._roster.holder(place[0])
+                yield list(self._mend_there(branch, some))
+
+    def _mend_there(
+        self, branch: Branch | None, written: Iterable[tuple[str, bytes]]
+    ) -> Iterator[tuple[str, bytes, bool | None]]:
+        """Mend likewise what stands in one place, a service's or a device's."""
+        near: Mapping[str, bytes] = {}
+        for topic, payload in written:
+            whole, is_part, number = topic.rpartition("/chunk/")
+            if not (is_part and number.isdecimal()):
+                whole = topic
+            if whole in self._own:
+                yield topic, payload, self._mend(topic, payload, whole, self._own[whole], "")
+            elif branch is None or not self._is_ours(branch):
+                yield topic, payload, False
+            elif branch.id in self._passages:
+                yield topic, payload, None
+            else:
+                if whole not in near:
+                    near = self._shape.near(branch, whole, self.ledger.limit)
+                wanted = near.get(whole, b"")
+                yield topic, payload, self._mend(topic, payload, whole, wanted, branch.id)
+
+    def _mend(self, topic: str, payload: bytes, whole: str, wanted: bytes, of: str) -> bool:
         is_hubs = not topic.startswith(f"{self._shape.base}/")
-        whole, is_part, number = topic.rpartition("/chunk/")
-        if not (is_part and number.isdecimal()):
-            whole = topic
-        found = self._wanted_at(whole)
-        if found is None or topic in self.ledger or (is_hubs and not payload):
+        if topic in self.ledger or (is_hubs and not payload):
             return False
-        of, wanted = found
         own = topic[len(self._shape.base) + 1 :]
         if not wanted and not (topics.is_mirrored(own) and is_ours(own, payload)):
             return False
@@ -575,26 +611,15 @@ class Mirror:
         )
         return True
 
-    def _wanted_at(self, topic: str) -> tuple[str, bytes] | None:
-        """Return what a topic of ours should hold, and of which device; None where it is not ours.
-
-        Nor is it known while the device's tree is still to be published.
-        """
-        if topic in self._own:
-            return "", self._own[topic]
-        branch = self._holder_of(topic)
-        if branch is None or not self._is_ours(branch) or branch.id in self._passages:
-            return None
-        return branch.id, self._shape.near(branch, topic, self.ledger.limit).get(topic, b"")
-
-    def _holder_of(self, topic: str) -> Branch | None:
-        """Return the branch that a topic is of, below the base or told to a hub."""
+    def _place_of(self, topic: str) -> tuple[str, ...]:
+        """Return device and service, by their levels, or a whole topic outside the base."""
         base = f"{self._shape.base}/"
-        if topic.startswith(base):
-            return self._roster.holder(topic[len(base) :].partition("/")[0])
-        return next(
-            (b for b in self.branches.values() if topic in self._shape.hub_topics(b.id)), None
-        )
+        if not topic.startswith(base):
+            return topic, ""
+        return tuple(topic[len(base) :].split("/", 2)[:2])
+
+    def _by_hub_topic(self) -> dict[str, Branch]:
+        return {t: b for b in self.branches.values() for t in self._shape.hub_topics(b.id)}
 
     def auditing(self, most: int) -> Iterator[dict[str, bytes]]:
         """Yield what the broker should hold, so many topics at a time, long ones in parts."""
@@ -653,6 +678,7 @@ class Mirror:
     def _note_moves(self, branch: Branch, live: LiveService) -> None:
         if live.moves != live.state.moves:
             live.moves = live.state.moves
+            self.moves += 1
             self._note_for_hubs(branch)
 
     def _name_first(self, branch: Branch, live: LiveService, passage: Passage) -> None:
@@ -869,6 +895,7 @@ class Mirror:
         self._forgotten.pop(branch.id, None)
         self._roster.enter(branch)
         self._table_due = True
+        self.moves += 1
 
     def _drop(self, branch: Branch) -> None:
         self._roster.drop(branch)
@@ -884,6 +911,10 @@ def at_once(steps: Generator[None, None, _Result]) -> _Result:
         except StopIteration as end:
             result: _Result = end.value
             return result
+
+
+def _is_hubs(place: tuple[str, ...]) -> bool:
+    return place[1:] == ("",)
 
 
 def _says_same(topic: str, payload: bytes, wanted: bytes) -> bool:

@@ -5,6 +5,10 @@ LOOK_S = 1.0
 PAUSE_S = 10.0
 """The least time from one repair of a topic to the next: nobody is fought with."""
 MOST = 50_000
+FLOOD = 200
+"""So many writings are no slip: a broker may have dropped some of what it had to tell."""
+CALM_S = 2.0
+"""How long a flood must be over before all is looked at."""
 
 
 class Overwritten:
@@ -13,6 +17,8 @@ class Overwritten:
     def __init__(self) -> None:
         self._written: dict[str, tuple[float, bytes]] = {}
         self._mended: dict[str, float] = {}
+        self._heard = 0
+        self._heard_s = 0.0
 
     def __len__(self) -> int:
         return len(self._written)
@@ -22,6 +28,19 @@ class Overwritten:
         if topic in self._written or len(self._written) < MOST:
             at_s = max(now_s + LOOK_S, self._mended.get(topic, -PAUSE_S) + PAUSE_S)
             self._written[topic] = at_s, payload
+
+    def hear(self, topic: str, payload: bytes, now_s: float) -> None:
+        """Note likewise what the broker told by itself."""
+        self._heard += 1
+        self._heard_s = now_s
+        self.note(topic, payload, now_s)
+
+    def was_flood(self, now_s: float) -> bool:
+        """Return whether there was so much that some may be missing; once for each flood."""
+        if self._heard < FLOOD or now_s < self._heard_s + CALM_S:
+            return False
+        self._heard = 0
+        return True
 
     def sent(self, topic: str) -> None:
         """Note that we have written a topic ourselves."""
@@ -42,3 +61,4 @@ class Overwritten:
     def clear(self) -> None:
         """Forget all: the broker is gone."""
         self._written.clear()
+        self._heard = 0

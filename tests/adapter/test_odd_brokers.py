@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
+from bridge.core.overwritten import FLOOD
 from tests.adapter.bridge import Running as Bridge
 from tests.adapter.bridge import bridging, flags
 from tests.adapter.device import Action, Device, Part, Service, Variable, new_udn, running
@@ -269,3 +270,22 @@ async def test_no_subscribe_has_more_than_eight_filters(name: str) -> None:
             await works(broker, device)
         assert not told(logs)
         assert broker.connections == 1
+
+
+# What others overwrite
+
+
+async def test_what_a_broker_did_not_tell_of_a_flood_is_found_and_right_again(name: str) -> None:
+    async with (
+        running(part(name, variables=300)) as device,
+        odd_broker(Oddities()) as broker,
+        started(broker, name),
+    ):
+        own = f"upnp/{device.udn}"
+        await until(lambda: f"{own}/S/value/V299" in broker.held)
+        await asyncio.sleep(1.5)  # online is said before others are listened to
+        before = {topic: held for topic, held in broker.held.items() if topic.startswith(own)}
+        broker.held |= dict.fromkeys(before, b"junk")
+        for topic in list(before)[:FLOOD]:
+            broker.pass_on(topic, b"junk", broker.nobody)
+        await until(lambda: all(broker.held.get(t) == held for t, held in before.items()), 30)

@@ -134,7 +134,7 @@ def _nothing(owner: type, name: str, result: Any = None) -> Callable[[pytest.Mon
         (_nothing(Mirror, "leave"), "is away, and b'online'"),
         (_nothing(Mirror, "forget"), "is forgotten, and"),
         (_nothing(Passage, "_compare"), "wanted"),
-        (_nothing(Router, "mend"), "did not stay"),
+        (_nothing(Router, "mending", ()), "did not stay"),
         (_deaf_to_gaps, "wanted"),
         (_late, "is not subscribed to"),
     ],
