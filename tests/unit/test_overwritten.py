@@ -1,6 +1,7 @@
 """What others write over topics of ours is put right, and nobody is fought with."""
 
 import json
+from typing import Any
 
 import pytest
 from paho.mqtt.client import topic_matches_sub
@@ -218,7 +219,7 @@ def test_much_of_one_service_is_mended_without_computing_it_for_each_topic(monke
     computed = []
     near = Shape.near
 
-    def counted(*of: object) -> object:
+    def counted(*of: Any) -> Any:
         computed.append(of)
         return near(*of)
 
