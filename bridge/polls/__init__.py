@@ -254,11 +254,7 @@ class Polls:
             self._schedule(polled)
 
     def _hearing(self, branch: Branch) -> Mapping[str, Hearing]:
-        states = self._states(branch.udn)
-        return {
-            live.id: _heard(live, states.get(live.id, "refused"), branch)
-            for live in branch.services.values()
-        }
+        return _Hearings(branch, self._states(branch.udn))
 
     async def _ask_all(
         self, polled: _Polled, due: Iterable[tuple[Question, frozenset[str]]]
@@ -363,6 +359,24 @@ class Polls:
             self._told(question.service_id, told)
         finally:
             self._answering = None
+
+
+class _Hearings(Mapping[str, Hearing]):
+    """What events tell of each service when it is looked up: an answer may tell that one plays."""
+
+    def __init__(self, branch: Branch, states: Mapping[str, str]) -> None:
+        self._branch = branch
+        self._states = states
+
+    def __getitem__(self, service_id: str) -> Hearing:
+        live = self._branch.services[service_id]
+        return _heard(live, self._states.get(service_id, "refused"), self._branch)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._branch.services)
+
+    def __len__(self) -> int:
+        return len(self._branch.services)
 
 
 def _note_failure(question: Question, error: CommandError) -> None:

@@ -487,6 +487,19 @@ async def test_a_player_that_events_its_state_alone_has_a_title_while_it_plays(
         assert media(world)["state"] == "stopped"
 
 
+async def test_a_player_whose_first_event_is_empty_has_a_title_as_soon_as_its_state_is_known(
+    broker: Broker,
+) -> None:
+    root = player("")
+    root.services[0].initial = {"LastChange": ""}
+    async with world_of(broker, root) as world:
+        answers(world)
+        plays(world)
+        await until(lambda: media(world).get("title") == "One", FIRST_S + 5)
+        asked = [call.action for call in world.device.calls]
+        assert asked.index("GetTransportInfo") < asked.index("GetPositionInfo")
+
+
 async def test_a_uri_that_events_tell_without_metadata_has_them_asked_for(broker: Broker) -> None:
     first = val("TransportState", "PLAYING") + val("CurrentTrackURI", "http://192.0.2.9/1.flac")
     async with world_of(broker, player(first), interval_s=OFTEN_S) as world:
