@@ -117,8 +117,7 @@ class Mirror:
             return old
         branch = Branch.of(description, self._shape.plan)
         branch.owned = owned if old is None else old.owned
-        holders = filter(None, map(self._roster.holder, branch.devices))
-        for other in {holder.id: holder for holder in holders if holder.id != branch.id}.values():
+        for other in self._roster.holders(branch):
             self.forget(other)  # it is gone, and what it was made of is another's now
         passage = self._passages.pop(branch.id, None)
         if old is not None:

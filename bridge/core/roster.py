@@ -19,6 +19,16 @@ class Roster:
         """Return the branch that a device, root or embedded, is of, by its id."""
         return self._holders.get(device)
 
+    def holders(self, branch: Branch) -> tuple[Branch, ...]:
+        """Return the other roots that have devices of a branch, in any spelling of their UDNs."""
+        found = {}
+        for device in branch.devices:
+            other, _ = self._devices.get(topics.udn_key(topics.decode_level(device)), (None, None))
+            for one in (other, self._holders.get(device)):
+                if one is not None and one.id != branch.id:
+                    found[one.id] = one
+        return tuple(found.values())
+
     def find(self, udn: str) -> tuple[Branch, Device | None] | None:
         """Return a device by any spelling of its UDN, root or embedded, with its branch.
 

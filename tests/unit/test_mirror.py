@@ -1,5 +1,7 @@
 """Roots that share devices, brokers that lose what they held; a model broker holds the rest."""
 
+import json
+
 import pytest
 
 from bridge.core.branch import Shape
@@ -67,6 +69,34 @@ def test_an_embedded_device_that_becomes_a_root_is_one():
     assert b'"kind":"device"' in held["upnp/grown"]
     assert held["upnp/grown/availability"] == b"online"
     assert "upnp/A" not in held
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (device("aBc", PART), device("AbC", PART)),
+        (device("A", device("aBc", PART)), device("AbC", PART)),
+        (device("A", device("aBc", PART)), device("A", device("AbC", PART))),
+        (device("aBc", PART), device("B", device("AbC", PART))),
+    ],
+)
+def test_a_device_that_spells_its_udn_in_another_way_leaves_nothing_at_the_old_one(
+    before, after, is_restarted
+):
+    mirror, held = opened(with_hub())
+    mirror.join(described(before))
+    drain(mirror, held)
+    assert held["upnp/aBc/availability"] == b"online"
+    mirror.leave(before.udn, "2026-01-01T00:00:00.000Z")
+    drain(mirror, held)
+    if is_restarted:
+        mirror, _ = opened(with_hub(), **held)
+    mirror.join(described(after))
+    drain(mirror, held)
+    assert held["upnp/AbC/availability"] == b"online"
+    assert not [topic for topic in held if "aBc" in topic]
+    assert [one["id"] for one in json.loads(held["upnp/bridge/main/devices"])] == [after.udn]
 
 
 def with_hub(*, enabled: bool = True) -> Shape:
