@@ -40,12 +40,14 @@ _ANSWERED_BY_HEAD = frozenset({"SUBSCRIBE", "UNSUBSCRIBE"})
 class Response:
     """What a device answered: any final status, header names in lower case.
 
-    A body that the headers alone say is in another encoding than UTF-8 is in UTF-8 here.
+    A body that the headers alone say is in another encoding than UTF-8 is in UTF-8 here. `is_cut`
+    says that the connection ended before the XML in it did.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_cut: bool = False
 
 
 class HttpClient:
@@ -148,7 +150,7 @@ class _Exchange(asyncio.Protocol):
             reason = self._failure or "closed without an answer"
             raise BadResponse(str(reason)) from self._failure
         body = in_utf8(self._body.body, self._headers.get("content-type", ""))
-        return Response(self._status, self._headers, body)
+        return Response(self._status, self._headers, body, self._body.is_cut)
 
     def _feed(self, data: bytes) -> bool:
         if self._body:

@@ -77,6 +77,9 @@ async def invoke(
         raise CommandError(Code.TIMEOUT, str(error), outcome=Outcome.UNKNOWN) from error
     except BadResponse as error:
         raise CommandError(Code.BAD_RESPONSE, str(error), outcome=Outcome.UNKNOWN) from error
+    if response.is_cut and response.status in _OK:
+        reason = "the connection ended in the middle of the answer"
+        raise CommandError(Code.BAD_RESPONSE, reason, outcome=Outcome.UNKNOWN)
     action = service.scpd.actions.get(action_name)
     outputs = () if action is None else [argument.name for argument in action.outputs]
     return read_answer(response.status, response.body, action_name, outputs)

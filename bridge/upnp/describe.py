@@ -59,6 +59,10 @@ class Answer(Protocol):
     def body(self) -> bytes:
         """The whole body."""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the connection ended before the XML did."""
+
 
 class Client(Protocol):
     """What is asked of the HTTP client."""
@@ -261,6 +265,19 @@ class Describer:
             return await self._request(url, allowance)
 
     async def _request(self, url: str, allowance: _Allowance) -> bytes:
+        """Return a document; one that is cut off, only if it is twice, at the same place.
+
+        Some devices write no more than that of it; others are just about to leave.
+        """
+        answer = await self._once(url, allowance)
+        if answer.is_cut:
+            first, answer = answer, await self._once(url, allowance)
+            if answer.is_cut and answer.body != first.body:
+                raise BadResponse("the connection ended in the middle of a document")
+        allowance.read.update(_fingerprint(answer.body))
+        return answer.body
+
+    async def _once(self, url: str, allowance: _Allowance) -> Answer:
         if allowance.seconds <= 0:
             raise DeviceTimeout(f"the description took more than {MAX_DEVICE_S:.0f} s")
         if allowance.bytes <= 0:
@@ -279,8 +296,7 @@ class Describer:
         allowance.bytes -= len(answer.body)
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise DescriptionError(f"HTTP {answer.status}")
-        allowance.read.update(_fingerprint(answer.body))
-        return answer.body
+        return answer
 
     def _is_foreign(self, host: str) -> bool:
         """Tell whether nothing may be asked of a host, by its address alone."""

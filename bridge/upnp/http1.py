@@ -112,7 +112,8 @@ def read_status(head: Head) -> int:
 class Body:
     """The body of a message, read as its bytes come in (RFC 9112, section 6).
 
-    `body` is the whole once it has ended, `rest` what stands behind its end. `default_length`
+    `body` is the whole once it has ended, `rest` what stands behind its end; `is_cut` says that it
+    is XML without its end, and that less came of it than was announced. `default_length`
     counts where the headers announce nothing readable; None means until the sender closes. XML
     whose length is unknown, or announced too short, also ends with the end tag of its root.
     """
@@ -120,6 +121,7 @@ class Body:
     def __init__(self, head: Head, max_bytes: int, default_length: int | None = None) -> None:
         self.body = b""
         self.rest = b""
+        self.is_cut = False
         self._max_bytes = max_bytes
         self._chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
         announced = _announced(head.headers.get("content-length", ""))
@@ -142,6 +144,8 @@ class Body:
     def eof(self) -> None:
         """Take what came as the body: the sender closed, whatever it had announced."""
         self.body = bytes(self._came)
+        is_announced = self._chunked or self._length is not None
+        self.is_cut = is_announced and self._root() is not None and self._root_end() < 0
 
     def _feed_plain(self, data: bytes) -> bool:
         self._came += data

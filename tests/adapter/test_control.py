@@ -80,6 +80,11 @@ async def test_a_captured_fault_is_a_refusal_by_the_device():
         (b"HTTP/1.1 200 OK\r\n\r\n", Code.BAD_RESPONSE, Outcome.UNKNOWN),
         (b"HTTP/1.1 200 OK\r\n\r\n<html/>", Code.BAD_RESPONSE, Outcome.UNKNOWN),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n", Code.BAD_RESPONSE, Outcome.UNKNOWN),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n<Envelope><Body><NextResponse><A>1",
+            Code.BAD_RESPONSE,
+            Outcome.UNKNOWN,
+        ),
         (b"HTTP/1.1 404 Not Found\r\n\r\n<html/>", Code.HTTP_ERROR, Outcome.REJECTED),
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", Code.HTTP_ERROR, Outcome.REJECTED),
         (b"HTTP/1.1 500 Error\r\n\r\n", Code.HTTP_ERROR, Outcome.REJECTED),

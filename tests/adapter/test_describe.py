@@ -41,6 +41,8 @@ class HttpDevice:
         self.host = host
         self.port = 0
         self.answers: dict[str, tuple[int, bytes]] = {}
+        self.cuts: dict[str, list[int]] = {}
+        """After how many bytes of its body each answer for a path ends, one after the other."""
         self.asked: list[str] = []
         self.delay_s = 0.0
         self.at_once = self.most_at_once = 0
@@ -72,8 +74,10 @@ class HttpDevice:
             if status == SILENT:
                 await reader.read()
             elif status != CLOSED:
+                cuts = self.cuts.get(path)
+                came = body[: cuts.pop(0)] if cuts else body
                 writer.write(
-                    b"HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+                    b"HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), came)
                 )
                 await writer.drain()
         except ConnectionError:
@@ -206,6 +210,33 @@ async def test_a_device_that_leaves_in_the_middle_is_unreachable(device, describ
     with pytest.raises(DeviceUnreachable):
         await describer.describe(device.url())
     assert device.asked == ["/d.xml", "/s"]
+
+
+async def test_a_document_that_is_cut_off_is_read_again(device, describer):
+    device.answers = {"/d.xml": (200, description("/s")), "/s": (200, SCPD)}
+    whole = await describer.describe(device.url())
+    device.cuts = {"/d.xml": [200], "/s": [len(SCPD) // 2]}
+    assert await describer.describe(device.url()) == whole
+    device.cuts = {"/d.xml": [200, 210]}
+    with pytest.raises(BadResponse, match="middle of a document"):
+        await describer.describe(device.url())
+    device.cuts = {"/d.xml": [200, 210]}
+    with pytest.raises(BadResponse, match="middle of a document"):
+        await describer.probe(device.url())
+    device.cuts = {"/s": [len(SCPD) - 5, len(SCPD) - 9]}
+    again = await describer.describe(device.url())
+    assert again.description == whole.description
+    assert not again.probe.is_whole
+
+
+async def test_a_document_that_always_ends_at_the_same_place_is_read_as_far_as_it_goes(
+    device, describer
+):
+    device.answers = {"/d.xml": (200, description(inner="<modelName>m</modelName>"))}
+    device.cuts = {"/d.xml": [len(description()) - 3] * 2}
+    read = (await describer.describe(device.url())).description
+    assert read.udn == "1"
+    assert read.device.problems
 
 
 async def test_an_scpd_that_does_not_come_this_time_is_the_one_read_before(device, describer):

@@ -174,6 +174,25 @@ def test_what_came_is_the_body_when_the_sender_closes(headers, wire, expected):
     assert body.body == expected
 
 
+@pytest.mark.parametrize(
+    ("headers", "wire", "is_cut"),
+    [
+        ({"content-length": "100"}, b"<a><b>1</b>", True),
+        ({"content-length": "100"}, b"<?xml version='1.0'?>\n<a><b>1</b></a>", False),
+        ({"content-length": "100"}, b"no XML", False),
+        ({"content-length": "100"}, b"", False),
+        ({"transfer-encoding": "chunked"}, b"20\r\n<a><b>1", True),
+        ({"transfer-encoding": "chunked"}, b"20\r\n<a><b>1</b></a>", False),
+        ({}, b"<a><b>1</b>", False),
+    ],
+)
+def test_what_ends_before_its_xml_does_is_cut_where_more_was_announced(headers, wire, is_cut):
+    body = Body(Head("", headers), MIB)
+    assert not body.feed(wire)
+    body.eof()
+    assert body.is_cut is is_cut
+
+
 def test_a_length_that_samsung_announced_too_short_does_not_cut_the_xml():
     body = Body(Head("", {"content-length": "10"}), MIB)
     assert not body.feed(b"<?xml version='1.0'?><root><a")
