@@ -100,6 +100,10 @@ class Mirror:
     @property
     def has_bulk(self) -> bool:
         """Whether something waits, or is to be computed, that may go behind what has changed."""
+        return bool(self._leaving) or self._table_due or self._has_bulk_before_the_table
+
+    @property
+    def _has_bulk_before_the_table(self) -> bool:
         waiting = self._passages or self._introduction or self._telling or self._missed
         return bool(waiting) or self.ledger.has_bulk
 
@@ -356,7 +360,9 @@ class Mirror:
         all; where it has to be looked for, that many `steps` at most are made, and then None may
         mean that there is more, as `has_bulk` tells.
         """
-        is_bulks_turn = in_bulk and self._live_in_a_row >= _LIVE_IN_A_ROW and self.has_bulk
+        is_bulks_turn = (
+            in_bulk and self._live_in_a_row >= _LIVE_IN_A_ROW and self._has_bulk_before_the_table
+        )
         self.took_in_bulk = False
         if not is_bulks_turn and (due := self._take_live(now_s)) is not None:
             self._live_in_a_row += 1
@@ -368,7 +374,7 @@ class Mirror:
             due := self._take_in_bulk(inf if is_leaving else now_s, steps, is_leaving=is_leaving)
         ) is not None:
             return due
-        if is_bulks_turn or self.has_bulk:
+        if is_bulks_turn or self._has_bulk_before_the_table:
             return self._take_live(now_s)
         if self._leaving or self._table_due:
             self._leaving.clear()

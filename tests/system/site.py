@@ -209,6 +209,12 @@ def _media_topics(device: RawDevice) -> list[str]:
     return [f"{own}/media" for own, name, rest in found if name and not rest]
 
 
+def _pictures(device: RawDevice) -> dict[str, str | None]:
+    """Give `art` of players in which nothing is loaded."""
+    players = [topic.partition("/")[0] for topic in _media_topics(device)]
+    return {f"{own}/art": device.icon for own in players if device.icon}
+
+
 def _wrong_media(
     device: RawDevice, values: Mapping[str, str], tree: Mapping[str, bytes]
 ) -> Iterator[str]:
@@ -231,10 +237,8 @@ def _wrong_topics(
 ) -> Iterator[str]:
     expected: dict[str, str | None] = dict.fromkeys(device.components)
     expected |= {f"{own}/availability": "online" for own in device.devices}
-    for topic in _media_topics(device):
-        expected[topic] = None
-        if device.icon:
-            expected[f"{topic.partition('/')[0]}/art"] = device.icon  # nothing is loaded
+    expected |= _pictures(device)
+    expected |= dict.fromkeys(_media_topics(device))
     expected |= {own: text for own, text in values.items() if text}
     expected |= {own: _still(own, text) for own, text in asked.items() if own in tree}
     for service in device.services:

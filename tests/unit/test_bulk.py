@@ -206,3 +206,13 @@ def test_what_of_an_owner_waits_can_be_dropped():
     assert ledger.take() == ("d", Entry(b"1"))
     assert ledger.take() is None
     assert not ledger.has_bulk
+
+
+def test_the_table_of_devices_that_may_not_go_yet_is_bulk_that_waits():
+    router = settled()
+    router.device_left("Lamp", "byebye")
+    gone = [one.topic for one in iter(lambda: router.take(in_bulk=False), None)]
+    assert "upnp/Lamp/availability" in gone
+    assert router.has_bulk
+    assert [one.topic for one in iter(router.take, None)] == ["upnp/bridge/main/devices"]
+    assert not router.has_bulk
