@@ -2,7 +2,9 @@
 
 import re
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
+
+from bridge.core.decoding import decoded
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _NAMED = frozenset(
@@ -77,7 +79,9 @@ def of_uri(uri: str | None) -> str | None:
     if not parts:
         return None
     name = re.sub(r";[\w.-]+=.*", "", parts[-1])
-    name = _CONTROL.sub(" ", unquote(name, errors="replace")).strip()
+    name = _CONTROL.sub(
+        " ", decoded(unquote_to_bytes(name.encode("utf-8", "surrogatepass")))
+    ).strip()
     found = _EXTENSION.fullmatch(name)
     extension = found[2].lower() if found else ""
     is_media = extension in _MEDIA

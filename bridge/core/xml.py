@@ -37,6 +37,12 @@ _REFERENCE = re.compile(
     re.DOTALL,
 )
 """A reference other than the five, a bare ampersand, or text in which neither has a meaning."""
+_TAG = re.compile(
+    r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<[A-Za-z_](?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*>", re.DOTALL
+)
+_BARE_VALUE = re.compile(r"\"[^\"]*\"|'[^']*'|=\s*([^\s\"'<>]+)")
+"""The value of an attribute that is not quoted, or what is quoted."""
+_BARE = re.compile(r"=\s*[^\s\"'<>=]")
 _NUMERIC = re.compile(r"&#(?:[xX]([0-9a-fA-F]+)|([0-9]+));")
 _NUMERIC_AT_ALL = re.compile(f"{_NUMERIC.pattern}?")
 _ESCAPED_SURROGATE = re.compile(
@@ -63,8 +69,8 @@ def parse(data: bytes) -> tuple[Element, bool]:
 
     Tolerates what stands before the first `<` and behind the last `>`, bare ampersands, references
     to what is no character, the entities of HTML, unbound prefixes, unclosed and mismatched tags,
-    wrong and undeclared encodings. All text, names and attributes that can be read from the element
-    are whole Unicode, without surrogates.
+    attributes without quotes, wrong and undeclared encodings. All text, names and attributes that
+    can be read from the element are whole Unicode, without surrogates.
     Raises XmlError.
     """
     whole = data
@@ -138,11 +144,27 @@ def _recovered(content: str) -> Element | None:
         return f"&amp;{whole[1:]}"
 
     content = _REFERENCE.sub(mended, _INNER_DECLARATION.sub("", content))
+    if _BARE.search(content):
+        content = _TAG.sub(_quoted, content)
     data = joined(content).encode()
     try:
         return etree.fromstring(data, _LENIENT)
     except etree.XMLSyntaxError as error:
         raise XmlError(str(error)) from error
+
+
+def _quoted(found: re.Match[str]) -> str:
+    """Return a tag whose attributes are all quoted, and CDATA as it is."""
+    tag = found[0]
+
+    def quoted(one: re.Match[str]) -> str:
+        behind = tag[one.end()]
+        if not one[1] or behind in "\"'":
+            return one[0]
+        value = one[1].removesuffix("/") if behind == ">" else one[1]
+        return f'="{value}"{one[1][len(value) :]}'
+
+    return tag if tag.startswith("<!") else _BARE_VALUE.sub(quoted, tag)
 
 
 def _referred(found: re.Match[str]) -> str:

@@ -275,3 +275,29 @@ def test_a_character_as_two_references_is_one(pair):
     assert lastchange.split(text) == expected
     assert lastchange.split(escape(text)) == expected
     assert lastchange.split(escape(escape(text))) == expected
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "<Event><InstanceID val=0><Volume channel=Master val=32/><Mute val=0></InstanceID></Event>",
+        "<Event><InstanceID val='0'><Volume channel=\"Master\" val=32 /><Mute val= 0 /></Event>",
+        "<Event><InstanceID val=0><Volume val=32 channel='Master'></Volume><Mute val=0></Mute>",
+    ],
+)
+def test_values_without_quotes_are_values(written):
+    found = dict(lastchange.split(written))
+    assert found == {Key("Volume", "0", "Master"): "32", Key("Mute", "0"): "0"}
+
+
+def test_what_is_quoted_keeps_its_equals_signs():
+    meta = "<![CDATA[<a href=x>]]>"
+    written = (
+        '<Event><InstanceID val=0><URI val=http://192.0.2.9/a?b=c/><Title val="x=1 y =2"/>'
+        f"<Plain>{meta} z=3</Plain></InstanceID></Event>"
+    )
+    assert dict(lastchange.split(written)) == {
+        Key("URI", "0"): "http://192.0.2.9/a?b=c",
+        Key("Title", "0"): "x=1 y =2",
+        Key("Plain", "0"): "<a href=x> z=3",
+    }
