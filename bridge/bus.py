@@ -19,7 +19,7 @@ from bridge.errors import BrokerError, Code, CommandError, ConfigError
 from bridge.health import Health
 from bridge.mqtt.broker import Broker
 from bridge.mqtt.endpoint import BrokerOptions, parse_url
-from bridge.mqtt.session import Session
+from bridge.mqtt.session import QUIET_S, Session
 from bridge.network import Network
 from bridge.router import Router
 from bridge.settings import Settings
@@ -34,6 +34,8 @@ _FAREWELL_S = 0.5
 _MEND_S = 1.0
 _AUDITED_AT_ONCE = 100
 _AUDITED_AFTER_FLOOD = 500
+_LATE_S = 2.0
+"""How long it must be quiet before something is taken for missing at the broker."""
 _ANSWER_S = 5.0
 """How long a bridge may take to say that it is there."""
 _MOST_TOLD = 20
@@ -143,6 +145,7 @@ class Bus:
             max_bytes=settings.mqtt.max_payload,
         )
         self._told: tuple[str, ...] = ()
+        self._lacks: frozenset[Lack] = frozenset()
         self._waking: asyncio.TimerHandle | None = None
         router.wake = self.wake
         router.wake_in = self._wake_in
@@ -240,7 +243,7 @@ class Bus:
             await session.read(survey.steps(), survey.take, f"{base}/reply/{instance}")
         else:
             survey.lacks.add(Lack.RETAINED)
-        state = self.broker.state
+        state, self._lacks = self.broker.state, frozenset(survey.lacks)
         state.problems = tuple(told(survey.lacks, survey.limit))
         if state.problems and state.problems != self._told:
             _log.error("broker_lacks", problem="; ".join(state.problems), url=state.url)
@@ -327,7 +330,9 @@ class Bus:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_MEND_S):
                     await session.wait_lost()
-            if router.was_flooded():
+            if Lack.RETAINED in self._lacks:
+                pass  # nothing is there to be looked at
+            elif router.was_flooded():
                 for piece in router.mirror.auditing(_AUDITED_AFTER_FLOOD):
                     await self._audit(session, piece)
                     await _at_leisure(router.mending())
@@ -343,9 +348,13 @@ class Bus:
         if wanted:
             router.sent.clear()
             router.is_auditing = True
+            marker = f"{self._settings.mqtt.base_topic}/reply/{self._settings.instance}"
             try:
-                marker = f"{self._settings.mqtt.base_topic}/reply/{self._settings.instance}"
-                await session.read_retained([tuple(wanted)], held.__setitem__, marker_topic=marker)
+                for quiet_s in (QUIET_S, _LATE_S):  # what is missing may only be late
+                    if missing := tuple(topic for topic in wanted if topic not in held):
+                        await session.read_retained(
+                            [missing], held.__setitem__, marker_topic=marker, quiet_s=quiet_s
+                        )
             finally:
                 router.is_auditing = False
             router.audit(wanted, held)

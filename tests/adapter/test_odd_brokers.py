@@ -289,3 +289,23 @@ async def test_what_a_broker_did_not_tell_of_a_flood_is_found_and_right_again(na
         for topic in list(before)[:FLOOD]:
             broker.pass_on(topic, b"junk", broker.nobody)
         await until(lambda: all(broker.held.get(t) == held for t, held in before.items()), 30)
+
+
+@pytest.mark.parametrize("odd", [Oddities(lateness_s=0.7), Oddities(retains=False)])
+async def test_what_is_late_or_never_kept_is_not_taken_for_cleared_by_others(
+    name: str, odd: Oddities
+) -> None:
+    async with (
+        running(part(name)) as device,
+        odd_broker(odd) as broker,
+        started(broker, name, mqtt__protocol="3.1.1") as (_, logs),
+    ):
+        document = f"upnp/{device.udn}"
+        await until(lambda: any(one[0] == document for one in broker.published))
+        asked = len(broker.subscribed)
+        if odd.retains:  # it is looked at what the broker holds, all of it twice
+            await until(lambda: sum(document in one for one in broker.subscribed[asked:]) >= 2, 30)
+        else:
+            await asyncio.sleep(4)
+        assert sum(topic == document for topic, _, _ in broker.published) == 1
+        assert not [log for log in logs if log["event"] == "overwritten"]
