@@ -1,7 +1,7 @@
 """The MQTT side, assembled: sessions with the broker, and the commands that come by them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from secrets import token_bytes
 from typing import TypeVar
@@ -14,7 +14,7 @@ from bridge.answers import Answers
 from bridge.calls import Calls, Limits
 from bridge.core import subscriptions, topics
 from bridge.core.messages import Message, Publication
-from bridge.core.survey import Lack, Survey, told
+from bridge.core.survey import Ask, Await, Lack, Steps, Survey, told
 from bridge.errors import BrokerError, Code, CommandError, ConfigError
 from bridge.health import Health
 from bridge.mqtt.broker import Broker
@@ -317,15 +317,12 @@ class Bus:
         """
         router = self._router
         is_told = session.protocol == "5"
-        filters, watched = router.watched_filters, frozenset[str]()
-        is_audited = not is_told or bool(
-            await session.try_subscribe(filters, router.overheard, only_new=True)
-        )
+        watched = frozenset[str]()
+        is_audited = not is_told or await self._watch(session, router.watched_filters)
         auditing: Iterator[dict[str, bytes]] = iter(())
         while True:
             if is_told and (new := router.watched_topics()) is not watched:
-                added = sorted(new - watched)
-                await session.try_subscribe(added, router.overheard, only_new=True)
+                await self._watch(session, new - watched)
                 watched = new
             with suppress(TimeoutError):
                 async with asyncio.timeout(_MEND_S):
@@ -342,26 +339,45 @@ class Bus:
                 await self._audit(session, piece)
             await _at_leisure(router.mending())
 
-    async def _audit(self, session: Session, wanted: dict[str, bytes]) -> None:
-        """Look at what the broker holds of some topics."""
-        router, held = self._router, dict[str, bytes]()
+    async def _watch(self, session: Session, filters: Iterable[str]) -> bool:
+        """Have the broker tell what others write; return whether it does not of all."""
+        wanted = sorted(filters)
+        borne = [one for one in wanted if one.count("/") <= self._deepest]
+        refused = await session.try_subscribe(borne, self._router.overheard, only_new=True)
+        return bool(refused) or borne != wanted
+
+    @property
+    def _deepest(self) -> int:
+        """How deep filters may be: a broker may end the connection over more levels."""
+        commands = set(self._router.command_filters) - self.broker.state.refused.keys()
+        return max((one.count("/") for one in commands), default=0)
+
+    async def _audit(self, session: Session, piece: dict[str, bytes]) -> None:
+        """Look at what the broker holds of some topics, but for those that it does not bear."""
+        router, held, deepest = self._router, dict[str, bytes](), self._deepest
+        wanted = {topic: payload for topic, payload in piece.items() if topic.count("/") <= deepest}
+
+        def steps() -> Steps:
+            refused = yield Ask(tuple(topic for topic in wanted if topic not in held))
+            for topic in refused if isinstance(refused, Mapping) else ():
+                del wanted[topic]
+            yield Await()
+
         if wanted:
             router.sent.clear()
             router.is_auditing = True
             marker = f"{self._settings.mqtt.base_topic}/reply/{self._settings.instance}"
             try:
                 for quiet_s in (QUIET_S, _LATE_S):  # what is missing may only be late
-                    if missing := tuple(topic for topic in wanted if topic not in held):
-                        await session.read_retained(
-                            [missing], held.__setitem__, marker_topic=marker, quiet_s=quiet_s
-                        )
+                    if wanted.keys() - held.keys():
+                        await session.read(steps(), held.__setitem__, marker, quiet_s=quiet_s)
             finally:
                 router.is_auditing = False
             router.audit(wanted, held)
             if session.protocol == "5":
                 # What was asked for by the same filter is not told of any more.
                 again = router.watched_topics().union(router.watched_filters) & wanted.keys()
-                await session.try_subscribe(sorted(again), router.overheard, only_new=True)
+                await self._watch(session, again)
 
     def _state(self, payload: bytes) -> Publication:
         return Publication(self._router.state_topic, payload)

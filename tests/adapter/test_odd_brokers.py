@@ -309,3 +309,25 @@ async def test_what_is_late_or_never_kept_is_not_taken_for_cleared_by_others(
             await asyncio.sleep(4)
         assert sum(topic == document for topic, _, _ in broker.published) == 1
         assert not [log for log in logs if log["event"] == "overwritten"]
+
+
+@pytest.mark.parametrize(("way", "levels"), [("refused", 5), ("refused", 8), ("hung up", 8)])
+async def test_topics_that_are_too_deep_for_the_broker_end_no_connection(
+    name: str, protocol: str, levels: int, way: str
+) -> None:
+    def is_deep(filters: tuple[str, ...]) -> bool:
+        return any(one.count("/") >= levels for one in filters)
+
+    odd = Oddities(levels=levels) if way == "refused" else Oddities(hangs_up_over=is_deep)
+    async with running(part(name)) as device, odd_broker(odd) as broker:
+        chosen = flags(broker.port, name, mqtt__protocol=protocol, mqtt__base_topic="a/b/upnp")
+        async with bridging(chosen) as one:
+            await until(one.bridge.online.is_set, 60)
+            connections, asked = broker.connections, len(broker.subscribed)
+            await until(lambda: len(broker.subscribed) > asked, 20)
+            await asyncio.sleep(3)
+            assert one.bridge.online.is_set()
+            assert broker.connections == connections
+            value = f"a/b/upnp/{device.udn}/S/value/V0"
+            await device.event("S", {"V0": "88"})
+            await until(lambda: any(one[:2] == (value, b"88") for one in broker.published))
