@@ -34,6 +34,8 @@ _FAREWELL_S = 0.5
 _MEND_S = 1.0
 _AUDITED_AT_ONCE = 100
 _AUDITED_AFTER_FLOOD = 500
+_COUNTED = 1_000
+"""Topics from which on it is seen whether a broker hands over so many at once."""
 _LATE_S = 2.0
 """How long it must be quiet before something is taken for missing at the broker."""
 _ANSWER_S = 5.0
@@ -146,6 +148,8 @@ class Bus:
         )
         self._told: tuple[str, ...] = ()
         self._lacks: frozenset[Lack] = frozenset()
+        self._is_counted = False
+        self._count_from = 0
         self._waking: asyncio.TimerHandle | None = None
         router.wake = self.wake
         router.wake_in = self._wake_in
@@ -244,12 +248,50 @@ class Bus:
         else:
             survey.lacks.add(Lack.RETAINED)
         state, self._lacks = self.broker.state, frozenset(survey.lacks)
-        state.problems = tuple(told(survey.lacks, survey.limit))
+        self._tell_lacks(told(survey.lacks, survey.limit))
+        state.refused = {}
+        self._is_counted = bool(survey.lacks) or len(held) > _COUNTED
+        self._count_from = self._router.counters.publications + _COUNTED
+        self._warn("retained_read_refused", survey.refused)
+
+    def _tell_lacks(self, problems: Sequence[str]) -> None:
+        """Tell what the broker cannot do, once as long as it stays so."""
+        state = self.broker.state
+        state.problems = tuple(problems)
         if state.problems and state.problems != self._told:
             _log.error("broker_lacks", problem="; ".join(state.problems), url=state.url)
         self._told = state.problems
-        state.refused = {}
-        self._warn("retained_read_refused", survey.refused)
+
+    async def _count(self) -> None:
+        """See, once there are many topics, whether one subscription brings them all.
+
+        In a session beside ours: a command that comes by two filters at once may come twice.
+        """
+        router, base, instance = (
+            self._router,
+            self._settings.mqtt.base_topic,
+            self._settings.instance,
+        )
+        published = router.counters.publications
+        if self._is_counted or published < self._count_from or router.mirror.waiting:
+            return
+        self._count_from = published + _COUNTED
+        held: dict[str, bytes] = {}
+        for piece in router.mirror.auditing(_AUDITED_AFTER_FLOOD):
+            held.update(dict.fromkeys(piece, b"1"))
+            await asyncio.sleep(0)
+        if len(held) <= _COUNTED:
+            return
+        self._is_counted = True
+        survey = Survey(tuple, held=held, base=base, probe="", token=b"")
+        try:
+            async with self.broker.beside("reader") as reader:
+                await reader.read(survey.counting(), survey.take, f"{base}/reply/{instance}")
+        except BrokerError as error:
+            _log.debug("not_counted", reason=str(error))
+        if survey.lacks:
+            self._lacks |= survey.lacks
+            self._tell_lacks(told(self._lacks, survey.limit))
 
     async def _subscribe(
         self, session: Session, filters: Sequence[str], on_message: Callable[[Message], None]
@@ -327,6 +369,7 @@ class Bus:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_MEND_S):
                     await session.wait_lost()
+            await self._count()
             if Lack.RETAINED in self._lacks:
                 pass  # nothing is there to be looked at
             elif router.was_flooded():

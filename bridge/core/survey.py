@@ -183,6 +183,10 @@ class Survey:
                 return
             yield Await()
 
+    def counting(self) -> Steps:
+        """Yield what is to be done to see whether one filter brings all that is `held` by now."""
+        yield from self._check_limit()
+
     def _check_limit(self) -> Steps:
         """See whether one filter brings all that it should; read what a limit has cut off."""
         topic_filter, expected = _wide(self._base, self.held)

@@ -331,3 +331,35 @@ async def test_topics_that_are_too_deep_for_the_broker_end_no_connection(
             value = f"a/b/upnp/{device.udn}/S/value/V0"
             await device.event("S", {"V0": "88"})
             await until(lambda: any(one[:2] == (value, b"88") for one in broker.published))
+
+
+async def test_a_limit_is_found_out_at_an_empty_broker_once_there_are_so_many(
+    name: str, protocol: str
+) -> None:
+    odd = Oddities(most=1_000)
+    async with (
+        running(part(name, variables=600)) as device,
+        odd_broker(odd) as broker,
+        started(broker, name, mqtt__protocol=protocol) as (bridge, logs),
+    ):
+        await until(lambda: problems(bridge), 30)
+        assert "only 1,000 retained messages" in problems(bridge)[0]
+        (error,) = told(logs)
+        assert (error["log_level"], error["event"]) == ("error", "broker_lacks")
+        await works(broker, device)
+        await asyncio.sleep(2)
+        assert len(told(logs)) == 1
+
+
+async def test_a_broker_without_a_limit_is_counted_once_and_lacks_nothing(name: str) -> None:
+    async with (
+        running(part(name, variables=600)) as device,
+        odd_broker(Oddities()) as broker,
+        started(broker, name) as (bridge, logs),
+    ):
+        await until(lambda: broker.connections == 2, 30)
+        await works(broker, device)
+        await asyncio.sleep(3)
+        assert broker.connections == 2
+        assert not problems(bridge)
+        assert not told(logs)
