@@ -461,6 +461,8 @@ class Router:
                 f"{base}/{topics.value_id('+', '', *place).replace('/value/', '/value/+', 1)}"
                 for place in sorted(places, key=str)[:_MOST_PLACES]
             ]
+            kept = [own for one in mirror.branches.values() for own in one.kept]
+            values += sorted({one for own in kept for one in _further(own, shape.base)})
             told = {t for b in mirror.branches.values() for t in shape.hub_topics(b.id)}
             parts = {f"{topic}/chunk/+" for topic in mirror.ledger.cut_up}
             every = (*shape.own_hub_topics(), *services, *values, *sorted(told), *sorted(parts))
@@ -529,6 +531,15 @@ class Router:
             _log.info("device_taken_from_another", device=device)
             self.mirror.take_back(branch)
             self.wake()
+
+
+def _further(topic: str, base: str) -> Iterator[str]:
+    """Yield the filter for a topic of a device that is only remembered, where it needs one."""
+    match topic.removeprefix(f"{base}/").split("/"):
+        case [_, service]:
+            yield f"{base}/+/{service}"
+        case [_, _, "value", _, *place] if place:
+            yield f"{base}/+/+/value/+/{'/'.join(place)}"
 
 
 def _few(everything: Sequence[str], count: int) -> Iterator[tuple[str, ...]]:

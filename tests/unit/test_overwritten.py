@@ -197,6 +197,20 @@ def test_what_stands_at_any_instance_and_channel_or_in_parts_is_watched_as_it_co
         assert any(topic_matches_sub(one, topic) for one in filters), topic
 
 
+def test_all_of_a_device_that_is_only_remembered_is_watched():
+    world = World()
+    told = '<Event><InstanceID val="7"><V val="1"/><V channel="B" val="2"/></InstanceID></Event>'
+    world.router.variables_changed("Lamp", "One", [("LastChange", told)], initial=False)
+    world.take()
+    restarted = Router(Shape("upnp", "main"), qos=1)
+    restarted.open(dict(world.held), 500, None)
+    assert restarted.mirror.branches["Lamp"].description is None
+    filters = (*restarted.watched_filters, *restarted.watched_topics(), "upnp/+")
+    for topic in world.held:
+        if topic.startswith("upnp/Lamp") and "/chunk/" not in topic:
+            assert any(topic_matches_sub(one, topic) for one in filters), topic
+
+
 def test_what_is_written_while_the_tree_is_still_published_is_right_in_the_end():
     world = World()
     before = dict(world.held)
