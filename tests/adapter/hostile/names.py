@@ -1,6 +1,7 @@
 """Attacks by names, and by being somebody else."""
 
 import asyncio
+import json
 from xml.sax.saxutils import escape, quoteattr
 
 from tests.adapter.device import Part, Service, Variable, answer, new_udn, running
@@ -100,4 +101,9 @@ async def the_honest_one(site: Site) -> None:
     moving = ("/availability", "/state", "/Count")
     now = {t: p for t, p in site.onlooker.held.items() if t.startswith(f"upnp/{site.honest.udn}")}
     assert now.keys() == tree.keys()
-    assert {t for t in now if now[t] != tree[t] and not t.endswith(moving)} == set()
+    changed = {t for t in now if now[t] != tree[t] and not t.endswith(moving)}
+    assert changed <= {f"upnp/{udn}"}
+    before, after = (json.loads(one[f"upnp/{udn}"]) for one in (tree, now))
+    added = set(after.pop("problems", [])) - set(before.pop("problems", []))
+    assert after == before
+    assert all(line.startswith("another device has the same UDN, at ") for line in added)

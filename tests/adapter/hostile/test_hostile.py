@@ -126,7 +126,7 @@ ROWS = (
             number=512,
             addresses=16,
         ),
-        80,  # 512 connections, each with what asyncio reads at once; more on Python 3.13
+        128,  # 512 connections, each with what asyncio reads at once
     ),
     Row(
         "endless heads",
