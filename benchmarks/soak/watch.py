@@ -28,11 +28,13 @@ _BOUNDED = (
     "Tables.reported",
     "FloodBound._sources",
     "Describer._latest",
+    "Heard.",
     "asyncio.events.",
     "_contextvars.",
 )
 """What may fill up to a stated bound, and timers, which asyncio keeps until they are due."""
 _CACHED = (
+    "bridge.core.didl.Item",
     "bridge.upnp.http1.Address",
     "bridge.upnp.ssdp.Announcement",
     "ipaddress.",

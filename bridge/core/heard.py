@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from bridge.core.values import Value
 
 
+_MOST_NAMES = 4096
+"""Names are whatever a device writes: beyond these, of each kind, no more are kept."""
+
+
 class Heard:
     """What came by events, by the names of variables.
 
@@ -29,10 +33,12 @@ class Heard:
     def take(self, keys: Iterable["Key"], names: set[str], *, whole: bool) -> None:
         """Take in what an event tells of; `whole` says that it is a first one."""
         if whole or self._first is None:
-            self._before |= self._since
+            if len(self._before) < _MOST_NAMES:
+                self._before |= self._since
             self._first, self._since = names, set()
         else:
-            self._since |= names
+            if len(self._since) < _MOST_NAMES:
+                self._since |= names
             if self.untrue:
                 self.untrue -= names
         if self._doubts:

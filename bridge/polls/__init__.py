@@ -100,20 +100,26 @@ class Polls:
 
     async def run(self) -> None:
         """Ask what is due, until cancelled."""
-        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             self._afterwards.tasks = tasks
-            while True:
-                self._woken.clear()
-                while self._heap and self._heap[0][0] <= loop.time():
-                    _, _, polled = heappop(self._heap)
-                    if self._is_current(polled) and polled.task is None:
-                        self._look(polled, loop.time(), tasks)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(self._heap[0][0] if self._heap else None):
-                        await self._woken.wait()
-                # What is due at about the same time is looked at in one go.
-                await asyncio.sleep(_ROUND_S)
+            try:
+                await self._ask_what_is_due(tasks)
+            finally:
+                self._afterwards.tasks = None  # nothing is begun while all ends
+
+    async def _ask_what_is_due(self, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._woken.clear()
+            while self._heap and self._heap[0][0] <= loop.time():
+                _, _, polled = heappop(self._heap)
+                if self._is_current(polled) and polled.task is None:
+                    self._look(polled, loop.time(), tasks)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._heap[0][0] if self._heap else None):
+                    await self._woken.wait()
+            # What is due at about the same time is looked at in one go.
+            await asyncio.sleep(_ROUND_S)
 
     @property
     def is_busy(self) -> Callable[[str], bool]:
