@@ -162,7 +162,8 @@ class EmbeddedBroker:
                 while (line := await self._log_line()) is not None:
                     if line.endswith(" running"):
                         return
-                    last = line
+                    if not line.endswith(" terminating"):  # mosquitto 2.1's last word
+                        last = line
         raise ConfigError(f"the embedded broker does not start on port {self.port}: {last}")
 
     def _configuration(self) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -492,7 +493,9 @@ async def test_a_broker_that_hangs_up_over_a_right_is_told(tmp_path: Path) -> No
         way = await way_to(broker)
         found = by_check(await check_rights(chosen(broker), way))
     assert found["rights_tree"].status == "error"
-    assert any("max_queued_messages 100000" in one for one in found["rights_tree"].advice)
+    is_told = any("max_queued_messages 100000" in one for one in found["rights_tree"].advice)
+    version = await asyncio.to_thread(subprocess.getoutput, "mosquitto -h")
+    assert is_told is ("version 2.0" in version)  # 2.1 goes on
 
 
 # What is retained
@@ -508,7 +511,8 @@ async def test_a_queue_that_is_too_short_is_told_and_nothing_stays(
         await check_retained(chosen(broker), way, told.append)
         (finding,) = told
         assert finding.status == "warning"
-        assert finding.fact.startswith("only 1,020 of 1,100")
+        # 1,000 queued and 20 in flight with mosquitto 2.0.11, 20 more with 2.0.21.
+        assert finding.fact.startswith(("only 1,020 of 1,100", "only 1,040 of 1,100"))
         with onlooking(broker.port) as onlooker:
             onlooker.settle()
             assert not [topic for topic in onlooker.held if topic.startswith("upnp/")]

@@ -253,8 +253,8 @@ async def test_the_announced_packet_size_bounds_payloads(tmp_path):
         assert set(await retained(broker.endpoint)) == {"up/fits", "up/most"}
 
 
-async def test_without_an_announcement_there_is_no_bound(broker):
-    async with connected(broker.endpoint) as session:
+async def test_without_an_announcement_there_is_no_bound():
+    async with fake(saying(ACCEPTED_5)) as endpoint, connected(endpoint) as session:
         assert session.max_payload is None
 
 
