@@ -479,14 +479,21 @@ def test_json_is_encoded_so_that_it_reads_the_same(value):
 
 
 def test_json_as_deep_as_it_can_be_read_can_be_written():
-    depth = 1
-    while True:
+    def nested(depth):
+        return "[" * depth + "]" * depth
+
+    deepest, too_deep = 1, 1_000_000
+    while too_deep - deepest > 1:
+        depth = (deepest + too_deep) // 2
         try:
-            value = json.loads("[" * depth + "]" * depth)
+            json.loads(nested(depth))
         except RecursionError:
-            break
-        assert encode(value) == b"[" * depth + b"]" * depth
-        depth += 1
+            too_deep = depth
+        else:
+            deepest = depth
+    assert deepest > 100
+    for depth in (*range(deepest - 50, deepest), deepest):
+        assert encode(json.loads(nested(depth))) == nested(depth).encode()
 
 
 def test_json_has_no_spaces_keeps_its_order_and_is_utf_8():
