@@ -25,6 +25,8 @@ HUB_TOPIC = re.compile(r"homeassistant/device/[\w-]+/config")
 _MOVING = re.compile(
     r"(upnp/)?[^/]+/(WANCommonIFC1|WANIPConn1)/(value/(Uptime|Total(Bytes|Packets)\w+)|state)"
 )
+_ARGUMENT_TYPES = re.compile(r"GMediaRender[^/]+/\w+/value/A_ARG_TYPE_\w+/0")
+"""What gmediarender tells once as it starts, to whoever has subscribed by then, and not later."""
 _PLAYER_STATES = {"STOPPED": "stopped", "NO_MEDIA_PRESENT": "no_media", "PLAYING": "playing"}
 _NAMES = {"device": "friendly_name", "subdevice": "friendly_name", "service": "service_id"}
 
@@ -245,6 +247,9 @@ def _wrong_topics(
         here = {own: text for own, text in values.items() if own.startswith(f"{service}/")}
         told = told_in_state(service, json.loads(tree.get(f"{service}/state", b"{}")))
         here |= {own: tree.get(own, b"").decode() for own in asked if own in told}
+        early = {own: text for own, text in told.items() if _ARGUMENT_TYPES.fullmatch(own)}
+        here |= early
+        expected |= {own: text for own, text in early.items() if text}
         if here:
             expected[f"{service}/state"] = None
             for own in sorted({own for own, _ in told.items() ^ here.items()}):
