@@ -63,7 +63,7 @@ class Holdings:
             self._sort_in(device)
         self.roots = {root: mine for root, mine in self.roots.items() if root in mine}
         for root, row in self.rows.items():
-            for device in (root, *_strings(row.get("subdevices"))):
+            for device in (root, *strings(row.get("subdevices"))):
                 if device in self._groups and device not in self.owners:
                     self.claimed.add(device)
 
@@ -84,9 +84,7 @@ class Holdings:
             for device, group in self._groups.items()
             if group.get(f"{self._base}/{device}", b"").startswith(_HEAD)
         )
-        listed = (
-            device for row in self.rows.values() for device in _strings(row.get("subdevices"))
-        )
+        listed = (device for row in self.rows.values() for device in strings(row.get("subdevices")))
         return frozenset(
             device
             for device in (*self.owners, *heads, *self.rows, *listed)
@@ -150,7 +148,8 @@ def is_ours(whole: str, payload: bytes) -> bool:
     return payload.startswith((_HEAD, b'{"id":"%s"' % whole.encode()))
 
 
-def _strings(value: object) -> list[str]:
+def strings(value: object) -> list[str]:
+    """Return the strings of a JSON array; none where it is something else."""
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 

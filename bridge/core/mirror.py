@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from bridge.core import jsontext, lastchange, topics, values
 from bridge.core.branch import Branch, Hub, Keys, LiveService, Shape
-from bridge.core.holdings import Holdings, is_ours, join_parts, whole_payloads
+from bridge.core.holdings import Holdings, is_ours, join_parts, strings, whole_payloads
 from bridge.core.hub_news import HubNews
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.model import Description, Device
@@ -65,7 +65,8 @@ class Mirror:
         self._own: dict[str, bytes] = {}
         self._table = shape.topic(f"bridge/{shape.instance}/devices")
         self._table_due = False
-        self._leaving: list[dict[str, object]] = []
+        self._leaving: dict[str, dict[str, object]] = {}
+        """The rows of what is still to be cleared, by the ids of roots."""
         self._forgotten: dict[str, None] = {}
         """Roots of which a broker may remember what is not to come back."""
         self._players = Players()
@@ -139,8 +140,7 @@ class Mirror:
                 before = self._shape.walk(old, self.ledger.limit)
             if old is not None and not set(old.devices) <= set(branch.devices):
                 gone |= set(old.devices)
-                self._leaving.append(old.row)
-                self._write_table()
+                self._keep_row(old)
             self._begin(branch, before, gone - set(branch.devices))
         return branch
 
@@ -202,9 +202,7 @@ class Mirror:
             del self._forgotten[next(iter(self._forgotten))]
         passage = self._passages.pop(branch.id, None)
         if branch.owned and self.ledger.is_open:
-            self._leaving.append(branch.row)
-            self._table_due = True
-            self._write_table()
+            self._keep_row(branch)
             own = (self._shape.topic(branch.id), *self._shape.hub_topics(branch.id))
             first = {topic: self._held(branch, passage, topic) for topic in own}
             if passage is None:
@@ -305,7 +303,7 @@ class Mirror:
                 self._own.setdefault(topic, payload)
         ledger.reconcile(holdings.own, self._own)
         gone = [device for device in holdings.claimed if self._roster.holder(device) is None]
-        self._leaving = [{"id": device} for device in gone]
+        self._leaving = {device: {"id": device} for device in gone}
         self._table_due = True
         self._write_table()
         for device in gone:
@@ -370,12 +368,11 @@ class Mirror:
         self._live_in_a_row = 0
         if not in_bulk:
             return None
-        if (
-            due := self._take_in_bulk(inf if is_leaving else now_s, steps, is_leaving=is_leaving)
-        ) is not None:
+        due = self._take_in_bulk(inf if is_leaving else now_s, steps, is_leaving=is_leaving)
+        if due is None:
+            due = self._take_live(now_s)  # what passed its turn to the bulk, or came of looking
+        if due is not None or self._has_bulk_before_the_table:
             return due
-        if is_bulks_turn or self._has_bulk_before_the_table:
-            return self._take_live(now_s)
         if self._leaving or self._table_due:
             self._leaving.clear()
             self._table_due = True
@@ -855,6 +852,12 @@ class Mirror:
         """Return whether a topic, below the base, is one of these devices, by their ids."""
         return topic[len(self._shape.base) + 1 :].partition("/")[0] in devices
 
+    def _keep_row(self, branch: Branch) -> None:
+        """Have the table name a device, with all that hangs from it, until it is cleared."""
+        self._leaving[branch.id] = _naming_all(branch.row, self._leaving.get(branch.id, {}))
+        self._table_due = True
+        self._write_table()
+
     def _write_table(self) -> None:
         """Put the table of devices first in line, if it is not what it should be.
 
@@ -863,8 +866,10 @@ class Mirror:
         """
         if self._table_due and self.ledger.is_open:
             self._table_due = False
-            rows = [branch.row for _, branch in sorted(self.branches.items()) if branch.owned]
-            payload = jsontext.encode(rows + self._leaving)
+            rows = {root: one.row for root, one in sorted(self.branches.items()) if one.owned}
+            for root, row in self._leaving.items():
+                rows[root] = _naming_all(rows.get(root, row), row)
+            payload = jsontext.encode(list(rows.values()))
             self.put_own("devices", payload)
             self.ledger.prefer(self._table, len(payload))
 
@@ -916,6 +921,13 @@ def at_once(steps: Generator[None, None, _Result]) -> _Result:
         except StopIteration as end:
             result: _Result = end.value
             return result
+
+
+def _naming_all(row: dict[str, object], gone: Mapping[str, object]) -> dict[str, object]:
+    """Return a row of the table of devices that names the embedded devices of another one too."""
+    named = strings(row.get("subdevices"))
+    every = list(dict.fromkeys((*named, *strings(gone.get("subdevices")))))
+    return row if every == named else {**row, "subdevices": every}
 
 
 def _is_hubs(place: tuple[str, ...]) -> bool:

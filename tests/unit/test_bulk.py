@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from bridge.core.branch import Shape
+from bridge.core.holdings import Holdings
 from bridge.core.ledger import Entry, Ledger
 from bridge.core.messages import Message
+from bridge.core.mirror import Mirror
 from bridge.core.passage import Passage
 from bridge.router import Router
 from tests.unit.devices import described, device, scpd, service
@@ -216,3 +218,15 @@ def test_the_table_of_devices_that_may_not_go_yet_is_bulk_that_waits():
     assert router.has_bulk
     assert [one.topic for one in iter(router.take, None)] == ["upnp/bridge/main/devices"]
     assert not router.has_bulk
+
+
+def test_the_table_of_devices_comes_also_where_the_turn_of_the_bulk_finds_nothing():
+    mirror = Mirror(Shape("upnp", "main"))
+    mirror.open(Holdings({}, base="upnp", instance="main"), 262_144, lambda _: False)
+    branch = mirror.join(LAMP)
+    for number in range(7):  # with the table so many in a row that the bulk's turn comes
+        mirror.put_own(f"n{number}", b"1")
+    mirror.forget(branch)
+    taken = dict(iter(mirror.take, None))
+    assert taken["upnp/bridge/main/devices"].payload == b"[]"
+    assert not mirror.has_bulk

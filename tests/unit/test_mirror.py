@@ -13,6 +13,7 @@ from tests.unit.hubs import home_assistant
 
 PART = service("One", scpd("V:string"))
 NOW = "2026-01-02T00:00:00.000Z"
+TABLE = "upnp/bridge/main/devices"
 HUB_TOPIC = "homeassistant/device/upnp2mqtt_A/config"
 
 
@@ -115,9 +116,34 @@ def test_a_device_that_is_forgotten_goes_at_its_document_then_at_hubs_then_at_al
     assert HUB_TOPIC in held
     mirror.forget(branch)
     topics = taken(mirror)
-    assert topics[:3] == ["upnp/bridge/main/devices", "upnp/A", HUB_TOPIC]
+    assert topics[:2] == ["upnp/A", HUB_TOPIC]
     assert topics[-1] == "upnp/bridge/main/devices"
-    assert set(topics) == {topic for topic in held if "bridge" not in topic} | {topics[0]}
+    assert set(topics) == {topic for topic in held if "bridge" not in topic} | {topics[-1]}
+
+
+def tables(mirror: Mirror) -> list[list[tuple[str, list[str]]]]:
+    """Take all; return each table of devices, by ids and embedded devices."""
+    found = [
+        json.loads(entry.payload) for topic, entry in iter(mirror.take, None) if topic == TABLE
+    ]
+    return [[(row["id"], row["subdevices"]) for row in rows] for rows in found]
+
+
+def test_until_a_device_is_cleared_one_row_of_the_table_names_all_that_hangs_from_it():
+    mirror, held = opened()
+    mirror.join(described(device("A", PART, device("one", PART))))
+    drain(mirror, held)
+    mirror.join(described(device("A", PART, device("other", PART))))
+    last = mirror.join(described(device("A", PART)))
+    assert tables(mirror) == [[("A", ["other", "one"])], [("A", [])]]
+    mirror.forget(last)
+    assert tables(mirror) == [[]]
+
+
+def test_a_table_that_was_never_written_names_a_device_that_is_forgotten():
+    mirror, _ = opened()
+    mirror.forget(mirror.join(described(device("A", PART))))
+    assert tables(mirror) == [[("A", [])], []]
 
 
 def test_what_a_crash_left_of_a_device_goes_in_the_same_order():

@@ -56,6 +56,8 @@ VARIANTS: list[list[Description]] = [
 SERVICES = ["R/RenderingControl", "G-conn/WANIPConn1", "L%2F%2B%23/SwitchPower:1"]
 NAMES = ["Volume", "Status", "Text", "PortMappingNumberOfEntries", "Unlisted"]
 
+TABLE = "upnp/bridge/main/devices"
+
 FOREIGN = {
     "upnp/notes": b"the user's own",
     "upnp/R/remark": b"beside our services",
@@ -122,7 +124,15 @@ class Broker(RuleBasedStateMachine):
                 self.held[topic] = payload
             else:
                 self.held.pop(topic, None)
+            if topic == TABLE:
+                self.check_table()
         del self.taken[:count]
+
+    def check_table(self) -> None:
+        """A table in one piece has one row a root."""
+        found = json.loads(self.held[TABLE])
+        ids = [row["id"] for row in found] if isinstance(found, list) else []
+        assert len(ids) == len(set(ids)), ids
 
     def tell_home(self, topic: str, payload: bytes) -> None:
         """Do what Home Assistant does: only what it is told to forget is forgotten."""
@@ -337,7 +347,7 @@ class Broker(RuleBasedStateMachine):
     def check_tree(self) -> None:
         mine = {t: p for t, p in self.held.items() if t.startswith("upnp/") and t not in FOREIGN}
         whole = _joined(mine)
-        rows = json.loads(whole.pop("upnp/bridge/main/devices"))
+        rows = json.loads(whole.pop(TABLE))
         assert whole.pop("upnp/bridge/main/info") == b'{"version":"1"}'
         seen = {row["id"]: row["availability"] for row in rows}
         expected_rows = {
