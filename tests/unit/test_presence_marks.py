@@ -21,6 +21,14 @@ def asking(*, kept: bool | None, **more: Any) -> Net:
     return net
 
 
+def alives(net: Net, pause_s: float, seconds: float = 20.0, **more: Any) -> None:
+    """The device says alive so often, for so long."""
+    end = net.now + seconds
+    while net.now < end:
+        net.heard(**more)
+        net.run(pause_s)
+
+
 @pytest.mark.parametrize("mark", ["boot_id", "config_id"])
 @pytest.mark.parametrize("kept", [True, None])
 def test_a_mark_that_is_another_in_each_answer_is_no_mark(mark, kept):
@@ -196,3 +204,79 @@ def test_a_configid_that_was_wrong_and_then_stands_is_looked_into_in_the_end():
         net.heard(config_id=3)
         net.run(ALIVES_S)
     assert net.take() == [joined(Reason.CHANGED)]
+
+
+@pytest.mark.parametrize("pause_s", [4.0, 30.0, ALIVES_S])
+@pytest.mark.parametrize("back_s", [0.5, 3.0, 8.0])
+def test_a_description_that_was_read_between_two_changes_is_read_again_after_the_second(
+    pause_s, back_s
+):
+    net = asking(kept=True, config_id=1)
+    alives(net, pause_s, config_id=1)
+    net.sites[HOME] = Site(("d1", "e1"), b"2")
+    net.heard(config_id=2)
+    net.run(back_s)
+    net.sites[HOME] = Site(("d1", "e1"), b"1")
+    net.heard(config_id=3)
+    net.run(15)
+    assert net.take() == [joined(Reason.CHANGED)] * 2
+
+
+@pytest.mark.parametrize("pause_s", [1.0, 4.0, 30.0])
+def test_what_was_wrong_once_is_looked_into_when_it_has_stood_for_a_minute(pause_s):
+    net = asking(kept=True, config_id=1)
+    net.heard(config_id=2)
+    net.run(ALIVES_S)
+    net.take()
+    net.sites[HOME] = Site(("d1", "e1"), b"1", whole=b"2")
+    alives(net, pause_s, 100, config_id=3)
+    assert net.take() == [joined(Reason.CHANGED)]
+
+
+def test_a_configid_heard_while_the_description_is_read_is_not_that_of_what_was_read():
+    net = asking(kept=True, config_id=1)
+    net.heard(config_id=2)
+    net.run(ALIVES_S)
+    net.take()
+    assert net.presence.add(HOME, net.now)
+    net.step()
+    net.heard(config_id=3)
+    net.run(1)
+    assert net.take() == [joined(Reason.REFRESHED)]
+    net.sites[HOME] = Site(("d1", "e1"), b"1", whole=b"2")
+    alives(net, 30.0, ALIVES_S, config_id=3)
+    assert net.take() == [joined(Reason.CHANGED)]
+
+
+@pytest.mark.parametrize("mark", ["boot_id", "config_id"])
+def test_a_mark_that_is_another_in_each_of_three_alives_is_no_mark(mark):
+    net = asking(kept=None, **said(mark, 0))
+    number = 0
+    for _ in range(100):
+        for _ in range(3):
+            number += 1
+            net.heard(**said(mark, number))
+            net.run(0.2)
+        net.run(ALIVES_S)
+    assert len(net.take()) <= 1
+    assert len(net.checks) <= 1
+
+
+def test_an_answer_just_after_an_alive_may_be_the_first_to_tell_of_a_change():
+    net = asking(kept=True, config_id=1)
+    net.heard(config_id=1)
+    net.run(2)
+    net.sites[HOME] = Site(("d1", "e1"), b"1", whole=b"2")
+    net.heard(kind="answer", config_id=2)
+    net.run(15)
+    assert net.take() == [joined(Reason.CHANGED)]
+
+
+@pytest.mark.parametrize("pause_s", [4.0, 30.0, ALIVES_S])
+def test_a_configid_that_is_again_what_it_was_has_the_device_described(pause_s):
+    net = asking(kept=True, config_id=1)
+    net.sites[HOME] = Site(("d1", "e1"), b"2")
+    alives(net, pause_s, 20.0, config_id=2)
+    net.sites[HOME] = Site(("d1", "e1"), b"1")
+    alives(net, pause_s, ALIVES_S, config_id=1)
+    assert net.take() == [joined(Reason.CHANGED)] * 2

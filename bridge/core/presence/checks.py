@@ -53,6 +53,8 @@ def begin(tables: Tables, now: float) -> tuple[Check, ...]:
         if owner is not None and place.reason in (Reason.REBOOTED, Reason.CHANGED):
             owner.redescribed = now
         place.due, place.reason = inf, None
+        if describe:
+            place.config.begin_description()
         timeout_s = _description_s(place, now) if describe else PROBE_TIMEOUT_S
         checks.append(Check(place.location, place.server, describe, place.failures, timeout_s))
     return tuple(checks)

@@ -13,7 +13,7 @@ BURST_S = 5.0
 """How long the answers to one search may take: MX is at most 5 s (UDA 2.0, section 1.3.2)."""
 
 _FORMER_S = 60.0
-_STANDS_S = (0.0, 600.0, 3600.0, 21600.0, 86400.0)
+_STANDS_S = (0.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0)
 _BURSTS = 3
 _BACK_OFF = 2
 
@@ -40,10 +40,12 @@ class Mark:
     claimed: bool = False
     _since: float = -inf
     _last: float = -inf
+    _answered: float = -inf
+    _burst: float = -inf
+    """When the last burst began, of `_bursts` since the value is this."""
     _bursts: int = 0
-    _changes: int = 0
     _former: int | None = None
-    _former_last: float = -inf
+    _reading: int | None = None
     _described: int | None = None
     _is_fresh: bool = False
 
@@ -59,33 +61,38 @@ class Mark:
         """
         if value is None:
             return Change.NONE
+        is_same_search = is_answer and now - self._answered <= BURST_S
+        self._answered = now if is_answer else self._answered
         if self.value is None or value == self.value:
             return self._repeat(value, now)
-        if value == self._former and now - self._former_last <= _FORMER_S:
-            self._former_last = now
+        if value == self._former and now - self._since <= _FORMER_S:
             return Change.NONE
-        is_believed, in_burst = self._is_believed(), now - self._last <= BURST_S
-        self._changes = self._changes + 1 if in_burst else 1
+        is_believed = self._is_believed()
         if self._is_fresh and self.strikes >= _BACK_OFF:
             self._described = value  # it counts our looks
-        self._former, self._former_last = self.value, now
+        self._former = self.value
         self.adopt(value, now)
         if not is_believed:
             return Change.NONE
         # A device may restart between two announcements, but not between its answers to one search.
-        if in_burst and (is_answer or self._changes > 1):
+        if is_same_search:
             self.strike()
             return Change.DISPROVED
         return Change.CREDIBLE
 
     def adopt(self, value: int, now: float) -> None:
         """Take a value without asking what it says."""
-        self.value, self._since, self._last, self._bursts = value, now, now, 1
+        self.value, self._since, self._last = value, now, now
+        self._burst, self._bursts = now, 1
         self._is_fresh = False
+
+    def begin_description(self) -> None:
+        """Note that the description is about to be read; what is heard meanwhile is of the next."""
+        self._reading = self.value
 
     def note_description(self) -> None:
         """Note that the description was read just now."""
-        self._described, self._is_fresh = self.value, True
+        self._described, self._is_fresh = self._reading, True
 
     def strike(self) -> None:
         """Note that nothing was as the last change said."""
@@ -107,8 +114,8 @@ class Mark:
         if self.value is None:
             self.adopt(value, now)
             return Change.NONE
-        if now - self._last > BURST_S:
-            self._bursts += 1
+        if now - self._burst > BURST_S:
+            self._burst, self._bursts = now, self._bursts + 1
         self._last, self._is_fresh = now, False
         if self.strikes and value != self._described and self._is_believed():
             self._described = value
