@@ -137,14 +137,22 @@ class Ledger:
             self._promises.pop(topic, None)
         self._note_among(self._bulk, topic, entry, of, held)
 
-    def discard(self, of: str) -> frozenset[str]:
-        """Forget all that waits of an owner, and return its topics."""
-        found = frozenset((*self._due.keys(of), *self._bulk.keys(of)))
+    def discard(self, of: str, *, but_clears: bool = False) -> frozenset[str]:
+        """Forget all that waits of an owner, `but_clears` if they are to go; return its topics."""
+        found = frozenset(
+            topic
+            for waiting in (self._due, self._bulk)
+            for topic in waiting.keys(of)
+            if not but_clears or not self._clears(waiting.get(topic))
+        )
         for topic in found:
             self._due.discard(topic)
             self._bulk.discard(topic)
             self._promises.pop(topic, None)
         return found
+
+    def _clears(self, entry: Entry | None) -> bool:
+        return entry is not None and entry is not _PROMISED and not (entry.then or entry.payload)
 
     def put_after(self, topic: str, held: bytes, payload: bytes, *, of: str = "") -> None:
         """Note that a topic should hold this payload, said once more to who knows `held` there."""

@@ -14,7 +14,7 @@ from math import inf
 from typing import TypeVar
 
 from bridge.core import jsontext, lastchange, topics, values
-from bridge.core.branch import Branch, Hub, Keys, LiveService, Shape
+from bridge.core.branch import Branch, Hub, Keys, LiveService, Player, Shape
 from bridge.core.holdings import Holdings, is_ours, join_parts, strings, whole_payloads
 from bridge.core.hub_news import HubNews
 from bridge.core.ledger import Entry, Ledger
@@ -124,10 +124,10 @@ class Mirror:
         branch.owned = owned if old is None else old.owned
         for other in self._roster.holders(branch):
             self.forget(other)  # it is gone, and what it was made of is another's now
+        self._tell_players()
         passage = self._passages.pop(branch.id, None)
         if old is not None:
             branch.shown, branch.held_by_hubs = old.shown, old.held_by_hubs
-            self._tell_players()
             self._take_over(old, branch)
             self._drop(old)
         self._enter(branch)
@@ -197,6 +197,7 @@ class Mirror:
 
     def forget(self, branch: Branch) -> None:
         """Clear every topic of a device, its document first."""
+        self._tell_players()
         self._forgotten[branch.id] = None
         if len(self._forgotten) > _MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
@@ -212,7 +213,7 @@ class Mirror:
                     state = self._shape.state_topic(live)
                     if live.state_length > self.ledger.limit and passage.has_passed(state):
                         passage.passed(state, live.document())
-                passage.unless(self.ledger.discard(branch.id))
+                passage.unless(self.ledger.discard(branch.id, but_clears=True))
                 before = passage.end()
             self._clear(branch.id, {t: p for t, p in first.items() if p}, before, branch.devices)
         self._drop(branch)
@@ -717,14 +718,21 @@ class Mirror:
         Not with each event: to read what plays takes longer than all else of an event.
         """
         for branch, player in self._players.take(now_s):
-            if self._is_ours(branch):
-                was, art = player.told, player.art
-                player.told, player.art = player.shown()
-                if player.told != was:
-                    player.told_s = now_s if now_s < inf else player.told_s
-                    self._put_shown(branch, player.id, player.told, was)
-                if player.art != art:
-                    self._put_shown(branch, player.art_id, player.art, art)
+            self._tell_player(branch, player, now_s)
+
+    def _tell_waiting(self, branch: Branch, player: Player) -> None:
+        if self._players.discard(player):
+            self._tell_player(branch, player)
+
+    def _tell_player(self, branch: Branch, player: Player, now_s: float = inf) -> None:
+        if self._is_ours(branch):
+            was, art = player.told, player.art
+            player.told, player.art = player.shown()
+            if player.told != was:
+                player.told_s = now_s if now_s < inf else player.told_s
+                self._put_shown(branch, player.id, player.told, was)
+            if player.art != art:
+                self._put_shown(branch, player.art_id, player.art, art)
 
     def _walk_hubs(self, branch: Branch, passage: Passage) -> Iterator[tuple[str, bytes]]:
         """Yield what hubs should be told of a branch, by what the broker holds of that."""
@@ -806,15 +814,24 @@ class Mirror:
             passage.passed(topic, payload)
 
     def _walk(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
-        """Yield what a branch should be, and note what its players are told to be by that."""
-        media = {self._shape.topic(player.id): player for player in branch.players.values()}
-        art = {self._shape.topic(player.art_id): player for player in branch.players.values()}
-        for topic, payload in self._shape.walk(branch, self.ledger.limit, with_hubs=False):
-            if topic in media:
-                media[topic].told = payload
-            elif topic in art:
-                art[topic].art = payload
+        """Yield what a branch should be, and note what its players are told to be by that.
+
+        Players that wait to be told of are told of before: what is put then is newer.
+        """
+        shape, passage = self._shape, self._passages[branch.id]
+        media = {shape.topic(player.id): player for player in branch.players.values()}
+        art = {shape.topic(player.art_id): player for player in branch.players.values()}
+        for topic, payload in shape.walk(branch, self.ledger.limit, with_hubs=False):
+            if (one := media.get(topic) or art.get(topic)) is not None:
+                self._tell_waiting(branch, one)
+                if not passage.has_passed(topic):
+                    if topic in media:
+                        one.told = payload
+                    else:
+                        one.art = payload
             yield topic, payload
+        for one in media.values():  # which may be nothing now
+            self._tell_waiting(branch, one)
         if branch.description is not None:
             yield from self._walk_hubs(branch, self._passages[branch.id])
 

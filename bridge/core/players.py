@@ -28,6 +28,10 @@ class Players:
         """Have a player of this branch wait."""
         self._waiting[player.id] = branch, player
 
+    def discard(self, player: Player) -> bool:
+        """Have a player wait no more; return whether it did."""
+        return self._waiting.pop(player.id, None) is not None
+
     def take(self, now_s: float = inf) -> Iterator[tuple[Branch, Player]]:
         """Yield those that are due and forget them; all where no time is given."""
         for key, (branch, player) in tuple(self._waiting.items()):

@@ -1,6 +1,8 @@
 """Roots that share devices, brokers that lose what they held; a model broker holds the rest."""
 
 import json
+from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -383,3 +385,36 @@ def test_a_device_that_is_only_remembered_is_found_in_any_spelling():
     )
     assert mirror.find("ABC") is not None
     assert mirror.id_of("UUID:uuid:aBC") == "Abc"
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_what_a_player_is_stands_at_the_broker_whenever_its_events_come(is_forgotten):
+    transport = service("AVTransport", scpd("TransportState:string"))
+    rendering = service("RenderingControl", scpd("Volume:ui2", "Mute:boolean"))
+    description = described(device("A", transport, rendering))
+    for seed in range(300):
+        rng = Random(seed)
+        mirror, held = opened(with_hub())
+        for number in range(4):
+            mirror.join(replace(description, location=f"http://192.0.2.{number}/d.xml"))
+            now_s = 0.0
+            for _ in range(rng.randrange(80)):
+                now_s += rng.choice((0.001, 0.02, 0.2))
+                if rng.random() < 0.2:
+                    what, *told = rng.choice(
+                        (
+                            ("AVTransport", ("TransportState", rng.choice(("PLAYING", "STOPPED")))),
+                            ("RenderingControl", ("Volume", str(rng.randrange(9)))),
+                            ("AVTransport",),
+                            ("RenderingControl",),
+                        )
+                    )
+                    mirror.tell(f"A/{what}", told, initial=True, now=NOW)
+                elif due := mirror.take(now_s):
+                    held[due[0]] = due[1].payload
+        branch = mirror.branches["A"]
+        if is_forgotten:
+            mirror.forget(branch)
+        drain(mirror, held)
+        wanted = {} if is_forgotten else with_hub().wanted(branch, 10_000)
+        assert {topic: held[topic] for topic in held if "bridge" not in topic} == wanted, seed
