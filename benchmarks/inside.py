@@ -16,17 +16,17 @@ from typing import cast
 
 from benchmarks import bodies, stage
 from benchmarks.fleet import Device, udn_of
-from bridge.core import lastchange
-from bridge.core.branch import Shape
-from bridge.core.model import Description
+from bridge.model import lastchange
+from bridge.model.device import Description
 from bridge.router import Router
-from bridge.upnp.client import HttpClient
-from bridge.upnp.description import read_description
-from bridge.upnp.events import Subscriptions
-from bridge.upnp.notify import NotifyServer
-from bridge.upnp.notify_request import StrictReader
-from bridge.upnp.properties import read_properties
-from bridge.upnp.scpd import read_scpd, with_scpds
+from bridge.tree.device_tree import Shape
+from bridge.upnp.description.device_description import read_description
+from bridge.upnp.description.scpd import read_scpd, with_scpds
+from bridge.upnp.gena.event_body import read_properties
+from bridge.upnp.gena.notify_reader import StrictReader
+from bridge.upnp.gena.notify_server import NotifyServer
+from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.http.client import HttpClient
 
 _LOCATION = "http://192.0.2.1/"
 _DEVICES = 8

@@ -19,9 +19,9 @@ from aiohttp.http_parser import HttpRequestParser
 from lxml import etree
 
 from benchmarks import bodies, floor, stage
-from bridge.core import jsontext, xml
-from bridge.core.documents import components
-from bridge.upnp.notify_request import DoubtError, StrictReader, read_lax
+from bridge.formats import jsontext, xml
+from bridge.tree.documents import components
+from bridge.upnp.gena.notify_reader import DoubtError, StrictReader, read_lax
 from tests.unit.captured import captured
 
 Row = tuple[str, Callable[[], object], str]

@@ -5,13 +5,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from random import Random
 
-from bridge import http
-from bridge.clock import Clock
 from bridge.mqtt.dial import Dial, dial
-from bridge.upnp.client import HttpClient
-from bridge.upnp.discovery import Discovery
-from bridge.upnp.multicast_events import MulticastEvents
-from bridge.upnp.notify import NotifyServer
+from bridge.runtime import Clock
+from bridge.upnp.gena.multicast import MulticastEvents
+from bridge.upnp.gena.notify_server import NotifyServer
+from bridge.upnp.http.client import HttpClient
+from bridge.upnp.ssdp.search import Discovery
+from bridge.web import server
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +28,4 @@ class Adapters:
     multicast: Callable[..., MulticastEvents] = MulticastEvents
     notify: Callable[[str | None, int], NotifyServer] = NotifyServer
     dial: Dial = dial
-    serve: Callable[..., AbstractAsyncContextManager[None]] = http.serve
+    serve: Callable[..., AbstractAsyncContextManager[None]] = server.serve

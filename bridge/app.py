@@ -12,17 +12,18 @@ import structlog
 from bridge import __version__, log, support_url
 from bridge.adapters import Adapters
 from bridge.bus import Bus
-from bridge.core import jsontext, topics
-from bridge.core.branch import Shape
-from bridge.core.polling import Plan
+from bridge.formats import jsontext
 from bridge.hubs.homeassistant.discovery import HomeAssistant
 from bridge.hubs.homeassistant.place import World
-from bridge.metrics import Metrics
-from bridge.mqtt.embedded import EmbeddedBroker
+from bridge.model import topics
+from bridge.monitoring.metrics import Metrics
+from bridge.monitoring.systemd import Supervisor
+from bridge.mqtt.mosquitto import EmbeddedBroker
 from bridge.network import Network
+from bridge.polling.plan import Plan
 from bridge.router import Router
 from bridge.settings import Settings
-from bridge.systemd import Supervisor
+from bridge.tree.device_tree import Shape
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -8,22 +8,23 @@ from typing import TypeVar
 
 import structlog
 
-from bridge import memory
+from bridge import runtime
 from bridge.adapters import Adapters
-from bridge.answers import Answers
-from bridge.calls import Calls, Limits
-from bridge.core import subscriptions, topics
-from bridge.core.messages import Message, Publication
-from bridge.core.survey import Ask, Await, Lack, Steps, Survey, told
 from bridge.errors import BrokerError, Code, CommandError, ConfigError
-from bridge.health import Health
-from bridge.mqtt.broker import Broker
-from bridge.mqtt.endpoint import BrokerOptions, parse_url
+from bridge.model import topics
+from bridge.monitoring.health_document import Health
+from bridge.mqtt.reconnect import Broker
 from bridge.mqtt.session import QUIET_S, Session
+from bridge.mqtt.survey import Ask, Await, Lack, Steps, Survey, told
+from bridge.mqtt.url import BrokerOptions, parse_url
 from bridge.network import Network
+from bridge.requests import subscriptions
+from bridge.requests.bridge_request import Verbs
+from bridge.requests.call_queue import Calls, Limits
+from bridge.requests.replies import Answers
 from bridge.router import Router
 from bridge.settings import Settings
-from bridge.verbs import Verbs
+from bridge.tree.messages import Message, Publication
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -215,7 +216,7 @@ class Bus:
             await session.publish(self._state(b"online"))
             self._online.set()
             if is_large:
-                memory.give_back()
+                runtime.give_memory_back()
             await self._await_births(session)
             _log.info(
                 "online",

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from bridge import __version__, settings
-from bridge.commandline.secrecy import hide_secrets
-from bridge.commandline.signals import Interrupted
+from bridge.commands.secrecy import hide_secrets
+from bridge.commands.signals import Interrupted
 from bridge.errors import BridgeError, ConfigError
 from bridge.settings import Settings
 
@@ -82,27 +82,27 @@ def _carry_out(given: argparse.Namespace, chosen: Settings) -> int:
     # Each command imports what it needs: `health` must not cost what a bridge does.
     match given.command:
         case "run" | "demo":
-            from bridge.commandline.run import run  # noqa: PLC0415
+            from bridge.commands.run import run  # noqa: PLC0415
 
             return run(chosen, demo=given.command == "demo")
         case "discover":
-            from bridge.commandline.discover import discover  # noqa: PLC0415
+            from bridge.commands.discover import discover  # noqa: PLC0415
 
             return discover(chosen, as_json=given.json, seconds=given.seconds)
         case "call":
-            from bridge.commandline.call import call  # noqa: PLC0415
+            from bridge.commands.call import call  # noqa: PLC0415
 
             return call(chosen, given.words)
         case "diagnostics":
-            from bridge.commandline.diagnostics import diagnostics  # noqa: PLC0415
+            from bridge.commands.diagnostics import diagnostics  # noqa: PLC0415
 
             return diagnostics(chosen, given.device, output=given.output, seconds=given.seconds)
         case "doctor":
-            from bridge.commandline.doctor import doctor  # noqa: PLC0415
+            from bridge.commands.doctor import doctor  # noqa: PLC0415
 
             return doctor(chosen, as_json=given.json, retained=given.retained)
         case _:
-            from bridge.commandline.health import health  # noqa: PLC0415
+            from bridge.commands.health import health  # noqa: PLC0415
 
             return health(chosen)
 

@@ -4,26 +4,26 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from functools import partial
 
 from bridge.adapters import Adapters
-from bridge.core import topics
-from bridge.core.aftermath import questions_after
-from bridge.core.commands import ActionCall
-from bridge.core.mirror import Remembered
-from bridge.core.model import Description, Service
-from bridge.filter import admission
-from bridge.polls import Polls
-from bridge.polls.afterwards import Watch
+from bridge.model import topics
+from bridge.model.action_call import ActionCall
+from bridge.model.device import Description, Service
+from bridge.polling.follow_up import questions_after
+from bridge.polling.follow_up_poller import Watch
+from bridge.polling.poller import Polls
 from bridge.router import Router
 from bridge.settings import Settings
-from bridge.upnp import control
-from bridge.upnp.client import local_address_towards
-from bridge.upnp.describe import Describer
-from bridge.upnp.directory import Directory
-from bridge.upnp.discovery import Discovery
-from bridge.upnp.events import Subscriptions
-from bridge.upnp.interfaces import Interface
-from bridge.upnp.multicast_events import MulticastEvent
-from bridge.upnp.notify import NotifyServer
-from bridge.upnp.trust import address_of
+from bridge.tree.mirror import Remembered
+from bridge.upnp import soap
+from bridge.upnp.description.fetch import Describer
+from bridge.upnp.gena.multicast import MulticastEvent
+from bridge.upnp.gena.notify_server import NotifyServer
+from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.http.client import local_address_towards
+from bridge.upnp.presence.admission import admission
+from bridge.upnp.presence.directory import Directory
+from bridge.upnp.presence.trust import address_of
+from bridge.upnp.ssdp.interfaces import Interface
+from bridge.upnp.ssdp.search import Discovery
 
 
 def look_around(  # noqa: PLR0913 - all but two by name
@@ -136,7 +136,7 @@ class Network:
         timeout_s: float,
     ) -> dict[str, str]:
         """Send an action, once, and return its out-arguments; raises CommandError."""
-        return await control.invoke(self._client, service, action, arguments, timeout_s=timeout_s)
+        return await soap.invoke(self._client, service, action, arguments, timeout_s=timeout_s)
 
     def _joined(self, description: Description, reason: str) -> None:
         branch = self._router.device_joined(description, str(reason))

@@ -12,22 +12,24 @@ from typing import Any
 
 import structlog
 
-from bridge.clock import Clock
-from bridge.core import commands, jsontext, subscriptions, topics
-from bridge.core.branch import Branch, Shape
-from bridge.core.delays import Delays
-from bridge.core.holdings import Holdings
-from bridge.core.lastchange import Happening
-from bridge.core.messages import Message, Publication
-from bridge.core.mirror import Mirror, Remembered, at_once
-from bridge.core.model import Description
-from bridge.core.neighbours import Neighbours
-from bridge.core.outbox import Outbox
-from bridge.core.overwritten import Overwritten
-from bridge.core.polling import Plan
-from bridge.core.remains import Remains
-from bridge.core.state import Key
-from bridge.core.value_commands import ValueRequest, read_text
+from bridge.formats import jsontext
+from bridge.model import topics
+from bridge.model.device import Description, Key
+from bridge.model.lastchange import Happening
+from bridge.polling.plan import Plan
+from bridge.requests import envelope as commands
+from bridge.requests import subscriptions
+from bridge.requests.value_request import ValueRequest, read_text
+from bridge.runtime import Clock
+from bridge.tree.delays import Delays
+from bridge.tree.device_tree import Branch, Shape
+from bridge.tree.instances import Neighbours
+from bridge.tree.leftovers import Remains
+from bridge.tree.messages import Message, Publication
+from bridge.tree.mirror import Mirror, Remembered, at_once
+from bridge.tree.outbox import Outbox
+from bridge.tree.overwritten import Overwritten
+from bridge.tree.retained import Holdings
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

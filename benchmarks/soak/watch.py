@@ -34,16 +34,16 @@ _BOUNDED = (
 )
 """What may fill up to a stated bound, and timers, which asyncio keeps until they are due."""
 _CACHED = (
-    "bridge.core.didl.Item",
-    "bridge.upnp.http1.Address",
-    "bridge.upnp.ssdp.Announcement",
+    "bridge.model.didl.Item",
+    "bridge.upnp.http.http1.Address",
+    "bridge.upnp.ssdp.message.Announcement",
     "ipaddress.",
     "urllib.",
     "_struct.",
     "re.",
 )
 """Of these classes the caches hold instances, up to their bounds."""
-_TWICE = "bridge.core.model."
+_TWICE = "bridge.model.device."
 """A device that came back unchanged is held as it was read first, and as it was read last."""
 _NOT_OURS = ("builtins.", "collections.", "tracemalloc.", "weakref.", *_CACHED)
 """Of these classes instances come and go with whatever runs at the moment."""
@@ -65,7 +65,7 @@ class Sample:
 
     @property
     def subscriptions(self) -> int:
-        return int(self.held["classes"].get("bridge.upnp.events._Subscribed", 0))
+        return int(self.held["classes"].get("bridge.upnp.gena.subscriber._Subscribed", 0))
 
     @property
     def elements(self) -> int:

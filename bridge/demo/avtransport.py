@@ -9,7 +9,8 @@ from async_upnp_client.client import UpnpRequester
 from async_upnp_client.const import StateVariableTypeInfo
 from async_upnp_client.server import callable_action, create_event_var, create_state_var
 
-from bridge.demo.lastchange import INSTANCE, AvService
+from bridge.demo.device_server import Fault, service_info
+from bridge.demo.event_text import INSTANCE, AvService
 from bridge.demo.player import (
     Player,
     PlayMode,
@@ -19,7 +20,6 @@ from bridge.demo.player import (
     format_duration,
     invent_track,
 )
-from bridge.demo.server import Fault, service_info
 
 _UNKNOWN_DURATION_S = 180
 _PLAY_LIST = (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from async_upnp_client.const import StateVariableTypeInfo
 from async_upnp_client.server import callable_action, create_event_var, create_state_var
 
-from bridge.demo.server import RootDevice, Service, device_info, service_info
+from bridge.demo.device_server import RootDevice, Service, device_info, service_info
 
 _STEP_S = 1.0
 _STEP_PERCENT = 4

@@ -11,8 +11,8 @@ from async_upnp_client.server import callable_action, create_event_var, create_s
 
 from bridge.demo import pictures
 from bridge.demo.avtransport import COVERS, AVTransport
-from bridge.demo.lastchange import INSTANCE, AvService
-from bridge.demo.server import RootDevice, Service, device_info, service_info
+from bridge.demo.device_server import RootDevice, Service, device_info, service_info
+from bridge.demo.event_text import INSTANCE, AvService
 
 _STEP_S = 0.2  # events of LastChange come no faster (AVTransport:1, section 2.3.1)
 _CHANNELS = ["Master", "LF", "RF"]

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from bridge.demo.device_server import RootDevice, serve
+from bridge.demo.gateway import Router
 from bridge.demo.light import Light
 from bridge.demo.renderer import Renderer
-from bridge.demo.router import Router
-from bridge.demo.server import RootDevice, serve
 
 LOOPBACK = "127.0.0.1"
 

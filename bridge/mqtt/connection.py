@@ -10,11 +10,11 @@ import structlog
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.core.messages import Message
 from bridge.errors import BrokerRefused, BrokerUnreachable
-from bridge.mqtt.client import Client, tls_alert
-from bridge.mqtt.endpoint import Protocol
 from bridge.mqtt.limits import Limits, ProtocolUnknown, refusal
+from bridge.mqtt.paho_socket import Client, tls_alert
+from bridge.mqtt.url import Protocol
+from bridge.tree.messages import Message
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

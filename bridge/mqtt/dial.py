@@ -13,11 +13,11 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 
-from bridge.core.messages import Publication
 from bridge.errors import BrokerRefused, BrokerUnreachable, ConfigError
-from bridge.mqtt.client import CONNECT_S, Client, packet_properties, tls_alert
-from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
-from bridge.mqtt.names import Names
+from bridge.mqtt.host_addresses import Names
+from bridge.mqtt.paho_socket import CONNECT_S, Client, packet_properties, tls_alert
+from bridge.mqtt.url import BrokerOptions, Endpoint, Protocol
+from bridge.tree.messages import Publication
 
 MAX_RECEIVED = 16 * 1024 * 1024
 """The largest packet, in bytes, that an MQTT 5 broker may send us."""

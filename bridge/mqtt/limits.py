@@ -7,8 +7,8 @@ from typing import Self
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.core.messages import Publication
 from bridge.errors import BrokerError, BrokerRefused, BrokerUnreachable
+from bridge.tree.messages import Publication
 
 WINDOW = 64
 """The most publications in flight, where the broker's Receive Maximum is not smaller."""

@@ -18,16 +18,16 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from bridge.core.messages import Message, Publication
-from bridge.core.survey import PROBE_S, Ask, Await, Outcome, Say, Steps
 from bridge.errors import BrokerRefused, BrokerUnreachable
-from bridge.mqtt.client import CONNECT_S, Client
 from bridge.mqtt.connection import Connection
 from bridge.mqtt.dial import Dial, dial
-from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
 from bridge.mqtt.filters import Filters
 from bridge.mqtt.limits import SessionTakenOver
-from bridge.mqtt.retained import Reading
+from bridge.mqtt.paho_socket import CONNECT_S, Client
+from bridge.mqtt.retained_reader import Reading
+from bridge.mqtt.survey import PROBE_S, Ask, Await, Outcome, Say, Steps
+from bridge.mqtt.url import BrokerOptions, Endpoint, Protocol
+from bridge.tree.messages import Message, Publication
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -8,9 +8,9 @@ import paho.mqtt.client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.mqtt.client import Client
-from bridge.mqtt.endpoint import Protocol
+from bridge.mqtt.paho_socket import Client
 from bridge.mqtt.session import Session, Source
+from bridge.mqtt.url import Protocol
 
 
 class Trial(Session):

@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from bridge.errors import ConfigError
 from bridge.settings.complaints import complaint, no_setting
-from bridge.settings.names import PREFIX, Unknown, nearest, unknown, variable
+from bridge.settings.known_names import PREFIX, Unknown, nearest, unknown, variable
 from bridge.settings.texts import listed_names, listed_texts, listed_urls, without_credentials
 
 __all__ = ["PREFIX", "Settings", "Unknown", "fields", "is_secret", "load", "nearest", "variable"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import SecretStr
 
-from bridge.settings.names import ENV_FILE, PREFIX, nearest, variable
+from bridge.settings.known_names import ENV_FILE, PREFIX, nearest, variable
 from bridge.settings.texts import without_credentials
 
 _MAX_SHOWN = 80

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bridge.core.messages import Publication
-from bridge.mqtt.endpoint import BrokerOptions, Endpoint, parse_url
 from bridge.mqtt.session import Session, Source
+from bridge.mqtt.url import BrokerOptions, Endpoint, parse_url
+from bridge.tree.messages import Publication
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 WEBSOCKETS = ("listener {websockets} 127.0.0.1", "protocol websockets")

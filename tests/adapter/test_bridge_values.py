@@ -12,7 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 import pytest_asyncio
 
-from bridge.upnp.events import Subscriptions
+from bridge.upnp.gena.subscriber import Subscriptions
 from tests.adapter.bridge import Caller, Onlooker, Running, bridging, flags, onlooking
 from tests.adapter.device import (
     Action,

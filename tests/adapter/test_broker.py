@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import structlog
 
-from bridge.core.messages import Publication
 from bridge.errors import BrokerRefused, BrokerUnreachable, ConfigError
-from bridge.mqtt.broker import Broker, BrokerState, pause_s
-from bridge.mqtt.endpoint import parse_url
+from bridge.mqtt.reconnect import Broker, BrokerState, pause_s
+from bridge.mqtt.url import parse_url
+from bridge.tree.messages import Publication
 from tests.adapter.mosquitto import (
     STOCK,
     WILL,

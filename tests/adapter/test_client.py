@@ -13,7 +13,7 @@ import pytest
 
 from bridge import __version__
 from bridge.errors import BadResponse, DeviceTimeout, DeviceUnreachable
-from bridge.upnp.client import HttpClient, Response, local_address_towards
+from bridge.upnp.http.client import HttpClient, Response, local_address_towards
 from tests.adapter.serving import Handler, serving
 
 CLIENT = HttpClient(connect_timeout_s=2.0)

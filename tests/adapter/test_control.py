@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.core.model import Scpd, Service
 from bridge.errors import Code, CommandError, Outcome
-from bridge.upnp.client import HttpClient
-from bridge.upnp.control import invoke
+from bridge.model.device import Scpd, Service
+from bridge.upnp.http.client import HttpClient
+from bridge.upnp.soap import invoke
 from tests.adapter.serving import serving
 
 CAPTURES = Path(__file__).parent.parent / "captures"

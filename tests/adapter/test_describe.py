@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import BadResponse, DescriptionError, DeviceTimeout, DeviceUnreachable
-from bridge.upnp import describe
-from bridge.upnp.client import HttpClient
-from bridge.upnp.describe import Describer
+from bridge.upnp.description import fetch
+from bridge.upnp.description.fetch import Describer
+from bridge.upnp.http.client import HttpClient
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 SCPD = (
@@ -156,7 +156,7 @@ async def test_equal_scpds_are_one_object_across_devices(device, describer):
 
 
 async def test_the_table_of_shared_scpds_is_bounded(device, describer, monkeypatch):
-    monkeypatch.setattr(describe, "MAX_SHARED", 3)
+    monkeypatch.setattr(fetch, "MAX_SHARED", 3)
     paths = [f"/s{n}" for n in range(10)]
     device.answers = {path: (200, SCPD + f"<!--{path}-->".encode()) for path in paths}
     device.answers["/d.xml"] = (200, description(*paths))
@@ -167,7 +167,7 @@ async def test_the_table_of_shared_scpds_is_bounded(device, describer, monkeypat
 async def test_scpds_that_would_make_a_device_too_large_are_left_out(
     device, describer, monkeypatch
 ):
-    monkeypatch.setattr(describe, "MAX_COMPONENTS", 2)
+    monkeypatch.setattr(fetch, "MAX_COMPONENTS", 2)
     device.answers = {path: (200, SCPD + b" " * n) for n, path in enumerate(("/a", "/b", "/c"))}
     device.answers["/d.xml"] = (200, description("/a", "/b", "/c"))
     root = (await describer.describe(device.url())).description.device
@@ -361,7 +361,7 @@ async def test_a_host_that_is_silent_holds_up_no_other(device):
 
 
 async def test_a_device_has_so_much_time_and_no_more(device, describer, monkeypatch):
-    monkeypatch.setattr(describe, "MAX_DEVICE_S", 0.3)
+    monkeypatch.setattr(fetch, "MAX_DEVICE_S", 0.3)
     device.answers = {"/d.xml": (200, description("/s", "/t")), "/s": (SILENT, b"")}
     with pytest.raises(DeviceTimeout):
         await describer.describe(device.url())
@@ -370,7 +370,7 @@ async def test_a_device_has_so_much_time_and_no_more(device, describer, monkeypa
 
 async def test_a_device_has_so_many_bytes_and_no_more(device, describer, monkeypatch):
     body = description("/s", "/t", "/u")
-    monkeypatch.setattr(describe, "MAX_DEVICE_BYTES", len(body) + len(SCPD))
+    monkeypatch.setattr(fetch, "MAX_DEVICE_BYTES", len(body) + len(SCPD))
     device.answers = {"/d.xml": (200, body), "/s": (200, SCPD), "/t": (200, SCPD)}
     root = (await describer.describe(device.url())).description.device
     assert [len(s.scpd.members) for s in root.services] == [1, 0, 0]

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from bridge.commandline.diagnostics import _file_name
-from bridge.core.bodies import octets
-from bridge.core.polling import Plan
+from bridge.commands.diagnostics import _file_name
 from bridge.errors import ConfigError, DeviceTimeout, DeviceUnreachable
-from bridge.upnp import capture as captures
-from bridge.upnp.capture import Manner, capture
-from bridge.upnp.client import HttpClient
-from bridge.upnp.describe import Describer
-from bridge.upnp.wire import Catcher, exchange
+from bridge.formats.bodies import octets
+from bridge.polling.plan import Plan
+from bridge.support import capture as captures
+from bridge.support.capture import Manner, capture
+from bridge.support.raw_exchange import Catcher, exchange
+from bridge.upnp.description.fetch import Describer
+from bridge.upnp.http.client import HttpClient
 from tests.adapter.bridge import (
     Caller,
     Ended,

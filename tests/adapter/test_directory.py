@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from bridge.core.model import Description, Device
-from bridge.core.presence import Reason
 from bridge.errors import DeviceError, DeviceTimeout, DeviceUnreachable
-from bridge.upnp.describe import Described, Describer, Probe
-from bridge.upnp.directory import Directory
-from bridge.upnp.discovery import Arrival
-from bridge.upnp.interfaces import Interface
-from bridge.upnp.ssdp import Announcement, Kind
-from bridge.upnp.trust import address_of
+from bridge.model.device import Description, Device
+from bridge.upnp.description.fetch import Described, Describer, Probe
+from bridge.upnp.presence import Reason
+from bridge.upnp.presence.directory import Directory
+from bridge.upnp.presence.trust import address_of
+from bridge.upnp.ssdp.interfaces import Interface
+from bridge.upnp.ssdp.message import Announcement, Kind
+from bridge.upnp.ssdp.search import Arrival
 
 HOME = "http://192.168.1.10:80/d.xml"
 LAN = Interface(
@@ -290,7 +290,7 @@ async def test_a_reboot_is_reported_over_the_same_description():
 
 
 async def test_a_device_that_accepts_connections_and_says_nothing_leaves(monkeypatch):
-    monkeypatch.setattr("bridge.core.presence.checks.PROBE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bridge.upnp.presence.checks.PROBE_TIMEOUT_S", 0.05)
     async with running(device()) as scene:
         scene.heard()
         await scene.until(("d1", "first"))
@@ -471,7 +471,7 @@ async def test_an_added_location_answers_with_its_description_or_its_error():
 
 
 async def test_adding_what_never_answers_ends(monkeypatch):
-    monkeypatch.setattr("bridge.upnp.directory._ADD_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bridge.upnp.presence.directory._ADD_TIMEOUT_S", 0.05)
     async with running() as scene:
         scene.shelf.hanging = True
         with pytest.raises(DeviceTimeout):

@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bridge.upnp import discovery as discovery_module
-from bridge.upnp import links
-from bridge.upnp.discovery import Arrival, Discovery
-from bridge.upnp.interfaces import Interface, changes, interfaces
-from bridge.upnp.ssdp import Announcement, Kind
+from bridge.upnp.ssdp import links
+from bridge.upnp.ssdp import search as discovery_module
+from bridge.upnp.ssdp.interfaces import Interface, changes, interfaces
+from bridge.upnp.ssdp.message import Announcement, Kind
+from bridge.upnp.ssdp.search import Arrival, Discovery
 
 GROUP, PORT = "239.255.255.250", 1900
 ROOT = Path(__file__).parents[2]
@@ -248,7 +248,7 @@ def test_an_interface_holds_what_lies_in_its_subnets():
 async def test_without_rtnetlink_changes_are_polled_for(monkeypatch):
     monkeypatch.setattr(socket, "NETLINK_ROUTE", 31)
     found = [(), interfaces(("lo",)), (), ()]
-    monkeypatch.setattr("bridge.upnp.interfaces.interfaces", lambda _: found.pop())
+    monkeypatch.setattr("bridge.upnp.ssdp.interfaces.interfaces", lambda _: found.pop())
     news = changes(poll_interval_s=0.01)
     async with asyncio.timeout(2):
         assert await anext(news) == ()

@@ -16,18 +16,18 @@ import pytest
 import structlog
 
 from bridge import settings
-from bridge.core.messages import Publication
-from bridge.doctor import callback, examination, retained, rights
-from bridge.doctor.callback import check_callback
-from bridge.doctor.connection import Way, check_broker
-from bridge.doctor.devices import Answered, check_search, search
-from bridge.doctor.examination import Examination
-from bridge.doctor.finding import Finding
-from bridge.doctor.local import find_local
-from bridge.doctor.retained import check_instances, check_retained
-from bridge.doctor.rights import check_rights
-from bridge.doctor.store import check_store
 from bridge.settings import Settings
+from bridge.support.doctor import callback, examination, retained_messages, rights
+from bridge.support.doctor.broker_connection import Way, check_broker
+from bridge.support.doctor.callback import check_callback
+from bridge.support.doctor.devices import Answered, check_search, search
+from bridge.support.doctor.examination import Examination
+from bridge.support.doctor.finding import Finding
+from bridge.support.doctor.local import find_local
+from bridge.support.doctor.retained_messages import check_instances, check_retained
+from bridge.support.doctor.rights import check_rights
+from bridge.support.doctor.store import check_store
+from bridge.tree.messages import Publication
 from tests.adapter.bridge import Ended, bridging, clean_environment, flags, onlooking, run
 from tests.adapter.certificates import certificate
 from tests.adapter.device import (
@@ -563,7 +563,7 @@ async def test_a_broker_that_ends_meanwhile_is_a_finding(
             await asyncio.sleep(0.1)
             return 0
 
-        monkeypatch.setattr(retained, "_count", kill_it)
+        monkeypatch.setattr(retained_messages, "_count", kill_it)
         await check_retained(one, await way_to(broker), told.append)
     assert told[-1].status == "warning"
     assert "left retained" in told[-1].fact

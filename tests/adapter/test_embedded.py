@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.core.messages import Publication
 from bridge.errors import BrokerUnreachable, ConfigError
-from bridge.mqtt import embedded
-from bridge.mqtt.embedded import EmbeddedBroker
-from bridge.mqtt.endpoint import parse_url
+from bridge.mqtt import mosquitto
+from bridge.mqtt.mosquitto import EmbeddedBroker
+from bridge.mqtt.url import parse_url
+from bridge.tree.messages import Publication
 from tests.adapter.mosquitto import connected, free_port, retained, until
 
 
@@ -97,7 +97,7 @@ async def test_without_mosquitto_it_says_what_to_do(monkeypatch):
 async def test_it_dies_with_a_bridge_that_is_killed():
     program = (
         "import asyncio\n"
-        "from bridge.mqtt.embedded import EmbeddedBroker\n"
+        "from bridge.mqtt.mosquitto import EmbeddedBroker\n"
         "async def main():\n"
         "    async with EmbeddedBroker() as broker:\n"
         "        print(broker.pid, flush=True)\n"
@@ -132,7 +132,7 @@ def lines(monkeypatch):
 
         debug = info
 
-    monkeypatch.setattr(embedded, "_log", Log())
+    monkeypatch.setattr(mosquitto, "_log", Log())
     return told
 
 
@@ -141,8 +141,8 @@ def usual_ports(monkeypatch):
     for _ in range(100):
         first = free_port()
         ports = range(first, min(first + 3, 65536))
-        if all(embedded._is_free(port) for port in ports):
-            monkeypatch.setattr(embedded, "PORTS", ports)
+        if all(mosquitto._is_free(port) for port in ports):
+            monkeypatch.setattr(mosquitto, "PORTS", ports)
             return ports
     raise AssertionError("no three ports in a row")
 

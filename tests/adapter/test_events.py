@@ -10,12 +10,12 @@ from random import Random
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.core.model import Description, Device, Scpd, Service
 from bridge.errors import DeviceUnreachable
-from bridge.upnp import events
-from bridge.upnp.client import HttpClient, local_address_towards
-from bridge.upnp.events import Subscriptions
-from bridge.upnp.notify import NotifyServer
+from bridge.model.device import Description, Device, Scpd, Service
+from bridge.upnp.gena import subscriber as events
+from bridge.upnp.gena.notify_server import NotifyServer
+from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.http.client import HttpClient, local_address_towards
 
 BODY = b"<e:propertyset xmlns:e='urn:x'><e:property><A>%d</A></e:property></e:propertyset>"
 SCPD = Scpd.of(())
@@ -475,9 +475,9 @@ async def test_a_service_that_never_speaks_is_silent_with_one_warning_until_it_d
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let renewals and second tries be due soon."""
-    monkeypatch.setattr("bridge.upnp.subscription._SOONEST_RENEWAL_S", 0.1)
-    monkeypatch.setattr("bridge.upnp.subscription._SECOND_TRY_S", 0.1)
-    monkeypatch.setattr("bridge.upnp.events._ANSWER_S", 0.2)
+    monkeypatch.setattr("bridge.upnp.gena.subscription._SOONEST_RENEWAL_S", 0.1)
+    monkeypatch.setattr("bridge.upnp.gena.subscription._SECOND_TRY_S", 0.1)
+    monkeypatch.setattr("bridge.upnp.gena.subscriber._ANSWER_S", 0.2)
 
 
 @pytest.mark.usefixtures("soon")
@@ -612,7 +612,7 @@ async def subscribed(bridge: Bridge, devices: Iterable[Publisher]) -> None:
 
 
 async def test_closing_unsubscribes_everywhere_and_waits_for_nobody_for_long(monkeypatch):
-    monkeypatch.setattr("bridge.upnp.events._FAREWELL_S", 0.3)
+    monkeypatch.setattr("bridge.upnp.gena.subscriber._FAREWELL_S", 0.3)
     async with publishing() as good, publishing() as slow, bridging() as bridge:
         await subscribed(bridge, (good, slow))
         await bridge.until(lambda: len(bridge.events) == 6)

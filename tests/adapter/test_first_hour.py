@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.commandline import footing, running
-from bridge.commandline.running import Running, announced
-from bridge.mqtt.embedded import PORTS
+from bridge.commands import footing, running
+from bridge.commands.running import Running, announced
+from bridge.mqtt.mosquitto import PORTS
 from tests.adapter.bridge import bridging, clean_environment, flags, onlooking, run
 from tests.adapter.device import Part, Service, Variable, new_udn
 from tests.adapter.device import running as running_device

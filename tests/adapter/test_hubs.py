@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
-from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerRefused
+from bridge.tree.messages import Message, Publication
 from tests.adapter.bridge import Caller, Onlooker, bridging, flags, onlooking
 from tests.adapter.device import Action, Device, Part, Service, Variable, new_udn, running
 from tests.adapter.mosquitto import (

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from bridge.upnp.multicast_events import GROUP, PORT, MulticastEvent, MulticastEvents, decode
-from bridge.upnp.ssdp import MAX_DATAGRAM
+from bridge.upnp.gena.multicast import GROUP, PORT, MulticastEvent, MulticastEvents, decode
+from bridge.upnp.ssdp.message import MAX_DATAGRAM
 
 LOOPBACK = socket.if_nametoindex("lo")
 UDN = f"A{os.getpid()}"  # other runs of these tests may be heard as well

@@ -5,7 +5,7 @@ import socket
 import struct
 from dataclasses import replace
 
-from bridge.upnp.interfaces import interfaces
+from bridge.upnp.ssdp.interfaces import interfaces
 from tests.adapter.bridge import bridging, flags, onlooking
 from tests.adapter.device import Part, Service, Variable, new_address, new_udn, running
 from tests.adapter.mosquitto import mosquitto, until

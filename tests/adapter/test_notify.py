@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge.errors import ConfigError
-from bridge.upnp.notify import MAX_CONNECTIONS_PER_PEER, Notify, NotifyServer
-from bridge.upnp.properties import read_properties
+from bridge.upnp.gena.event_body import read_properties
+from bridge.upnp.gena.notify_server import MAX_CONNECTIONS_PER_PEER, Notify, NotifyServer
 
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*/*.notify*.http"))
 BODY = (
@@ -64,7 +64,7 @@ def notify(path: str, body: bytes = BODY, *headers: str, seq: int = 0) -> bytes:
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server look at its connections often, so that no test waits long."""
-    monkeypatch.setattr("bridge.upnp.notify._TICK_S", 0.02)
+    monkeypatch.setattr("bridge.upnp.gena.notify_server._TICK_S", 0.02)
 
 
 async def answer(reader: asyncio.StreamReader) -> int:
@@ -431,7 +431,7 @@ async def test_one_peer_has_a_bounded_number_of_connections_of_which_the_idle_ma
 
 
 async def test_idle_connections_of_many_peers_do_not_shut_out_another(monkeypatch):
-    monkeypatch.setattr("bridge.upnp.notify.MAX_CONNECTIONS", 4)
+    monkeypatch.setattr("bridge.upnp.gena.notify_server.MAX_CONNECTIONS", 4)
     async with listening() as (server, heard, path), AsyncExitStack() as stack:
         streams = [
             await stack.enter_async_context(connected(server, f"127.0.0.{2 + number}"))
@@ -452,7 +452,7 @@ async def test_idle_connections_of_many_peers_do_not_shut_out_another(monkeypatc
 async def test_where_no_connection_is_idle_the_slowest_request_of_who_has_the_most_goes(
     monkeypatch,
 ):
-    monkeypatch.setattr("bridge.upnp.notify.MAX_CONNECTIONS", 3)
+    monkeypatch.setattr("bridge.upnp.gena.notify_server.MAX_CONNECTIONS", 3)
     message = notify("/x", BODY[:50], "CONTENT-LENGTH: 200")
     async with listening(stall_s=9) as (server, _, path), AsyncExitStack() as stack:
         honest = await stack.enter_async_context(connected(server, "127.0.0.8"))

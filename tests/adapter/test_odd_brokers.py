@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from bridge.core.overwritten import FLOOD
+from bridge.tree.overwritten import FLOOD
 from tests.adapter.bridge import Running as Bridge
 from tests.adapter.bridge import bridging, flags
 from tests.adapter.device import Action, Device, Part, Service, Variable, new_udn, running

@@ -8,12 +8,20 @@ from random import Random
 
 import pytest
 
-from bridge.core.branch import Branch
-from bridge.core.model import Action, Argument, Description, Direction, Scpd, Service, StateVariable
-from bridge.core.polling import Plan
-from bridge.core.state import Key
 from bridge.errors import Code, CommandError, Outcome
-from bridge.polls import MAX_QUESTIONS, Polls
+from bridge.model.device import (
+    Action,
+    Argument,
+    Description,
+    Direction,
+    Key,
+    Scpd,
+    Service,
+    StateVariable,
+)
+from bridge.polling.plan import Plan
+from bridge.polling.poller import MAX_QUESTIONS, Polls
+from bridge.tree.device_tree import Branch
 from tests.adapter.mosquitto import until
 from tests.unit.devices import described, device, service
 

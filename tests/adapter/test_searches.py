@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from bridge.upnp import discovery as discovery_module
-from bridge.upnp.discovery import Discovery
-from bridge.upnp.interfaces import Interface
+from bridge.upnp.ssdp import search as discovery_module
+from bridge.upnp.ssdp.interfaces import Interface
+from bridge.upnp.ssdp.search import Discovery
 from tests.simulation.loop import Loop
 
 HOUR_S = 3600.0

@@ -12,12 +12,12 @@ import time
 import pytest
 import structlog
 
-from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerRefused, BrokerUnreachable, ConfigError
 from bridge.mqtt import session as module
-from bridge.mqtt.endpoint import parse_url
 from bridge.mqtt.limits import ProtocolUnknown, SessionTakenOver
 from bridge.mqtt.session import Session
+from bridge.mqtt.url import parse_url
+from bridge.tree.messages import Message, Publication
 from tests.adapter.certificates import certificate
 from tests.adapter.mosquitto import (
     BASIC,

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bridge.core.model import Description
-from bridge.core.presence import Reason, checks
-from bridge.upnp.client import HttpClient
-from bridge.upnp.describe import Describer
-from bridge.upnp.directory import Directory
-from bridge.upnp.discovery import Arrival
-from bridge.upnp.interfaces import Interface
-from bridge.upnp.ssdp import Announcement, Kind
+from bridge.model.device import Description
+from bridge.upnp.description.fetch import Describer
+from bridge.upnp.http.client import HttpClient
+from bridge.upnp.presence import Reason, checks
+from bridge.upnp.presence.directory import Directory
+from bridge.upnp.ssdp.interfaces import Interface
+from bridge.upnp.ssdp.message import Announcement, Kind
+from bridge.upnp.ssdp.search import Arrival
 
 LOOPBACK = Interface("lo", 1, (ipaddress.IPv4Interface("127.0.0.1/8"),), (), is_loopback=True)
 MANY = 60

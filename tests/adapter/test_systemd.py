@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.systemd import Supervisor
+from bridge.monitoring.systemd import Supervisor
 from tests.adapter.bridge import flags, program
 from tests.adapter.mosquitto import mosquitto, until
 

@@ -9,22 +9,27 @@ from functools import cache
 from html import escape
 from typing import cast
 
-from bridge.core import commands, decoding, jsontext, player, topics, value_commands, values, xml
-from bridge.core.commands import Envelope
-from bridge.core.model import StateVariable
-from bridge.core.state import Key
-from bridge.core.value_commands import ValueRequest
-from bridge.core.xml import XmlError
 from bridge.errors import BadResponse, CommandError, DescriptionError
-from bridge.mqtt.endpoint import parse_url
-from bridge.upnp import control, multicast_events, ssdp
-from bridge.upnp.client import _Exchange
-from bridge.upnp.description import read_description
-from bridge.upnp.http1 import split_url
-from bridge.upnp.notify import Notify, NotifyServer, _Connection
-from bridge.upnp.properties import read_properties
-from bridge.upnp.scpd import read_scpd, with_scpds
-from bridge.upnp.subscription import granted_s
+from bridge.formats import decoding, jsontext, xml
+from bridge.formats.xml import XmlError
+from bridge.model import datatypes, topics
+from bridge.model.action_call import ActionCall
+from bridge.model.device import Key, StateVariable
+from bridge.mqtt.url import parse_url
+from bridge.requests import envelope, value_request
+from bridge.requests.envelope import Envelope
+from bridge.requests.value_request import ValueRequest
+from bridge.tree import media as media_document
+from bridge.upnp import soap as soap_messages
+from bridge.upnp.description.device_description import read_description
+from bridge.upnp.description.scpd import read_scpd, with_scpds
+from bridge.upnp.gena import multicast
+from bridge.upnp.gena.event_body import read_properties
+from bridge.upnp.gena.notify_server import Notify, NotifyServer, _Connection
+from bridge.upnp.gena.subscription import granted_s
+from bridge.upnp.http.client import _Exchange
+from bridge.upnp.http.http1 import split_url
+from bridge.upnp.ssdp import message as ssdp
 from tests.fuzz.world import (
     LOCATION,
     mirror,
@@ -46,7 +51,7 @@ def ssdp_datagram(data: bytes) -> None:
 
 
 def multicast_event(data: bytes) -> None:
-    found = multicast_events.decode(data)
+    found = multicast.decode(data)
     if found is not None:
         assert 0 < len(found.udn) <= 255
         assert found.service_id
@@ -177,12 +182,12 @@ def scpd(data: bytes) -> None:
     mirror(described(whole))
     for name, variable in found.variables.items():
         for text in (variable.default or "", variable.minimum or "", *variable.allowed_values[:3]):
-            values.read(variable.data_type, text)
+            datatypes.read(variable.data_type, text)
             with suppress(ValueError):
-                values.soap(variable, values.from_text(variable.data_type, text), check=True)
+                datatypes.soap(variable, datatypes.from_text(variable.data_type, text), check=True)
         with suppress(CommandError):
-            request, _ = value_commands.as_call(ValueRequest("AVTransport", name, text="1"), whole)
-            commands.resolve(request, whole, default_timeout_s=1, read_only=False)
+            request, _ = value_request.as_call(ValueRequest("AVTransport", name, text="1"), whole)
+            envelope.resolve(request, whole, default_timeout_s=1, read_only=False)
 
 
 def properties(data: bytes) -> None:
@@ -196,7 +201,7 @@ def last_change(data: bytes) -> None:
 
 def didl(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
-    fields = player.summary(
+    fields = media_document.summary(
         {Key("CurrentTrackMetaData", "0"): text}, {}, StateVariable("Volume", "ui2"), LOCATION
     )
     strict_json(jsontext.encode(fields))
@@ -208,7 +213,7 @@ def media(data: bytes) -> None:
     variable = StateVariable("Volume", "i2", minimum=text, maximum="100", allowed_values=(text,))
     told = ("CurrentTrackURI", "CurrentTrackDuration", "CurrentTrack", "CurrentPlayMode")
     radio = f"<DIDL-Lite><item><streamContent>{escape(text)}</streamContent></item></DIDL-Lite>"
-    fields = player.summary(
+    fields = media_document.summary(
         {Key(name, "0"): text for name in told} | {Key("CurrentTrackMetaData", "0"): radio},
         {
             Key(name, "0", one): text
@@ -228,13 +233,13 @@ def soap(data: bytes) -> None:
     for action in ("GetRelativeTimePosition", "Browse"):
         try:
             outputs = [argument.name for argument in found.outputs] if action != "Browse" else []
-            texts = control.read_answer(status, data, action, outputs)
+            texts = soap_messages.read_answer(status, data, action, outputs)
         except CommandError as error:
-            answer = commands.failure(Envelope({}), error)
+            answer = envelope.failure(Envelope({}), error)
         else:
-            out, retval = commands.typed_outputs(found, service, texts)
-            call = commands.ActionCall(service, found, (), 1)
-            answer = commands.success(Envelope({}), call, out, retval, elapsed_ms=1)
+            out, retval = envelope.typed_outputs(found, service, texts)
+            call = ActionCall(service, found, (), 1)
+            answer = envelope.success(Envelope({}), call, out, retval, elapsed_ms=1)
             with suppress(CommandError):
-                control.envelope(service.service_type, action, tuple(texts.items()))
+                soap_messages.envelope(service.service_type, action, tuple(texts.items()))
         strict_json(jsontext.encode(answer))

@@ -5,18 +5,21 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from bridge.core import commands, jsontext, player, topics, value_commands, values
-from bridge.core.bodies import written
-from bridge.core.commands import BadEnvelope
-from bridge.core.messages import Message, Publication
-from bridge.core.model import StateVariable
-from bridge.core.redaction import redact
-from bridge.core.replies import reply_allowed
-from bridge.core.state import Key
-from bridge.core.value_commands import ValueRequest
 from bridge.errors import CommandError
+from bridge.formats import jsontext
+from bridge.formats.bodies import written
+from bridge.model import datatypes, topics
+from bridge.model.device import Key, StateVariable
+from bridge.requests import envelope as commands
+from bridge.requests import value_request
+from bridge.requests.envelope import BadEnvelope
+from bridge.requests.reply_topics import reply_allowed
+from bridge.requests.value_request import ValueRequest
 from bridge.settings import Settings
-from bridge.upnp import control
+from bridge.support.redaction import redact
+from bridge.tree import media as player
+from bridge.tree.messages import Message, Publication
+from bridge.upnp import soap
 from tests.fuzz.world import (
     BASE,
     LIMIT,
@@ -58,13 +61,13 @@ def command(data: bytes) -> None:
             )
             request = make(envelope)
             if isinstance(request, ValueRequest):
-                request, _accessor = value_commands.as_call(request, player)
+                request, _accessor = value_request.as_call(request, player)
             made = commands.resolve(request, player, default_timeout_s=30, read_only=False)
         except CommandError as error:
             envelope = error.envelope if isinstance(error, BadEnvelope) else envelope
             answer = commands.failure(envelope, error)
         else:
-            control.envelope(made.service.service_type, made.action.name, made.arguments)
+            soap.envelope(made.service.service_type, made.action.name, made.arguments)
             assert 0 < made.timeout_s <= commands.MAX_TIMEOUT_S
             answer = commands.success(envelope, made, {}, None, elapsed_ms=1)
         strict_json(jsontext.encode(answer))
@@ -145,14 +148,14 @@ def value(data: bytes) -> None:
         return
     data_type = _TYPES[data[0] % len(_TYPES)]
     text = data[1:].decode("utf-8", "replace")
-    found = values.read(data_type, text)
+    found = datatypes.read(data_type, text)
     strict_json(jsontext.encode({"v": found}))
-    assert values.read(data_type, values.write(found)) == found
+    assert datatypes.read(data_type, datatypes.write(found)) == found
     low, _, high = text.partition(" ")
     variable = StateVariable("X", data_type, minimum=low, maximum=high, allowed_values=(low,))
-    for one in (text, found, values.from_text(data_type, text), low):
+    for one in (text, found, datatypes.from_text(data_type, text), low):
         with suppress(ValueError):
-            values.soap(variable, one, check=bool(data[0] & 1)).encode()
+            datatypes.soap(variable, one, check=bool(data[0] & 1)).encode()
     player.summary({Key("CurrentTrackDuration"): text}, {Key("Volume"): found}, variable, text)
 
 

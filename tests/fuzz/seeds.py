@@ -6,8 +6,8 @@ from functools import cache
 from html import escape, unescape
 from pathlib import Path
 
-from bridge.core.branch import Branch, Shape
-from bridge.upnp.http1 import find_head_end
+from bridge.tree.device_tree import Branch, Shape
+from bridge.upnp.http.http1 import find_head_end
 from tests.unit.captured import CAPTURES, DEVICES, captured
 
 FINDINGS = Path(__file__).parent / "findings"

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn
 
-from bridge.core import topics
-from bridge.core.branch import Branch, Shape
-from bridge.core.messages import Publication
-from bridge.core.model import Description
+from bridge.model import topics
+from bridge.model.device import Description
 from bridge.mqtt.limits import Limits
 from bridge.router import Router
+from bridge.tree.device_tree import Branch, Shape
+from bridge.tree.messages import Publication
 from tests.unit import kinds
 from tests.unit.devices import described, device
 from tests.unit.hubs import PLAN, home_assistant

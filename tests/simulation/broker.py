@@ -16,10 +16,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from bridge.core.messages import Message, Publication
 from bridge.errors import BrokerUnreachable
-from bridge.mqtt.client import Client
-from bridge.mqtt.endpoint import BrokerOptions, Endpoint, Protocol
+from bridge.mqtt.paho_socket import Client
+from bridge.mqtt.url import BrokerOptions, Endpoint, Protocol
+from bridge.tree.messages import Message, Publication
 from tests.simulation.loop import Loop
 
 _GRANTED = ReasonCode(PacketTypes.SUBACK, "Granted QoS 1")

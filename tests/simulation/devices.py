@@ -9,10 +9,10 @@ from html import unescape
 from random import Random
 from xml.sax.saxutils import escape, quoteattr
 
-from bridge.core.model import Description
-from bridge.upnp.client import Response
-from bridge.upnp.description import read_description
-from bridge.upnp.scpd import read_scpd, with_scpds
+from bridge.model.device import Description
+from bridge.upnp.description.device_description import read_description
+from bridge.upnp.description.scpd import read_scpd, with_scpds
+from bridge.upnp.http.client import Response
 from tests.adapter.device import Action, Part, Service, Variable
 
 SERVER = "Model/1 UPnP/1.1 Test/1"

@@ -8,7 +8,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from bridge.clock import Clock
+from bridge.runtime import Clock
 
 _BEGIN_S = 1000.0
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

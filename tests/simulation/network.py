@@ -9,12 +9,12 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from bridge.errors import BadResponse, DeviceTimeout, DeviceUnreachable
-from bridge.upnp import ssdp
-from bridge.upnp.client import HttpClient, Response
-from bridge.upnp.discovery import Arrival, Discovery
-from bridge.upnp.interfaces import Interface
-from bridge.upnp.multicast_events import MulticastEvents
-from bridge.upnp.notify import Notify, NotifyServer
+from bridge.upnp.gena.multicast import MulticastEvents
+from bridge.upnp.gena.notify_server import Notify, NotifyServer
+from bridge.upnp.http.client import HttpClient, Response
+from bridge.upnp.ssdp import message as ssdp
+from bridge.upnp.ssdp.interfaces import Interface
+from bridge.upnp.ssdp.search import Arrival, Discovery
 from tests.simulation.devices import SERVER, Device, Request, Subscriber
 from tests.simulation.loop import Loop
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge.core.messages import Publication
 from bridge.errors import BrokerRefused, BrokerUnreachable
-from bridge.mqtt.broker import Broker
-from bridge.mqtt.endpoint import BrokerOptions, parse_url
+from bridge.mqtt.reconnect import Broker
+from bridge.mqtt.url import BrokerOptions, parse_url
+from bridge.tree.messages import Publication
 from tests.simulation.broker import ModelBroker, dialling
 from tests.simulation.loop import Loop
 

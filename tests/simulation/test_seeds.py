@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from bridge.answers import Answers
-from bridge.core.messages import Publication
-from bridge.core.mirror import Mirror
-from bridge.core.outbox import Outbox
-from bridge.core.passage import Passage
 from bridge.errors import CommandError
+from bridge.requests.replies import Answers
 from bridge.router import Router
-from bridge.upnp import control, subscription
-from bridge.upnp.subscription import Subscription
+from bridge.tree.difference import Passage
+from bridge.tree.messages import Publication
+from bridge.tree.mirror import Mirror
+from bridge.tree.outbox import Outbox
+from bridge.upnp import soap
+from bridge.upnp.gena import subscription
+from bridge.upnp.gena.subscription import Subscription
 from tests.simulation import run, steps
 from tests.simulation.world import Outcome
 
@@ -98,7 +99,7 @@ def _silent(patch: pytest.MonkeyPatch) -> None:
 
 def _again(patch: pytest.MonkeyPatch) -> None:
     """Have an action sent once more where no answer came."""
-    invoke = control.invoke
+    invoke = soap.invoke
 
     async def stubborn(*args: Any, **options: Any) -> dict[str, str]:
         try:
@@ -106,7 +107,7 @@ def _again(patch: pytest.MonkeyPatch) -> None:
         except CommandError:
             return await invoke(*args, **options)
 
-    patch.setattr(control, "invoke", stubborn)
+    patch.setattr(soap, "invoke", stubborn)
 
 
 def _late(patch: pytest.MonkeyPatch) -> None:

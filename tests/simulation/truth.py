@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 
 from bridge.app import Bridge
-from bridge.core import topics
-from bridge.core.holdings import Holdings, join_parts
-from bridge.core.mirror import Mirror
-from bridge.core.state import Key
+from bridge.model import topics
+from bridge.model.device import Key
+from bridge.tree.mirror import Mirror
+from bridge.tree.retained import Holdings, join_parts
 from tests.simulation.broker import ModelBroker
 from tests.simulation.devices import Device
 from tests.simulation.network import Network

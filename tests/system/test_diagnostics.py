@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bridge.core.bodies import octets
+from bridge.formats.bodies import octets
 from tests.system.bridge import ROOT
 from tests.system.devices import DEVICES, NET, SILENT
 from tests.unit.captured import captured, described

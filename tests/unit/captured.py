@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from bridge.core import topics
-from bridge.core.model import Description, Device, Scpd
-from bridge.core.polling import service_name
 from bridge.errors import DescriptionError
-from bridge.upnp.description import read_description
-from bridge.upnp.scpd import read_scpd, with_scpds
+from bridge.model import topics
+from bridge.model.device import Description, Device, Scpd
+from bridge.polling.plan import service_name
+from bridge.upnp.description.device_description import read_description
+from bridge.upnp.description.scpd import read_scpd, with_scpds
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 DEVICES = sorted(

@@ -1,7 +1,7 @@
 """Descriptions for tests, built from a few words."""
 
-from bridge.core import topics
-from bridge.core.model import (
+from bridge.model import topics
+from bridge.model.device import (
     Action,
     Argument,
     Description,

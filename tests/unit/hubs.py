@@ -4,17 +4,18 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from bridge.core import accessors, commands, topics, value_commands
-from bridge.core.branch import Shape, StateMode
-from bridge.core.commands import ActionCall
-from bridge.core.messages import Message
-from bridge.core.model import Description, Scpd, Service
-from bridge.core.polling import Plan, service_name
-from bridge.core.state import Key
-from bridge.core.value_commands import ValueRequest
 from bridge.hubs.homeassistant.discovery import HomeAssistant
 from bridge.hubs.homeassistant.place import World
+from bridge.model import accessors, topics
+from bridge.model.action_call import ActionCall
+from bridge.model.device import Description, Key, Scpd, Service
+from bridge.polling.plan import Plan, service_name
+from bridge.requests import envelope as commands
+from bridge.requests import value_request
+from bridge.requests.value_request import ValueRequest
 from bridge.router import Router
+from bridge.tree.device_tree import Shape, StateMode
+from bridge.tree.messages import Message
 
 NO_LIMIT = 10_000_000
 PLAN = Plan(30)
@@ -170,5 +171,5 @@ def call_of(
     asked = request(envelope)
     (found,) = (one for one in description.device.walk() if topics.device_id(one.udn) == device)
     if isinstance(asked, ValueRequest):
-        asked, _ = value_commands.as_call(asked, found)
+        asked, _ = value_request.as_call(asked, found)
     return commands.resolve(asked, found, default_timeout_s=5, read_only=read_only)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from bridge.core.model import (
+from bridge.model.device import (
     Action,
     Argument,
     Description,

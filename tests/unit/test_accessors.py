@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.core import accessors
-from bridge.core.accessors import Accessor
-from bridge.core.model import Action, Argument, Direction, Scpd, StateVariable
-from bridge.upnp.scpd import read_scpd
+from bridge.model import accessors
+from bridge.model.accessors import Accessor
+from bridge.model.device import Action, Argument, Direction, Scpd, StateVariable
+from bridge.upnp.description.scpd import read_scpd
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 

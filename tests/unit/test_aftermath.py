@@ -2,12 +2,12 @@
 
 import pytest
 
-from bridge.core.aftermath import GRACE_S, MAX_QUESTIONS, Aftermath, Check, questions_after
-from bridge.core.commands import only_reads
-from bridge.core.model import Action, Argument, Direction, Scpd, Service, StateVariable
-from bridge.core.polling import Question, When
-from bridge.core.state import Key, ServiceState
-from bridge.core.values import reader
+from bridge.model.accessors import only_reads
+from bridge.model.datatypes import reader
+from bridge.model.device import Action, Argument, Direction, Key, Scpd, Service, StateVariable
+from bridge.polling.follow_up import GRACE_S, MAX_QUESTIONS, Aftermath, Check, questions_after
+from bridge.polling.plan import Question, When
+from bridge.tree.service_state import ServiceState
 from tests.unit.captured import captured
 from tests.unit.devices import device, service
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.mqtt.endpoint import Endpoint, parse_url
+from bridge.mqtt.url import Endpoint, parse_url
 
 
 def parts(url):

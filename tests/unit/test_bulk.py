@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.core.branch import Shape
-from bridge.core.holdings import Holdings
-from bridge.core.ledger import Entry, Ledger
-from bridge.core.messages import Message
-from bridge.core.mirror import Mirror
-from bridge.core.passage import Passage
 from bridge.router import Router
+from bridge.tree.device_tree import Shape
+from bridge.tree.difference import Passage
+from bridge.tree.ledger import Entry, Ledger
+from bridge.tree.messages import Message
+from bridge.tree.mirror import Mirror
+from bridge.tree.retained import Holdings
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
 

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.commands import (
+from bridge.errors import Code, CommandError, Outcome
+from bridge.formats.jsontext import encode
+from bridge.model.device import Action, Argument, Device, Direction, Scpd, Service, StateVariable
+from bridge.requests.envelope import (
     BadEnvelope,
     CallRequest,
     Envelope,
@@ -20,11 +23,8 @@ from bridge.core.commands import (
     verb_failure,
     verb_success,
 )
-from bridge.core.jsontext import encode
-from bridge.core.model import Action, Argument, Device, Direction, Scpd, Service, StateVariable
-from bridge.core.replies import reply_allowed
-from bridge.core.value_commands import ValueRequest, as_call
-from bridge.errors import Code, CommandError, Outcome
+from bridge.requests.reply_topics import reply_allowed
+from bridge.requests.value_request import ValueRequest, as_call
 
 IN, OUT = Direction.IN, Direction.OUT
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.xml import child, descendant, parse
 from bridge.errors import Code, CommandError, Outcome
-from bridge.upnp.control import STANDARD_FAULTS, envelope, read_answer
-from bridge.upnp.http1 import Body, find_head_end, read_head, read_status
+from bridge.formats.xml import child, descendant, parse
+from bridge.upnp.http.http1 import Body, find_head_end, read_head, read_status
+from bridge.upnp.soap import STANDARD_FAULTS, envelope, read_answer
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 SERVICE_TYPE = "urn:schemas-upnp-org:service:RenderingControl:1"

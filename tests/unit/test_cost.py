@@ -11,12 +11,13 @@ from contextlib import suppress
 
 import pytest
 
-from bridge.core import jsontext, lastchange
-from bridge.core.xml import XmlError
 from bridge.errors import DescriptionError
-from bridge.upnp.description import read_description
-from bridge.upnp.properties import read_properties
-from bridge.upnp.scpd import read_scpd
+from bridge.formats import jsontext
+from bridge.formats.xml import XmlError
+from bridge.model import lastchange
+from bridge.upnp.description.device_description import read_description
+from bridge.upnp.description.scpd import read_scpd
+from bridge.upnp.gena.event_body import read_properties
 from tests.documents import rows, section, text
 from tests.fuzz import devices, publishers
 from tests.fuzz.targets import Target

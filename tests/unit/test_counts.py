@@ -8,12 +8,13 @@ from math import inf
 from types import FrameType
 from xml.sax.saxutils import escape
 
-from bridge.core import accessors, jsontext, topics, xml
-from bridge.core.branch import Player, Shape
-from bridge.core.model import Description
-from bridge.core.polling import Plan
+from bridge.formats import jsontext, xml
+from bridge.model import accessors, topics
+from bridge.model.device import Description
+from bridge.polling.plan import Plan
 from bridge.router import Router
-from bridge.upnp.properties import read_properties
+from bridge.tree.device_tree import Player, Shape
+from bridge.upnp.gena.event_body import read_properties
 from tests.unit.captured import captured
 from tests.unit.devices import described, device
 from tests.unit.hubs import home_assistant

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.decoding import MARK, decoded
+from bridge.formats.decoding import MARK, decoded
 
 GRADE = "Zwölf Grad – kühl "
 

@@ -1,6 +1,6 @@
 """How long events wait until what they changed is handed to the broker."""
 
-from bridge.core.delays import MAX_TIMED, Delays
+from bridge.tree.delays import MAX_TIMED, Delays
 
 
 def test_each_event_is_timed_from_its_own_arrival():

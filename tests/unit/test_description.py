@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.model import Description, Device, Scpd, Service, StateVariable
-from bridge.core.topics import MAX_LEVEL
 from bridge.errors import DescriptionError
-from bridge.upnp.description import read_description
-from bridge.upnp.scpd import with_scpds
+from bridge.model.device import Description, Device, Scpd, Service, StateVariable
+from bridge.model.topics import MAX_LEVEL
+from bridge.upnp.description.device_description import read_description
+from bridge.upnp.description.scpd import with_scpds
 from tests.fuzz.mutations import near
 
 CAPTURES = Path(__file__).parents[1] / "captures"

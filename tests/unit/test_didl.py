@@ -4,10 +4,11 @@ from html import escape
 
 import pytest
 
-from bridge.core import didl, player
-from bridge.core.didl import Item
-from bridge.core.state import Key
-from bridge.core.values import Value
+from bridge.model import didl
+from bridge.model.datatypes import Value
+from bridge.model.device import Key
+from bridge.model.didl import Item
+from bridge.tree import media as player
 
 BASE_URL = "http://192.0.2.7:1400/xml/device_description.xml"
 SPACES = (

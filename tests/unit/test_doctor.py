@@ -10,20 +10,29 @@ from typing import Any
 import pytest
 
 from bridge import settings
-from bridge.commandline.doctor import Page
-from bridge.core.model import Description, Device
-from bridge.doctor.brands import recognise
-from bridge.doctor.container import Kind, Surroundings, check_container, read_surroundings
-from bridge.doctor.devices import Answered, check_search
-from bridge.doctor.finding import Finding, Status, error, note, ok, skipped, verdict, warning
-from bridge.doctor.firewall import Firewall, check_firewall, dropping_chains
-from bridge.doctor.ground import check_interfaces, network_of
-from bridge.doctor.local import Local, check_local
-from bridge.doctor.machine import check_limits
-from bridge.doctor.retained import judge_instances
-from bridge.doctor.rights import families
-from bridge.doctor.terms import judge_certificate, judge_session
-from bridge.upnp.interfaces import Interface
+from bridge.commands.doctor import Page
+from bridge.model.device import Description, Device
+from bridge.support.doctor.brands import recognise
+from bridge.support.doctor.container import Kind, Surroundings, check_container, read_surroundings
+from bridge.support.doctor.devices import Answered, check_search
+from bridge.support.doctor.finding import (
+    Finding,
+    Status,
+    error,
+    note,
+    ok,
+    skipped,
+    verdict,
+    warning,
+)
+from bridge.support.doctor.firewall import Firewall, check_firewall, dropping_chains
+from bridge.support.doctor.ground import check_interfaces, network_of
+from bridge.support.doctor.local import Local, check_local
+from bridge.support.doctor.machine import check_limits
+from bridge.support.doctor.retained_messages import judge_instances
+from bridge.support.doctor.rights import families
+from bridge.support.doctor.terms import judge_certificate, judge_session
+from bridge.upnp.ssdp.interfaces import Interface
 
 ROUTE = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 TO_172_17_0_1 = "eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bridge import cli, settings
-from bridge.core import player
-from bridge.core.polling import MATTERS
-from bridge.core.state import Key
 from bridge.errors import Code
+from bridge.model.device import Key
+from bridge.polling.plan import MATTERS
+from bridge.tree import media
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = runpy.run_path(str(ROOT / "scripts/docs"))["documents"]()
@@ -151,7 +151,7 @@ def test_every_field_of_a_player_stands_in_the_table_of_media():
         "CurrentPlayMode": "NORMAL",
     }
     rendering = {Key("Volume", "0"): 1, Key("Mute", "0"): True}
-    said = player.summary(
+    said = media.summary(
         {Key(name, "0"): text for name, text in transport.items()},
         rendering,
         None,
@@ -159,7 +159,7 @@ def test_every_field_of_a_player_stands_in_the_table_of_media():
     )
     assert told == list(said)
     _, _, states = rows("Media")[0][1].partition("`playing`")
-    assert {"playing", *re.findall(r"`(\w+)`", states)} == set(player.STATES.values())
+    assert {"playing", *re.findall(r"`(\w+)`", states)} == set(media.STATES.values())
 
 
 def test_every_warning_and_error_of_the_log_is_explained():

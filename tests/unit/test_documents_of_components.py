@@ -5,17 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.core import documents, jsontext
-from bridge.core.model import (
-    Action,
-    Argument,
-    Device,
-    Direction,
-    Icon,
-    Scpd,
-    StateVariable,
-)
-from bridge.upnp.scpd import read_scpd
+from bridge.formats import jsontext
+from bridge.model.device import Action, Argument, Device, Direction, Icon, Scpd, StateVariable
+from bridge.tree import documents
+from bridge.upnp.description.scpd import read_scpd
 from tests.unit.devices import described, device, renderer, scpd, service
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bridge.core.model import Description, Device
-from bridge.core.presence import duplicates
+from bridge.model.device import Description, Device
+from bridge.tree import duplicates
 
 HERE = "http://10.0.0.1:49152/d.xml"
 

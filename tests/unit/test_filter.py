@@ -2,8 +2,8 @@
 
 import pytest
 
-from bridge.core.model import Description, Device
-from bridge.filter import admission
+from bridge.model.device import Description, Device
+from bridge.upnp.presence.admission import admission
 
 DEVICE = Description(
     Device(

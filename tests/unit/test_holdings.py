@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.holdings import Holdings, join_parts, whole_payloads
-from bridge.core.ledger import Ledger
+from bridge.tree.ledger import Ledger
+from bridge.tree.retained import Holdings, join_parts, whole_payloads
 
 
 def encoded(document):

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.core import topics
-from bridge.core.branch import Branch, Shape, StateMode
-from bridge.core.commands import only_reads
-from bridge.core.holdings import Holdings
-from bridge.core.mirror import Mirror
-from bridge.core.model import Action, Argument, Description, Device, Direction, Icon, Scpd
-from bridge.core.polling import Plan, service_name
 from bridge.errors import Code, CommandError
 from bridge.hubs.homeassistant.discovery import MAX_GENERIC, HomeAssistant, slug
 from bridge.hubs.homeassistant.place import World
 from bridge.hubs.homeassistant.rules import KINDS
-from bridge.upnp.properties import read_properties
+from bridge.model import topics
+from bridge.model.accessors import only_reads
+from bridge.model.device import Action, Argument, Description, Device, Direction, Icon, Scpd
+from bridge.polling.plan import Plan, service_name
+from bridge.tree.device_tree import Branch, Shape, StateMode
+from bridge.tree.mirror import Mirror
+from bridge.tree.retained import Holdings
+from bridge.upnp.gena.event_body import read_properties
 from tests.homeassistant import (
     OLDEST,
     VENV,

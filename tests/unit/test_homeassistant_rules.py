@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bridge.core.model import Action, Description, StateVariable
-from bridge.core.polling import Plan
 from bridge.hubs.homeassistant.rules import KINDS, Rule
+from bridge.model.device import Action, Description, StateVariable
+from bridge.polling.plan import Plan
 from tests.unit.devices import described, device
 from tests.unit.hubs import CONNECTIVITY, components
 from tests.unit.kinds import (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridge.core.branch import StateMode
-from bridge.core.model import Description
+from bridge.model.device import Description
+from bridge.tree.device_tree import StateMode
 from tests.homeassistant import (
     OLDEST,
     Rendered,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.upnp.http1 import (
+from bridge.upnp.http.http1 import (
     MAX_CHUNKS,
     Address,
     Body,

@@ -7,11 +7,12 @@ import pytest
 from paho.mqtt.client import topic_matches_sub
 
 from bridge import settings
-from bridge.core import topics
-from bridge.core.branch import Shape
-from bridge.demo import light, renderer, router
+from bridge.demo import gateway as router
+from bridge.demo import light, renderer
 from bridge.hubs.homeassistant.rules import KINDS, Rule
+from bridge.model import topics
 from bridge.router import Router
+from bridge.tree.device_tree import Shape
 from tests import documents
 from tests.documents import blocks, rows, section
 from tests.unit.hubs import NO_LIMIT, home_assistant

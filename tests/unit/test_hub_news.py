@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from bridge.core.branch import Shape
-from bridge.core.holdings import Holdings
-from bridge.core.hub_news import FIRST_STATE_S, GONE_S, NEWBORN_S, QUIET_S
-from bridge.core.mirror import Mirror
-from bridge.core.model import Description
-from bridge.core.polling import Plan
-from bridge.core.state import Key
+from bridge.model.device import Description, Key
+from bridge.polling.plan import Plan
+from bridge.tree.device_tree import Shape
+from bridge.tree.hub_schedule import FIRST_STATE_S, GONE_S, NEWBORN_S, QUIET_S
+from bridge.tree.mirror import Mirror
+from bridge.tree.retained import Holdings
 from tests.unit import kinds
 from tests.unit.devices import described, device
 from tests.unit.hubs import NO_LIMIT, call_of, home_assistant

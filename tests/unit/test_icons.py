@@ -2,8 +2,8 @@
 
 import pytest
 
-from bridge.core import icons
-from bridge.core.model import Icon
+from bridge.model import icons
+from bridge.model.device import Icon
 
 
 def icon(name: str, mimetype: str | None = None, side: int | None = None, depth: int = 24) -> Icon:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core import lastchange, xml
-from bridge.core.lastchange import MAX_HAPPENINGS, Happening, read_event
-from bridge.core.state import Key
+from bridge.formats import xml
+from bridge.model import lastchange
+from bridge.model.device import Key
+from bridge.model.lastchange import MAX_HAPPENINGS, Happening, read_event
 
 EVENT = '<Event xmlns="urn:schemas-upnp-org:metadata-1-0/RCS/">{}</Event>'
 

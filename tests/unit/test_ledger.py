@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.core.ledger import Ledger
+from bridge.tree.ledger import Ledger
 
 LIMIT = 100
 HUB = "hub/device"

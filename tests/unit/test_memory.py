@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import memory
+from bridge import runtime
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can")
@@ -17,11 +17,11 @@ def test_what_is_free_goes_back_to_the_system():
     last = bytes(60_000)  # keeps what is below it from going back by itself
     held.clear()
     before = resident()
-    memory.give_back()
+    runtime.give_memory_back()
     assert before - resident() > 30_000_000
     assert last
 
 
 def test_a_system_that_cannot_is_left_as_it_is(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
-    memory.give_back()
+    runtime.give_memory_back()

@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from bridge.core.branch import Shape
-from bridge.core.holdings import Holdings, whole_payloads
-from bridge.core.mirror import Mirror
-from bridge.core.state import Key
+from bridge.model.device import Key
+from bridge.tree.device_tree import Shape
+from bridge.tree.mirror import Mirror
+from bridge.tree.retained import Holdings, whole_payloads
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
 

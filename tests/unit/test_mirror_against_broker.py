@@ -11,12 +11,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from bridge.core import documents, topics
-from bridge.core.branch import Shape
-from bridge.core.holdings import Holdings
-from bridge.core.mirror import Mirror
-from bridge.core.model import Description, Device, Scpd
+from bridge.model import topics
+from bridge.model.device import Description, Device, Scpd
 from bridge.router import Router
+from bridge.tree import documents
+from bridge.tree.device_tree import Shape
+from bridge.tree.mirror import Mirror
+from bridge.tree.retained import Holdings
 from tests.unit.devices import described, device, renderer, router, scpd, service
 from tests.unit.hubs import home_assistant
 

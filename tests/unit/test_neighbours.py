@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.core.neighbours import Neighbours
+from bridge.tree.instances import Neighbours
 
 
 def document(owner):

@@ -1,7 +1,7 @@
 """Answers and news on their way to the broker."""
 
-from bridge.core.messages import Publication
-from bridge.core.outbox import ANSWER_EXPIRY_S, MAX_ANSWER_BYTES, MAX_HAPPENINGS, Outbox
+from bridge.tree.messages import Publication
+from bridge.tree.outbox import ANSWER_EXPIRY_S, MAX_ANSWER_BYTES, MAX_HAPPENINGS, Outbox
 
 
 def message(name):

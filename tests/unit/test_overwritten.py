@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from paho.mqtt.client import topic_matches_sub
 
-from bridge.core.branch import Shape
-from bridge.core.messages import Message
-from bridge.core.overwritten import CALM_S, FLOOD, LOOK_S, PAUSE_S, Overwritten
 from bridge.router import Router
+from bridge.tree.device_tree import Shape
+from bridge.tree.messages import Message
+from bridge.tree.overwritten import CALM_S, FLOOD, LOOK_S, PAUSE_S, Overwritten
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
 

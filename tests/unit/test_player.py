@@ -9,14 +9,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.core import jsontext, player, topics
-from bridge.core.branch import Shape
-from bridge.core.holdings import Holdings
-from bridge.core.mirror import Mirror
-from bridge.core.model import Icon, Scpd, StateVariable
-from bridge.core.state import Key
-from bridge.core.values import Value
-from bridge.upnp.properties import read_properties
+from bridge.formats import jsontext
+from bridge.model import topics
+from bridge.model.datatypes import Value
+from bridge.model.device import Icon, Key, Scpd, StateVariable
+from bridge.tree import media as player
+from bridge.tree.device_tree import Shape
+from bridge.tree.mirror import Mirror
+from bridge.tree.retained import Holdings
+from bridge.upnp.gena.event_body import read_properties
 from tests.unit import devices
 from tests.unit.captured import CAPTURES, captured
 

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core import topics
-from bridge.core.commands import only_reads
-from bridge.core.model import Action, Argument, Direction, Scpd, Service, StateVariable
-from bridge.core.polling import POSITION_S, Hearing, Plan, Poll, Question
-from bridge.core.state import Key
+from bridge.model import topics
+from bridge.model.accessors import only_reads
+from bridge.model.device import Action, Argument, Direction, Key, Scpd, Service, StateVariable
+from bridge.polling.plan import POSITION_S, Hearing, Plan, Poll, Question
 from tests.unit.captured import DEVICES, captured
 from tests.unit.devices import scpd, service
 

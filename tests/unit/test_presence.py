@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge.core.presence import (
+from bridge.upnp.presence import (
     Check,
     Conflict,
     Joined,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bridge.core.presence import Joined, Left, Presence, Reason, checks
+from bridge.upnp.presence import Joined, Left, Presence, Reason, checks
 from tests.unit.test_presence import HOME, OTHER, Net, Site, home, joined
 
 NEWCOMER = "http://10.0.9.1:80/d.xml"

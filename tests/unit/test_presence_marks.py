@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bridge.core.presence import Presence, Reason
+from bridge.upnp.presence import Presence, Reason
 from tests.unit.test_presence import HOME, Net, Site, home, joined
 
 ALIVES_S = 120.0

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.lastchange import read_event
-from bridge.core.state import Key
-from bridge.core.xml import XmlError
-from bridge.upnp.properties import read_properties
+from bridge.formats.xml import XmlError
+from bridge.model.device import Key
+from bridge.model.lastchange import read_event
+from bridge.upnp.gena.event_body import read_properties
 
 CAPTURES = sorted((Path(__file__).parents[1] / "captures").glob("*/*.notify*.http"))
 EVENT = 'xmlns:e="urn:schemas-upnp-org:event-1-0"'

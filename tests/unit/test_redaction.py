@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.bodies import octets, written
-from bridge.core.redaction import redact
-from bridge.upnp.description import read_description
-from bridge.upnp.http1 import find_head_end, read_head
-from bridge.upnp.properties import read_properties
+from bridge.formats.bodies import octets, written
+from bridge.support.redaction import redact
+from bridge.upnp.description.device_description import read_description
+from bridge.upnp.gena.event_body import read_properties
+from bridge.upnp.http.http1 import find_head_end, read_head
 from tests.unit.captured import CAPTURES
 
 HEAD = "HTTP/1.1 200 OK\r\nSERVER: Linux/6.1.0 UPnP/1.0 Thing/1.2.3.4\r\nContent-Length: {}\r\n\r\n"

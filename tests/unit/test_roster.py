@@ -2,9 +2,9 @@
 
 import pytest
 
-from bridge.core.branch import Branch
-from bridge.core.model import Description, Device
-from bridge.core.roster import Roster
+from bridge.model.device import Description, Device
+from bridge.tree.device_tree import Branch
+from bridge.tree.root_devices import Roster
 
 
 def roster(*udns: str) -> Roster:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from bridge.clock import Clock
-from bridge.core.branch import Shape
-from bridge.core.messages import Message, Publication
 from bridge.router import Router
+from bridge.runtime import Clock
+from bridge.tree.device_tree import Shape
+from bridge.tree.messages import Message, Publication
 from tests.unit.devices import (
     RENDERING_CONTROL,
     described,

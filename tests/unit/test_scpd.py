@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.model import Action, Argument, Direction, StateVariable
-from bridge.core.topics import MAX_LEVEL
 from bridge.errors import DescriptionError
-from bridge.upnp.scpd import Problems, read_scpd
+from bridge.model.device import Action, Argument, Direction, StateVariable
+from bridge.model.topics import MAX_LEVEL
+from bridge.upnp.description.scpd import Problems, read_scpd
 from tests.fuzz.mutations import near
 
 CAPTURES = Path(__file__).parents[1] / "captures"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.commandline.secrecy import split
+from bridge.commands.secrecy import split
 
 PASSWORD, URL = "BRIDGE_MQTT__PASSWORD", "BRIDGE_MQTT__URL"
 

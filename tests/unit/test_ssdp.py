@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import __version__
-from bridge.upnp.ssdp import Announcement, FloodBound, Kind, decode, search, with_zone
+from bridge.upnp.ssdp.message import Announcement, FloodBound, Kind, decode, search, with_zone
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 UDN = "4d696e69-444c-164e-9d41-6e4d8f7e3f21"

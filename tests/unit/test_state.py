@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core import jsontext, values
-from bridge.core.state import (
+from bridge.formats import jsontext
+from bridge.model import datatypes as values
+from bridge.model.device import Key
+from bridge.tree.service_state import (
     MAX_LENGTH,
     MAX_VALUES,
     Change,
-    Key,
     ServiceState,
     read_document,
     typed,

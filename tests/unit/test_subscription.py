@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.upnp.subscription import Arrival, Step, Subscription, granted_s
+from bridge.upnp.gena.subscription import Arrival, Step, Subscription, granted_s
 
 LAST_SEQ = 4294967295
 

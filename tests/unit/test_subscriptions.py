@@ -2,10 +2,10 @@
 
 import pytest
 
-from bridge.core.branch import Shape
-from bridge.core.polling import Plan
-from bridge.core.subscriptions import limit, purpose
+from bridge.polling.plan import Plan
+from bridge.requests.subscriptions import limit, purpose
 from bridge.router import Router
+from bridge.tree.device_tree import Shape
 
 ROUTER = Router(Shape("home/upnp", "main", "full", "both", Plan(0, ()), ()), qos=1)
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from paho.mqtt.client import topic_matches_sub
 
-from bridge.core import jsontext
-from bridge.core.branch import Shape
-from bridge.core.polling import Plan
-from bridge.core.survey import Ask, Await, Lack, Say, Survey, told
+from bridge.formats import jsontext
+from bridge.mqtt.survey import Ask, Await, Lack, Say, Survey, told
+from bridge.polling.plan import Plan
 from bridge.router import Router
+from bridge.tree.device_tree import Shape
 
 
 def document(one, children):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core import titles
-from bridge.core.titles import OnAir
+from bridge.model import titles
+from bridge.model.titles import OnAir
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.turns import Turns
+from bridge.tree.fair_queue import Turns
 
 
 def taken(turns: Turns[int]) -> list[str]:

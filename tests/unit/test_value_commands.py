@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core import commands, value_commands, values
-from bridge.core.commands import ActionCall, BadEnvelope
-from bridge.core.model import Action, Argument, Direction, Scpd, StateVariable
-from bridge.core.state import Key
-from bridge.core.value_commands import ValueRequest
 from bridge.errors import Code, CommandError, Outcome
+from bridge.model import datatypes
+from bridge.model.action_call import ActionCall
+from bridge.model.device import Action, Argument, Direction, Key, Scpd, StateVariable
+from bridge.requests import envelope, value_request
+from bridge.requests.envelope import BadEnvelope
+from bridge.requests.value_request import ValueRequest
 from tests.unit.devices import device, service
 
 LIMIT = 1000
@@ -57,9 +58,9 @@ def call(path: str, payload: bytes | None = None, *, read_only: bool = False) ->
     level, *levels = path.split("/")
     text = None
     if payload is not None:
-        text = str(value_commands.read_text(payload, max_bytes=LIMIT).body["value"])
-    request, _ = value_commands.as_call(ValueRequest.at(level, levels, text), PLAYER)
-    return commands.resolve(request, PLAYER, default_timeout_s=5, read_only=read_only)
+        text = str(value_request.read_text(payload, max_bytes=LIMIT).body["value"])
+    request, _ = value_request.as_call(ValueRequest.at(level, levels, text), PLAYER)
+    return envelope.resolve(request, PLAYER, default_timeout_s=5, read_only=read_only)
 
 
 def sent(path: str, payload: bytes | None = None) -> str:
@@ -120,15 +121,15 @@ def test_what_says_what_is_is_set_by_what_is_wanted():
 )
 def test_what_was_told_stands_where_it_was_asked_for_spelt_as_it_was_sent(path, key):
     level, *levels = path.split("/")
-    request, accessor = value_commands.as_call(ValueRequest.at(level, levels), PLAYER)
-    done = commands.resolve(request, PLAYER, default_timeout_s=5, read_only=True)
-    assert value_commands.key_of(key.name, accessor, done) == key
+    request, accessor = value_request.as_call(ValueRequest.at(level, levels), PLAYER)
+    done = envelope.resolve(request, PLAYER, default_timeout_s=5, read_only=True)
+    assert value_request.key_of(key.name, accessor, done) == key
 
 
 def test_a_value_with_a_channel_alone_stands_under_instance_0():
-    request, accessor = value_commands.as_call(ValueRequest("Sound", "Speaker"), PLAYER)
-    done = commands.resolve(request, PLAYER, default_timeout_s=5, read_only=True)
-    assert value_commands.key_of("Speaker", accessor, done) == Key("Speaker", "0", "Master")
+    request, accessor = value_request.as_call(ValueRequest("Sound", "Speaker"), PLAYER)
+    done = envelope.resolve(request, PLAYER, default_timeout_s=5, read_only=True)
+    assert value_request.key_of("Speaker", accessor, done) == Key("Speaker", "0", "Master")
 
 
 # Payload
@@ -207,13 +208,13 @@ def test_a_string_is_every_character_of_the_payload(text):
     ],
 )
 def test_text_becomes_a_value_of_its_type_or_stays_text(data_type, text, value):
-    read = values.from_text(data_type, text)
+    read = datatypes.from_text(data_type, text)
     assert (read, type(read)) == (value, type(value))
 
 
 @given(st.sampled_from(["ui1", "i4", "r4", "r8", "fixed.14.4", "boolean", "string"]), st.text())
 def test_no_text_breaks_the_reading_of_a_value(data_type, text):
-    assert isinstance(values.from_text(data_type, text), bool | int | float | str)
+    assert isinstance(datatypes.from_text(data_type, text), bool | int | float | str)
 
 
 # Refusals
@@ -308,6 +309,6 @@ def test_every_text_is_sent_as_the_scpd_allows_or_refused(name, text):
         argument, (_, sent_text) = done.action.arguments[-1], done.arguments[-1]
         variable = SOUND.variables[argument.variable]
         if variable.data_type != "string":
-            assert not isinstance(values.read(variable.data_type, sent_text), str)
+            assert not isinstance(datatypes.read(variable.data_type, sent_text), str)
         else:
             assert not variable.allowed_values or sent_text in variable.allowed_values

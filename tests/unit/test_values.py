@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.model import StateVariable
-from bridge.core.values import read, soap, write
+from bridge.model.datatypes import read, soap, write
+from bridge.model.device import StateVariable
 
 NUMBERS = ("ui1", "ui2", "ui4", "ui8", "i1", "i2", "i4", "i8", "int", "r4", "r8", "number", "float")
 BINARY = ("bin.base64", "bin.hex")

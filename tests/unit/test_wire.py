@@ -9,9 +9,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from bridge.core.messages import Message, Publication
-from bridge.mqtt.client import Client
-from bridge.mqtt.wire import CHUNK_BYTES, Wire
+from bridge.mqtt.paho_socket import Client
+from bridge.mqtt.publish_packets import CHUNK_BYTES, Wire
+from bridge.tree.messages import Message, Publication
 
 
 class Peer:

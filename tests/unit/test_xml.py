@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core import xml
+from bridge.formats import xml
 
 
 @given(st.binary())

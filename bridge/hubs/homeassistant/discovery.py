@@ -8,10 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from bridge.core import jsontext, topics
-from bridge.core.commands import only_reads
-from bridge.core.model import Description, Service
-from bridge.core.polling import service_name
+from bridge.formats import jsontext
 from bridge.hubs.homeassistant.entities import (
     Config,
     Entity,
@@ -22,6 +19,10 @@ from bridge.hubs.homeassistant.entities import (
 from bridge.hubs.homeassistant.own import connectivity, own_entities
 from bridge.hubs.homeassistant.place import Place, Told, World
 from bridge.hubs.homeassistant.rules import KINDS, UNKNOWN, Kind, Rule
+from bridge.model import topics
+from bridge.model.accessors import only_reads
+from bridge.model.device import Description, Service
+from bridge.polling.plan import service_name
 
 MAX_GENERIC = 40
 """The most entities of a device that are mapped generically."""

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from bridge.core import player, values
-from bridge.core.model import StateVariable
-from bridge.core.polling import service_name
-from bridge.core.state import Key
 from bridge.hubs.homeassistant.place import WHOLE, Place, arguments, is_plain
 from bridge.hubs.homeassistant.rules import DOCUMENT, HAPPENED, Platform, Rule
+from bridge.model import datatypes
+from bridge.model.device import Key, StateVariable
+from bridge.polling.plan import service_name
+from bridge.tree import media
 
 Config = dict[str, object]
 
@@ -185,7 +185,7 @@ def _number(_: Rule, place: Place, told: Source | None) -> Config | None:
     if told is None or bounds is None or topic is None:
         return None
     low, high = bounds
-    step = values.read("r8", told.variable.step or "")
+    step = datatypes.read("r8", told.variable.step or "")
     guard = f"value | is_number and {low!r} <= value | float <= {high!r}"
     return {
         **place.state(told.key, guard=guard),
@@ -366,14 +366,14 @@ def dimming(place: Place) -> tuple[Place, Source] | None:
 
 def is_number(variable: StateVariable) -> bool:
     """Return whether a variable's data type is one of numbers."""
-    return not isinstance(values.read(variable.data_type, "0"), bool | str)
+    return not isinstance(datatypes.read(variable.data_type, "0"), bool | str)
 
 
 def number_range(variable: StateVariable) -> tuple[float, float] | None:
     """Return the least and the greatest value of a number; None where the SCPD does not say."""
     if variable.minimum is None or variable.maximum is None or not is_number(variable):
         return None
-    low, high = player.volume_range(variable)
+    low, high = media.volume_range(variable)
     return (low, high) if low < high else None
 
 

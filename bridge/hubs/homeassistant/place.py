@@ -9,13 +9,11 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from bridge.core import accessors, topics
-from bridge.core.accessors import Accessor
-from bridge.core.branch import StateMode
-from bridge.core.commands import only_reads
-from bridge.core.model import Action, Device, Scpd, Service, StateVariable
-from bridge.core.state import Key
 from bridge.hubs.homeassistant.rules import DOCUMENT
+from bridge.model import accessors, topics
+from bridge.model.accessors import Accessor, only_reads
+from bridge.model.device import Action, Device, Key, Scpd, Service, StateVariable
+from bridge.tree.device_tree import StateMode
 
 _PLAIN = re.compile(r"[\w .:/+-]{1,128}", re.ASCII)
 _TEMPLATE = re.compile(r"\{\{.*\}\}")

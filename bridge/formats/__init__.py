@@ -1,0 +1,1 @@
+"""XML and JSON as others write them; pure."""

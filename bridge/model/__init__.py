@@ -1,0 +1,1 @@
+"""UPnP as data: devices, data types, LastChange, what plays; pure and frozen."""

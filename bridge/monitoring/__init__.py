@@ -1,0 +1,1 @@
+"""How the bridge fares: documents, metrics, systemd."""

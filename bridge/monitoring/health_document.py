@@ -1,0 +1,178 @@
+"""How the bridge fares, as documents: for its `health` topic, its HTTP port and bug reports."""
+
+import asyncio
+import resource
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bridge import __version__, log
+from bridge.errors import Code, CommandError
+from bridge.formats import jsontext
+from bridge.model.device import Device
+from bridge.mqtt.reconnect import Broker
+from bridge.network import Network
+from bridge.requests.call_queue import Calls
+from bridge.router import Router
+from bridge.settings import Settings
+from bridge.support.capture import capture
+from bridge.support.report import manner, report
+from bridge.upnp.gena import subscription
+
+_MAX_SERVICES = 500
+"""The most services that a document names one by one."""
+
+_ENVELOPE_BYTES = 1024
+"""What stands around a document in an answer, at most: its callid is bounded too."""
+
+
+class Health:
+    """Reads the parts of a running bridge; changes nothing."""
+
+    def __init__(
+        self, settings: Settings, router: Router, network: Network, broker: Broker, calls: Calls
+    ) -> None:
+        self._settings = settings
+        self._router = router
+        self._network = network
+        self._broker = broker
+        self._calls = calls
+        self._is_capturing = False
+        self._started_s = asyncio.get_running_loop().time()
+
+    def document(self) -> dict[str, Any]:
+        """Return the counters since the start, and what is so now."""
+        router = self._router
+        branches = router.mirror.branches.values()
+        services = self._services()
+        failing = (
+            (name, {"state": one.state})
+            for name, one in services.items()
+            if one.state != "subscribed"
+        )
+        return {
+            "version": __version__,
+            "uptime_s": round(asyncio.get_running_loop().time() - self._started_s),
+            "log_level": log.level(),
+            "broker": {
+                "connected": self._broker.state.connected,
+                "url": self._broker.state.url,
+                "reconnects": self._broker.state.reconnects,
+                "problems": list(self._broker.state.problems),
+                "refused": dict(self._broker.state.refused),
+            },
+            "devices": {
+                "known": len(branches),
+                "online": sum(bool(branch.online) for branch in branches),
+            },
+            "subscriptions": dict(Counter(str(one.state) for one in services.values())),
+            "failing": dict(islice(failing, _MAX_SERVICES)),
+            "events": {
+                "received": router.counters.events,
+                "malformed": router.counters.malformed_events,
+            },
+            "questions": self._network.polls.questions,
+            "published": {
+                "tree": router.counters.publications,
+                "answers_and_news": router.counters.answers,
+                "waiting": router.mirror.waiting + len(router.outbox),
+            },
+            "calls": {"ended": dict(self._calls.outcomes), "under_way": len(self._calls)},
+            "ssdp": {
+                "datagrams": self._network.discovery.counters.datagrams,
+                "dropped": self._network.discovery.counters.dropped,
+                "searches": self._network.discovery.counters.searches,
+                "refused_locations": self._network.directory.refused,
+                "interfaces": [one.name for one in self._network.discovery.interfaces],
+            },
+            "memory_mb": _memory_mb(),
+            "open_files": sum(1 for _ in Path("/proc/self/fd").iterdir()),
+        }
+
+    async def diagnostics(self, udn: str | None = None) -> dict[str, Any]:
+        """Return what a bug report needs, redacted; of one device also all that it sends.
+
+        That takes 60 s at most. Raises CommandError where it is not described, another is being
+        captured, or the broker would not take the document.
+        """
+        captures = [await self._capture(udn)] if udn is not None else []
+        document = await report(
+            self._settings,
+            captures,
+            {
+                "health": self.document(),
+                "devices": [
+                    {
+                        "row": branch.row,
+                        "owned": branch.owned,
+                        "components": [
+                            _outline(device) for device in branch.description.device.walk()
+                        ]
+                        if branch.description
+                        else None,
+                    }
+                    for branch in self._router.mirror.branches.values()
+                ],
+                "services": {name: asdict(one) for name, one in self._services().items()},
+            },
+        )
+        size, limit = len(jsontext.encode(document)) + _ENVELOPE_BYTES, self._router.broker_limit
+        if limit is not None and size > limit:
+            raise CommandError(
+                Code.INTERNAL,
+                f"an answer of {size} bytes, and the broker takes {limit}: "
+                "the command `upnp2mqtt diagnostics` writes it to a file",
+            )
+        return document
+
+    async def _capture(self, udn: str) -> object:
+        branch, _ = self._router.mirror.find(udn) or (None, None)
+        if branch is None or branch.description is None:
+            raise CommandError(Code.DEVICE_OFFLINE, f"{udn[:100]} has not been described yet")
+        if self._is_capturing:
+            raise CommandError(Code.BUSY, "another device is being captured")
+        self._is_capturing = True
+        try:
+            description = branch.description
+            # The bridge's own port is taken, by the bridge.
+            return await capture(description.location, description, manner(self._settings, 0))
+        finally:
+            self._is_capturing = False
+
+    def _services(self) -> Mapping[str, subscription.Health]:
+        """Return how the subscription to each service fares, with its counters."""
+        found: dict[str, subscription.Health] = {}
+        for branch in self._router.mirror.branches.values():
+            if branch.description is not None:
+                found |= self._network.subscriptions.health(branch.description.udn)
+        return found
+
+
+def _outline(device: Device) -> dict[str, Any]:
+    return {
+        "udn": device.udn,
+        "device_type": device.device_type,
+        "problems": list(device.problems),
+        "services": [
+            {
+                "service_id": service.service_id,
+                "service_type": service.service_type,
+                "actions": len(service.scpd.actions),
+                "variables": len(service.scpd.variables),
+                "evented": service.event_url is not None,
+            }
+            for service in device.services
+        ],
+    }
+
+
+def _memory_mb() -> float:
+    """Return the resident memory of this process."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    return round(pages * resource.getpagesize() / 2**20, 1)

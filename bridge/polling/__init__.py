@@ -1,0 +1,1 @@
+"""Services asked for what their events do not tell."""

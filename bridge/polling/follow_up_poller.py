@@ -1,0 +1,116 @@
+"""What is asked after actions, device by device, as soon as each is free; `aftermath` says what."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from bridge.polling.follow_up import Check
+from bridge.tree.device_tree import Branch
+
+MAX_CHECKS = 64
+"""The most that wait for one root device; the oldest goes when another comes."""
+
+_BUSY_S = 0.1
+_LONGEST_BUSY_S = 2.0
+"""How long what was set waits for calls that wait or are under way."""
+
+Ask = Callable[[Branch, Check], Awaitable[None]]
+"""Asks, if anything of it is to be asked, and notes so with the check."""
+
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """A root device and what it is to be asked, one after the other."""
+
+    branch: Branch
+    checks: dict[tuple[object, ...], Check] = field(default_factory=dict)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class Watch:
+    """Listens to what events tell while an action is under way, until `ask` or `close`."""
+
+    def __init__(
+        self,
+        checks: Iterable[Check] = (),
+        ask: Callable[[list[Check]], None] = lambda _: None,
+    ) -> None:
+        self._checks = list(checks)
+        self._ask = ask
+
+    def ask(self) -> None:
+        """Have asked what the action may have changed; the action is over."""
+        checks, self._checks = self._checks, []
+        self._ask(checks)
+
+    def close(self) -> None:
+        """Have nothing asked, unless it is already."""
+        for check in self._checks:
+            check.close()
+        self._checks.clear()
+
+
+class Afterwards:
+    """The checks that wait; they are asked while `tasks` is set.
+
+    `ask` asks one, `is_busy` tells of a root device, by its id, that calls to it wait or are under
+    way.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._lines: dict[str, _Line] = {}
+        self.is_busy: Callable[[str], bool] = lambda _: False
+        self.tasks: asyncio.TaskGroup | None = None
+
+    def add(self, branch: Branch, checks: Iterable[Check]) -> None:
+        """Ask a device these, in place of what is the same."""
+        line = self._lines.setdefault(branch.id, _Line(branch))
+        line.branch = branch
+        for check in checks:
+            self._drop(line, check.key)
+            line.checks[check.key] = check
+        while len(line.checks) > MAX_CHECKS:
+            self._drop(line, next(iter(line.checks)))
+        line.woken.set()
+        if line.task is None and self.tasks is not None and line.checks:
+            line.task = self.tasks.create_task(self._work(line), name=f"polls.after[{branch.id}]")
+
+    def follow(self, branch: Branch) -> None:
+        """Note that a device was described again."""
+        if (line := self._lines.get(branch.id)) is not None:
+            line.branch = branch
+
+    def end(self, device: str) -> None:
+        """Ask a root device, by its id, nothing more."""
+        if (line := self._lines.pop(device, None)) is not None:
+            for key in tuple(line.checks):
+                self._drop(line, key)
+            if line.task is not None:
+                line.task.cancel()
+
+    def _drop(self, line: _Line, key: tuple[object, ...]) -> None:
+        if (check := line.checks.pop(key, None)) is not None:
+            check.close()
+
+    async def _work(self, line: _Line) -> None:
+        loop = asyncio.get_running_loop()
+        while line.checks:
+            line.woken.clear()
+            check = min(line.checks.values(), key=lambda one: one.at)
+            at = check.at
+            if self.is_busy(line.branch.id) and loop.time() < check.since + _LONGEST_BUSY_S:
+                at = max(at, loop.time() + _BUSY_S)
+            if at > loop.time():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(at):
+                        await line.woken.wait()
+                continue
+            times = check.times
+            await self._ask(line.branch, check)
+            if check.times == times and line.checks.get(check.key) is check:
+                self._drop(line, check.key)
+        if self._lines.get(line.branch.id) is line:
+            del self._lines[line.branch.id]

@@ -1,0 +1,1 @@
+"""Topics to handlers: every request gets one answer."""

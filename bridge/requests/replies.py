@@ -1,0 +1,73 @@
+"""Answers to commands: which topics each goes to. There is exactly one for every command."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bridge.errors import Code, Outcome
+from bridge.formats import jsontext
+from bridge.requests.envelope import Envelope
+from bridge.requests.reply_topics import reply_allowed
+from bridge.tree.messages import Message, Publication
+
+Answer = Callable[[Message, Envelope | None, str, Mapping[str, object]], None]
+"""Answers a command, with its envelope where that could be read, on its topic of the tree."""
+
+
+class Answers:
+    """Sends answers by `send`; `filters` are the topic filters that callers may be answered on.
+
+    `limit` gives the most bytes that the broker takes, None where it takes any.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Publication], None],
+        limit: Callable[[], int | None],
+        *,
+        base: str,
+        filters: Sequence[str],
+    ) -> None:
+        self._send = send
+        self._limit = limit
+        self._base = base
+        self._filters = filters
+
+    def __call__(
+        self,
+        message: Message,
+        envelope: Envelope | None,
+        topic: str,
+        document: Mapping[str, object],
+    ) -> None:
+        """Answer on `topic`, and where the caller asked for it as far as that is allowed."""
+        answer = Publication(
+            topic,
+            self._encode(document),
+            retain=False,
+            content_type="application/json",
+            correlation_data=message.correlation_data,
+        )
+        wishes = (message.response_topic, envelope and envelope.reply_to)
+        others = {
+            wish for wish in wishes if wish and reply_allowed(wish, self._base, self._filters)
+        }
+        self._send(answer)
+        for other in sorted(others - {topic}):
+            self._send(answer._replace(topic=other))
+
+    def _encode(self, document: Mapping[str, object]) -> bytes:
+        """Return an answer's payload; of one that the broker would not take, that it is so."""
+        payload, limit = jsontext.encode(document), self._limit()
+        if limit is None or len(payload) <= limit:
+            return payload
+        short: dict[str, object] = {
+            name: document[name] for name in ("callid", "service", "action") if name in document
+        }
+        return jsontext.encode(
+            short
+            | {
+                "success": False,
+                "error": f"an answer of {len(payload)} bytes, and the broker takes {limit}",
+                "code": Code.INTERNAL,
+                "outcome": Outcome.UNKNOWN,
+            }
+        )

@@ -1,0 +1,1 @@
+"""What helps when something goes wrong: doctor, captures, redaction, reports."""

@@ -1,0 +1,190 @@
+"""What answers a search, and whether the filter lets it in."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bridge.adapters import Adapters
+from bridge.model.device import Description
+from bridge.model.topics import udn_key
+from bridge.network import look_around
+from bridge.settings import Settings
+from bridge.support.doctor.finding import Finding, note, ok, warning
+from bridge.upnp.http.http1 import host_of
+from bridge.upnp.presence.admission import admission
+from bridge.upnp.ssdp.message import Announcement, Kind
+from bridge.upnp.ssdp.search import Arrival, Discovery
+
+SEARCH_S = 4.0
+_DESCRIPTIONS_S = 4.0
+_MOST_NAMES = 6
+_ANSWERS = "answers come by UDP to whatever port was searched from"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What answered: the root devices that the bridge takes, and those that its filter denies.
+
+    `unread` has the LOCATIONs in answers from which no description came, `refused` counts the
+    announcements that pointed where their sender does not stand. `answers` says whether any device
+    answered, or all that is here came of announcements and of `upnp.locations`. `duplicates` are
+    the devices whose UDN others have too, with the LOCATIONs of those.
+    """
+
+    admitted: tuple[Description, ...]
+    denied: tuple[Description, ...]
+    unread: tuple[str, ...] = ()
+    refused: int = 0
+    answers: bool = True
+    duplicates: tuple[tuple[Description, tuple[str, ...]], ...] = ()
+
+
+async def search(settings: Settings, seconds: float = SEARCH_S) -> Answered:
+    """Search as the bridge does."""
+    found: dict[str, Description] = {}
+    everything = settings.upnp.model_copy(update={"allow": [], "deny": []})
+    directory, _ = look_around(
+        settings.model_copy(update={"upnp": everything}),
+        Adapters(),
+        on_joined=lambda description, _: found.__setitem__(description.udn, description),
+        on_left=lambda _, __: None,
+    )
+    answered: dict[str, Announcement] = {}
+
+    def hear(announcement: Announcement, arrival: Arrival) -> None:
+        if announcement.kind is Kind.ANSWER:
+            answered[announcement.udn] = announcement
+        directory.heard(announcement, arrival)
+
+    discovery = Discovery(hear, wanted_interfaces=everything.interfaces)
+    tasks = [asyncio.create_task(directory.run()), asyncio.create_task(discovery.run())]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await directory.wait_idle(_DESCRIPTIONS_S)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    admits = admission(settings.upnp.allow, settings.upnp.deny)
+    descriptions = sorted(found.values(), key=lambda one: one.device.friendly_name)
+    admitted = [one for one in descriptions if admits(one, _host(one))]
+    return Answered(
+        tuple(admitted),
+        tuple(one for one in descriptions if one not in admitted),
+        tuple(_unread(answered, found.values())),
+        directory.refused,
+        bool(answered),
+        tuple((found[udn], others) for udn, others in directory.duplicates.items() if udn in found),
+    )
+
+
+def _unread(answered: Mapping[str, Announcement], found: Iterable[Description]) -> Iterator[str]:
+    known = {udn_key(device.udn) for one in found for device in one.device.walk()}
+    for udn, announcement in answered.items():
+        if udn_key(udn) not in known and announcement.location:
+            yield announcement.location
+
+
+def _host(description: Description) -> str:
+    with suppress(ValueError):
+        return host_of(description.location)
+    return ""
+
+
+def check_search(settings: Settings, answered: Answered, let_in: str) -> Iterator[Finding]:
+    """Yield what answered; `let_in` is how to let answers in at the firewall."""
+    yield _judge(settings, answered, let_in)
+    for location in answered.unread[:_MOST_NAMES]:
+        yield warning(
+            "search",
+            f"a device answered, and its description cannot be read: {location}",
+            f"is it reached from here? curl {location}",
+        )
+    if answered.admitted and answered.denied:
+        yield note("search", f"the filter leaves out {_names(answered.denied)}")
+    for description, others in answered.duplicates:
+        for other in others[:_MOST_NAMES]:
+            yield _duplicate(description, other)
+    if answered.refused:
+        yield note(
+            "search",
+            f"{answered.refused} announcements point to another network than their sender's",
+            "where that is meant to be so, name the network in upnp.trusted_networks",
+        )
+    yield from _vain(settings, (*answered.admitted, *answered.denied))
+
+
+def _duplicate(description: Description, other: str) -> Finding:
+    return warning(
+        "duplicate_udn",
+        f"two devices have the UDN uuid:{description.udn}: {description.device.friendly_name!r} at "
+        f"{description.location} and another at {other}",
+        "a UDN is one device's alone: the bridge shows the one that it has known longer",
+        "give one of them another: by an option of its program (gmediarender: --uuid), by its "
+        "settings, or by a reset of a device whose image or SD card was copied",
+    )
+
+
+def _judge(settings: Settings, answered: Answered, let_in: str) -> Finding:
+    if answered.admitted and not answered.answers:
+        return _unanswered(settings, answered, let_in)
+    if answered.admitted:
+        return ok("search", f"{_counted(answered.admitted)} answered: {_names(answered.admitted)}")
+    if answered.denied:
+        return warning(
+            "search",
+            f"{_counted(answered.denied)} answered, and the filter lets none in: "
+            f"{_names(answered.denied)}",
+            "see upnp.allow and upnp.deny; `upnp2mqtt discover` with neither has all that they "
+            "are matched with",
+        )
+    return warning(
+        "search",
+        "no device answered",
+        "is one on, and in this machine's network? Multicast crosses no router and no VLAN",
+        "access points: no client isolation; switches with IGMP snooping: a querier",
+        f"{_ANSWERS}: {let_in}",
+        "devices that no search reaches can be named: upnp.locations",
+    )
+
+
+def _vain(settings: Settings, everyone: Sequence[Description]) -> Iterator[Finding]:
+    """Yield what of the settings leads to nothing."""
+    upnp = settings.upnp
+    for pattern in upnp.allow if everyone else ():
+        if not any(admission([pattern], [])(one, _host(one)) for one in everyone):
+            yield note("search", f"upnp.allow: nothing that answered matches {pattern!r}")
+    there = {one.location for one in everyone}
+    for location in upnp.locations:
+        if location not in there:
+            yield warning(
+                "search",
+                f"upnp.locations: no device's description at {location}",
+                f"is it on, and at this address still? curl {location}",
+            )
+
+
+def _unanswered(settings: Settings, answered: Answered, let_in: str) -> Finding:
+    names = _names(answered.admitted)
+    if all(one.location in settings.upnp.locations for one in answered.admitted):
+        return note("search", f"no device answered; upnp.locations leads to {names}")
+    return warning(
+        "search",
+        f"{_counted(answered.admitted)} announced themselves and answered no search: {names}",
+        f"{_ANSWERS}: {let_in}",
+        "until then, devices are found when they announce themselves, some every 15 minutes",
+    )
+
+
+def _counted(found: Sequence[Description]) -> str:
+    return f"{len(found)} device{'s' if len(found) > 1 else ''}"
+
+
+def _names(found: Sequence[Description]) -> str:
+    names = [one.device.friendly_name for one in found[:_MOST_NAMES]]
+    more = len(found) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")

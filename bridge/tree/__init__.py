@@ -1,0 +1,1 @@
+"""The wanted tree, and what the broker lacks of it; pure, and time is an argument."""

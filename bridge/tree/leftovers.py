@@ -1,0 +1,80 @@
+"""What another instance has left at the broker that is not there any more."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from bridge.tree.device_tree import Shape
+from bridge.tree.retained import Holdings
+
+_AT_ONCE = 2
+_HUB_TOPICS_AT_ONCE = 50
+
+
+class Remains:
+    """The topics of an instance, and of the devices that its documents and its table claim.
+
+    They are read piece by piece into `held`, whose topic filters are `pieces` and `hub_pieces`.
+    """
+
+    def __init__(self, shape: Shape, instance: str) -> None:
+        self._shape = shape
+        self._instance = instance
+        self.held: dict[str, bytes] = {}
+
+    @property
+    def own(self) -> str:
+        """The topic that the instance's own are below."""
+        return self._shape.topic(f"bridge/{self._instance}")
+
+    @property
+    def says_online(self) -> bool:
+        """Whether its state calls it online; of one that was killed nobody may have said more."""
+        return self.held.get(f"{self.own}/state") == b"online"
+
+    def pieces(self) -> Iterator[tuple[str, ...]]:
+        """Yield the topic filters of what is there, a few devices at a time."""
+        base = self._shape.base
+        yield f"{base}/+", f"{self.own}/#"
+        mine = self._named()
+        for at in range(0, len(mine), _AT_ONCE):
+            yield tuple(f"{base}/{device}/#" for device in mine[at : at + _AT_ONCE])
+
+    def hub_pieces(self) -> Iterator[tuple[str, ...]]:
+        """Yield likewise what hubs may have been told."""
+        outside = [*self._shape.own_hub_topics(self._instance)]
+        outside += (one for device in self._named() for one in self._shape.hub_topics(device))
+        for at in range(0, len(outside), _HUB_TOPICS_AT_ONCE):
+            yield tuple(outside[at : at + _HUB_TOPICS_AT_ONCE])
+
+    def devices(self, is_known: Callable[[str], bool]) -> dict[str, Mapping[str, bytes]]:
+        """Return what stands at and below each of its devices, but for those known here."""
+        holdings = self._holdings()
+        return {
+            device: holdings.group(device)
+            for device in sorted(holdings.claimed)
+            if not is_known(device)
+        }
+
+    def bridge(self) -> dict[str, bytes]:
+        """Return what stands at its own topics, and what hubs were told of it."""
+        hubs = self._shape.own_hub_topics(self._instance)
+        return {
+            topic: payload
+            for topic, payload in self.held.items()
+            if topic.startswith(f"{self.own}/") or topic in hubs
+        }
+
+    def _named(self) -> list[str]:
+        """Return the ids of devices that are or may be its own, by what has been read so far."""
+        holdings = self._holdings()
+        others = {one for one, owner in holdings.owners.items() if owner != self._instance}
+        return sorted(holdings.named - others)
+
+    def _holdings(self) -> Holdings:
+        shape = self._shape
+        return Holdings(
+            self.held,
+            base=shape.base,
+            instance=self._instance,
+            own_outside=shape.own_hub_topics(self._instance),
+            outside=shape.hub_topics,
+        )

@@ -1,0 +1,967 @@
+"""The mirror: what devices do becomes the wanted tree, and what of it is still to publish.
+
+Nothing here knows how a description was fetched or how a payload travels.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from math import inf
+from typing import TypeVar
+
+from bridge.formats import jsontext
+from bridge.model import datatypes as values
+from bridge.model import lastchange, topics
+from bridge.model.datatypes import Value
+from bridge.model.device import Description, Device, Key
+from bridge.polling.plan import MOVES
+from bridge.tree import duplicates
+from bridge.tree.device_tree import Branch, Hub, Keys, LiveService, Player, Shape
+from bridge.tree.difference import UNKNOWN, Passage
+from bridge.tree.hub_schedule import HubNews
+from bridge.tree.ledger import Entry, Ledger
+from bridge.tree.media_pace import Players
+from bridge.tree.retained import Holdings, is_ours, join_parts, strings, whole_payloads
+from bridge.tree.root_devices import Roster
+from bridge.tree.service_state import Change, typed
+
+_Result = TypeVar("_Result")
+
+_AT_ONCE = 8
+"""How many devices' trees are published side by side; of the others none is computed meanwhile."""
+
+_LIVE_IN_A_ROW = 8
+"""How many topics that changed just now go before one of those that only have to be told of."""
+
+_PIECE = 32
+"""How many topics are computed in one piece where there are many."""
+
+_MENDED_AT_ONCE = 200
+"""How many topics of one place are looked at in one piece when others have written them."""
+
+_MAX_FORGOTTEN = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A device that the broker's tree names: where it was when it was last seen.
+
+    `duplicates` are the hosts of others that had its UDN too.
+    """
+
+    udn: str
+    location: str
+    server: str | None
+    duplicates: tuple[str, ...] = ()
+
+
+class Mirror:
+    """The branches of the wanted tree and the ledger of what the broker lacks of them."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._own: dict[str, bytes] = {}
+        self._table = shape.topic(f"bridge/{shape.instance}/devices")
+        self._table_due = False
+        self._leaving: dict[str, dict[str, object]] = {}
+        """The rows of what is still to be cleared, by the ids of roots."""
+        self._forgotten: dict[str, None] = {}
+        """Roots of which a broker may remember what is not to come back."""
+        self._players = Players()
+        self._news = HubNews()
+        self._introduced: list[Branch] = []
+        self._telling: deque[tuple[Branch, Keys]] = deque()
+        self._missed: deque[tuple[str, tuple[str, bytes]]] = deque()
+        self._roster = Roster()
+        self._passages: dict[str, Passage] = {}
+        """By the ids of branches, of which some may be forgotten."""
+        self._introduction: Iterator[int] | None = None
+        self._turn = 0
+        self._live_in_a_row = 0
+        self.took_in_bulk = False
+        """Whether what was taken last is of those topics that change nothing that was just told."""
+        self.moves = 0
+        """Grows whenever topics are there, or are not, that were not so before."""
+        self.branches: Mapping[str, Branch] = self._roster.branches
+        self.on_transport: Callable[[str], None] = lambda _: None
+        """Told the id of a service whose player plays otherwise, or something else."""
+        self.on_happenings: Callable[[str, Sequence[lastchange.Happening]], None] = (
+            lambda _service, _happened: None
+        )
+        """Told the id of a service, and what has happened that is no value of a variable."""
+        self.ledger = Ledger(shape.foreword)
+
+    @property
+    def waiting(self) -> int:
+        """How many topics are to be published, a device of which that is not known yet as one."""
+        return len(self.ledger) + len(self._passages) + (self._introduction is not None)
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether something waits, or is to be computed, that may go behind what has changed."""
+        return bool(self._leaving) or self._table_due or self._has_bulk_before_the_table
+
+    @property
+    def _has_bulk_before_the_table(self) -> bool:
+        waiting = self._passages or self._introduction or self._telling or self._missed
+        return bool(waiting) or self.ledger.has_bulk
+
+    # What devices do
+
+    def join(self, description: Description, *, owned: bool = True) -> Branch:
+        """Mirror a device that was described, in place of what was known of it.
+
+        One that was not known is not `owned` where another instance mirrors it.
+        """
+        description = self._roster.without_claimed(description)
+        old = self.branches.get(topics.device_id(description.udn))
+        if old is not None and old.description == description:
+            self._return(old)
+            return old
+        branch = Branch.of(description, self._shape.plan)
+        branch.owned = owned if old is None else old.owned
+        for other in self._roster.holders(branch):
+            self.forget(other)  # it is gone, and what it was made of is another's now
+        self._tell_players()
+        passage = self._passages.pop(branch.id, None)
+        if old is not None:
+            branch.shown, branch.held_by_hubs = old.shown, old.held_by_hubs
+            self._take_over(old, branch)
+            self._drop(old)
+        self._enter(branch)
+        if branch.owned and self.ledger.is_open:
+            before: Iterable[tuple[str, bytes]] = ()
+            gone = set(passage.devices) if passage else set()
+            if passage is not None:
+                before = passage.end()
+            elif old is not None:
+                before = self._shape.walk(old, self.ledger.limit)
+            if old is not None and not set(old.devices) <= set(branch.devices):
+                gone |= set(old.devices)
+                self._keep_row(old)
+            self._begin(branch, before, gone - set(branch.devices))
+        return branch
+
+    def _return(self, branch: Branch) -> None:
+        """Note that a device is there again, as it was described before."""
+        branch.online, branch.offline_since = True, None
+        branch.refresh_row()
+        self._enter(branch)
+        self._tell_presence(branch)
+
+    def _take_over(self, old: Branch, branch: Branch) -> None:
+        """Take over the values of a device that is described in another way."""
+        kept = self._shape.by_service(old.kept)
+        for live in branch.services.values():
+            if live.id in old.services:
+                live.state = old.services[live.id].state
+            else:
+                held = self._shape.held_state(live, old.kept, kept.get(live.id, {}))
+                live.state.remember(held)
+        told = {player.id: player for player in old.players.values()}
+        for player in branch.players.values():
+            if (one := told.get(player.id)) is not None:
+                player.told, player.told_s, player.art = one.told, one.told_s, one.art
+
+    def _begin(
+        self, branch: Branch, before: Iterable[tuple[str, bytes]], gone: AbstractSet[str]
+    ) -> None:
+        """Begin to publish a branch; what the broker holds is yielded by `before`."""
+        mine = set(branch.devices)
+        for other in self._passages.values():
+            if shared := other.devices & mine:
+                held = other.give_up(partial(self._is_of, shared))
+                before = chain(before, held.items())
+        self._passages[branch.id] = Passage(
+            branch.id,
+            self.ledger,
+            before=before,
+            wanted=self._walk(branch),
+            devices=gone,
+            on_long=self._write_table,
+        )
+
+    def leave(self, udn: str, now: str) -> Branch | None:
+        """Mark a root device as offline, keeping all that is known of it; None if it was so."""
+        branch = self.branches.get(topics.device_id(udn))
+        if branch is None or branch.online is False:
+            return None
+        branch.online = False
+        branch.offline_since = branch.offline_since or now
+        branch.refresh_row()
+        self._table_due = True
+        self._tell_presence(branch)
+        return branch
+
+    def forget(self, branch: Branch) -> None:
+        """Clear every topic of a device, its document first."""
+        self._tell_players()
+        self._forgotten[branch.id] = None
+        if len(self._forgotten) > _MAX_FORGOTTEN:
+            del self._forgotten[next(iter(self._forgotten))]
+        passage = self._passages.pop(branch.id, None)
+        if branch.owned and self.ledger.is_open:
+            self._keep_row(branch)
+            own = (self._shape.topic(branch.id), *self._shape.hub_topics(branch.id))
+            first = {topic: self._held(branch, passage, topic) for topic in own}
+            if passage is None:
+                before: Iterable[tuple[str, bytes]] = self._shape.walk(branch, self.ledger.limit)
+            else:
+                for live in branch.services.values():
+                    state = self._shape.state_topic(live)
+                    if live.state_length > self.ledger.limit and passage.has_passed(state):
+                        passage.passed(state, live.document())
+                passage.unless(self.ledger.discard(branch.id, but_clears=True))
+                before = passage.end()
+            self._clear(branch.id, {t: p for t, p in first.items() if p}, before, branch.devices)
+        self._drop(branch)
+
+    def clear_remains(self, devices: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Clear what another instance has left of these devices, by id, their documents first."""
+        for device, held in devices.items():
+            self._clear_all(device, held)
+
+    def _held(self, branch: Branch, passage: Passage | None, topic: str) -> bytes | None:
+        """Return what the broker holds of a branch at a topic, as far as that is known."""
+        if passage is None:
+            return self._shape.near(branch, topic, self.ledger.limit).get(topic)
+        return passage.held(topic)
+
+    def tell(
+        self, service_id: str, properties: Iterable[tuple[str, str]], *, initial: bool, now: str
+    ) -> bool:
+        """Take in the properties of an event; False where a `LastChange` could not be read.
+
+        An initial event is all that the service has (UDA 2.0, section 4.1.2); what happened is
+        nothing new then.
+        """
+        branch = self._roster.holder(service_id.partition("/")[0])
+        live = branch.services.get(service_id) if branch else None
+        if branch is None or live is None:
+            return True
+        happened: list[lastchange.Happening] = []
+        told, readable = lastchange.read_event(properties, happened)
+        changes = live.state.apply(
+            typed(told, live.readers),
+            whole=initial and readable,
+            now=now,
+            asked_for=live.spared,
+        )
+        if initial and branch.shown is None:
+            self._note_for_hubs(branch)
+        self._publish(branch, live, changes)
+        if happened and branch.owned and not initial:
+            self.on_happenings(live.id, happened)
+        return readable
+
+    def tell_asked(
+        self, service_id: str, told: Iterable[tuple[Key, str]], *, now: str, regularly: bool = False
+    ) -> None:
+        """Take in values that a service was asked for.
+
+        What it is asked for `regularly` only while its events do not come lasts until they do.
+        """
+        branch = self._roster.holder(service_id.partition("/")[0])
+        live = branch.services.get(service_id) if branch else None
+        if branch is not None and live is not None:
+            answers = typed(told, live.readers)
+            passing = {key.name for key in answers} - live.spared if regularly else frozenset()
+            changes = live.state.take_answers(answers, now=now, passing=passing)
+            self._publish(branch, live, changes)
+
+    # What the broker does
+
+    def open(
+        self, holdings: Holdings, limit: int, is_anothers: Callable[[str], bool]
+    ) -> tuple[Remembered, ...]:
+        """Compare all with what the broker holds under the base topic, and go on from there.
+
+        Payloads over `limit` bytes are cut. Devices that are another instance's, by id, are
+        left alone. The devices that the broker remembers as ours become branches, and are
+        returned to be looked for, but for those that were forgotten since this program started.
+        """
+        return at_once(self.opening(holdings, limit, is_anothers))
+
+    def opening(
+        self, holdings: Holdings, limit: int, is_anothers: Callable[[str], bool]
+    ) -> Generator[None, None, tuple[Remembered, ...]]:
+        """Do what `open` does, in pieces between which devices may say anything."""
+        ledger, shape = self.ledger, self._shape
+        compared: set[int] = set()
+        for branch in tuple(self.branches.values()):
+            yield from self._remember_values(branch, holdings)
+            compared.add(id(branch))
+        ledger.open(limit)
+        remembered = tuple(self._remember(holdings))
+        for topic in shape.own_hub_topics():
+            self._own.pop(topic, None)
+        for hub in shape.hubs:
+            self._own.update(hub.own(limit))
+        for topic in (self._table, shape.topic(f"bridge/{shape.instance}/health")):
+            if payload := join_parts(holdings.own, topic):
+                self._own.setdefault(topic, payload)
+        ledger.reconcile(holdings.own, self._own)
+        gone = [device for device in holdings.claimed if self._roster.holder(device) is None]
+        self._leaving = {device: {"id": device} for device in gone}
+        self._table_due = True
+        self._write_table()
+        for device in gone:
+            self._clear_all(device, holdings.group(device))
+        for branch in self.branches.values():
+            branch.owned = not is_anothers(branch.id)
+            if id(branch) not in compared:
+                at_once(self._remember_values(branch, holdings))
+            if branch.owned:
+                self._passages[branch.id] = Passage(
+                    branch.id,
+                    ledger,
+                    held=holdings.groups(branch.devices),
+                    wanted=self._walk(branch),
+                    on_long=self._write_table,
+                )
+        return remembered
+
+    def _remember_values(self, branch: Branch, holdings: Holdings) -> Generator[None, None, None]:
+        """Take over what the broker holds of a device's values, in pieces."""
+        of, by_service = "", dict[str, dict[str, bytes]]()
+        for number, live in enumerate(tuple(branch.services.values())):
+            device = live.id.partition("/")[0]
+            held = holdings.group(device)
+            if device != of:
+                of, by_service = device, self._shape.by_service(held)
+            values = by_service.get(live.id, {})
+            live.state.remember(self._shape.held_state(live, held, values))
+            if number % _PIECE == 0:
+                yield
+
+    def close(self) -> None:
+        """Note that there is no broker."""
+        self.ledger.close()
+        self._passages.clear()
+        self._introduction = None
+        self._missed.clear()
+
+    def take(
+        self,
+        now_s: float = inf,
+        *,
+        in_bulk: bool = True,
+        steps: int | None = None,
+        is_leaving: bool = False,
+    ) -> tuple[str, Entry] | None:
+        """Return the next topic to publish and what it should hold; the table of devices last.
+
+        What a player is now comes behind what else has just changed, at most ten times a second.
+        All that only has to be told of goes behind that, and in the end what hubs are told of what
+        has changed, unless the bridge `is_leaving`; see `due_s`. It goes if it may go `in_bulk` at
+        all; where it has to be looked for, that many `steps` at most are made, and then None may
+        mean that there is more, as `has_bulk` tells.
+        """
+        is_bulks_turn = (
+            in_bulk and self._live_in_a_row >= _LIVE_IN_A_ROW and self._has_bulk_before_the_table
+        )
+        self.took_in_bulk = False
+        if not is_bulks_turn and (due := self._take_live(now_s)) is not None:
+            self._live_in_a_row += 1
+            return due
+        self._live_in_a_row = 0
+        if not in_bulk:
+            return None
+        due = self._take_in_bulk(inf if is_leaving else now_s, steps, is_leaving=is_leaving)
+        if due is None:
+            due = self._take_live(now_s)  # what passed its turn to the bulk, or came of looking
+        if due is not None or self._has_bulk_before_the_table:
+            return due
+        if self._leaving or self._table_due:
+            self._leaving.clear()
+            self._table_due = True
+            self._write_table()
+        return self.ledger.take()
+
+    def _take_live(self, now_s: float) -> tuple[str, Entry] | None:
+        due = self.ledger.take()
+        if due is None and self._players:
+            self._tell_players(now_s)
+            due = self.ledger.take()
+        return due
+
+    def _take_in_bulk(
+        self, now_s: float, steps: int | None, *, is_leaving: bool
+    ) -> tuple[str, Entry] | None:
+        left = inf if steps is None else steps
+        while (due := self.ledger.take(in_bulk=True)) is None and left > 0:
+            if steps is not None and (self._introduction or self._telling):
+                left = 0  # what hubs are told takes longer
+            if is_leaving:
+                self._telling.clear()
+                self._missed.clear()
+            if not self._step() and (is_leaving or not self._tell_hubs(now_s)):
+                return None
+            left -= 1
+            if self.ledger.has_live:  # to be there before what was put in bulk just now
+                return self.ledger.take()
+        self.took_in_bulk = due is not None
+        return due
+
+    def _step(self) -> bool:
+        """Look at one more topic of those that may differ; return whether there was any."""
+        self._turn += 1
+        if self._introduction and (self._turn % 2 or not self._passages):
+            if next(self._introduction, None) is None:
+                self._introduction = None
+            return True
+        if self._passages:
+            some = tuple(islice(self._passages.values(), _AT_ONCE))
+            passage = some[self._turn // 2 % len(some)]
+            if not passage.step():
+                del self._passages[passage.of]
+            return True
+        return False
+
+    @property
+    def due_s(self) -> float | None:
+        """When the next player or hub is due that is told of too often to be told of now."""
+        known = [at_s for at_s in (self._players.due_s, self._news.due_s) if at_s is not None]
+        return min(known, default=None)
+
+    def take_introduced(self) -> list[Branch]:
+        """Return the devices that hubs have been told of for the first time, and forget them."""
+        introduced, self._introduced = self._introduced, []
+        return introduced
+
+    def put_own(self, name: str, payload: bytes) -> None:
+        """Set a retained document of the bridge itself."""
+        topic = self._shape.topic(f"bridge/{self._shape.instance}/{name}")
+        was = self._own.get(topic, b"")
+        if was != payload:
+            self._own[topic] = payload
+            self.ledger.put(topic, payload, was=len(was))
+
+    def announce(self, ids: Iterable[str] | None = None) -> int:
+        """Publish again these components with all below them, or all; return how many topics.
+
+        Hubs are told of root devices again too. A device may be named in any spelling of its UDN.
+        Raises KeyError with the first id not known.
+        """
+        return sum(self.announcing(ids))
+
+    def announcing(self, ids: Iterable[str] | None = None) -> Iterator[int]:
+        """Do what `announce` does in pieces; yield how many topics each had."""
+        if ids is None:
+            for branch in tuple(self.branches.values()):
+                yield from self._put_again(branch)
+            yield self._put_all(self._own, "")
+            return
+        chosen = tuple(dict.fromkeys(ids))
+        for one in chosen:
+            self._below(one)
+            yield 0
+        for one in chosen:
+            with suppress(KeyError):  # it may have gone in between
+                branch, tree = self._below(one)
+                yield self._put_all(tree, branch.id)
+
+    def introduce(self, now_s: float = -inf) -> None:
+        """Tell hubs of everything again, and publish behind that what they take from the tree.
+
+        From the beginning, where that is under way. In the end this bridge says again that it is
+        online. What changes within a minute of now is told them again after that.
+        """
+        self._news.begin(now_s)
+        self._introduction = self._introducing()
+
+    def _introducing(self) -> Iterator[int]:
+        named: dict[str, set[str]] = {}
+        for hub in self._shape.hubs:
+            own = {topic: self._own[topic] for topic in hub.own_topics() if topic in self._own}
+            named[""] = {one for payload in own.values() for one in hub.sources(payload)}
+            yield self._put_all(own, "")
+            for branch in tuple(self.branches.values()):
+                told = self._told_to(hub, branch)
+                found = {one for payload in told.values() for one in hub.sources(payload)}
+                named.setdefault(branch.id, set()).update(found)
+                yield self._put_all(told, branch.id)
+        yield self._put_all(
+            {t: self._own[t] for t in sorted(named.get("", ())) if t in self._own}, ""
+        )
+        for device, sources in named.items():
+            yield from self._put_sources(device, sources)
+        state = self._shape.topic(f"bridge/{self._shape.instance}/state")
+        self.ledger.put(state, b"online", in_bulk=True)
+
+    def _told_to(self, hub: Hub, branch: Branch) -> Mapping[str, bytes]:
+        told: dict[str, bytes] = {}
+        for topic in hub.topics(branch.id) if self._is_ours(branch) else ():
+            told |= self._shape.near(branch, topic, self.ledger.limit)
+        return told
+
+    def _put_sources(self, device: str, sources: Iterable[str]) -> Iterator[int]:
+        near: Mapping[str, bytes] = {}
+        for topic in sorted(sources):
+            branch = self.branches.get(device)
+            if branch is not None and branch.owned:
+                if topic not in near:
+                    near = self._shape.near(branch, topic, self.ledger.limit)
+                if topic in near:
+                    yield self._put_all({topic: near[topic]}, device)
+
+    def _put_again(self, branch: Branch) -> Iterator[int]:
+        walk = self._shape.walk(branch, self.ledger.limit)
+        while self._is_ours(branch) and (piece := dict(islice(walk, _PIECE))):
+            yield self._put_all(piece, branch.id)
+
+    def _below(self, named: str) -> tuple[Branch, Mapping[str, bytes]]:
+        """Return what should be held at and below a component, and by hubs of it.
+
+        Raises KeyError with an id that is not known.
+        """
+        device, *below = named.split("/")
+        own = "/".join((self._roster.id_of(device) or device, *below))
+        holder = self._roster.holder(own.partition("/")[0])
+        if holder is None or not holder.owned:
+            raise KeyError(named)
+        limit = self.ledger.limit
+        found = self._shape.below(holder, own, limit)
+        if not found:
+            raise KeyError(named)
+        for topic in self._shape.hub_topics(own):
+            if topic in (told := self._shape.near(holder, topic, limit)):
+                found[topic] = told[topic]
+        return holder, found
+
+    def _is_ours(self, branch: Branch) -> bool:
+        return branch.owned and self.branches.get(branch.id) is branch
+
+    # What other instances do
+
+    def yield_to_another(self, branch: Branch) -> None:
+        """Leave a device's topics, as they are, to another instance."""
+        branch.owned = False
+        self._passages.pop(branch.id, None)
+        self.ledger.discard(branch.id)
+        self._table_due = True
+
+    def take_back(self, branch: Branch) -> None:
+        """Publish the whole of a device again, since another instance has left it."""
+        branch.owned = True
+        self._table_due = True
+        if self.ledger.is_open:
+            passage = self._passages.pop(branch.id, None)
+            held = passage.end() if passage else ()
+            gone = passage.devices if passage else frozenset[str]()
+            # What the other wrote is not known: nothing is taken for right.
+            hubs = self._shape.hub_topics(branch.id)
+            before = ((topic, p if topic in hubs else UNKNOWN) for topic, p in held)
+            self._begin(branch, before, gone)
+        self._note_for_hubs(branch)
+
+    def mending(
+        self, written: Iterable[tuple[str, bytes]]
+    ) -> Iterator[list[tuple[str, bytes, bool | None]]]:
+        """Write topics of ours again that do not hold what they should, by what they hold.
+
+        Yields some at a time, each with whether it is written; None where that is not known yet,
+        because its device's tree is still to be published. What a hub cleared that it was told
+        stays so until the hub starts again.
+        """
+        places: dict[tuple[str, ...], list[tuple[str, bytes]]] = {}
+        for topic, payload in written:
+            places.setdefault(self._place_of(topic), []).append((topic, payload))
+        told = self._by_hub_topic() if any(map(_is_hubs, places)) else {}
+        for place, everything in places.items():
+            for at in range(0, len(everything), _MENDED_AT_ONCE):
+                some = everything[at : at + _MENDED_AT_ONCE]
+                branch = told.get(place[0]) if _is_hubs(place) else self._roster.holder(place[0])
+                yield list(self._mend_there(branch, some))
+
+    def _mend_there(
+        self, branch: Branch | None, written: Iterable[tuple[str, bytes]]
+    ) -> Iterator[tuple[str, bytes, bool | None]]:
+        """Mend likewise what stands in one place, a service's or a device's."""
+        near: Mapping[str, bytes] = {}
+        for topic, payload in written:
+            whole, is_part, number = topic.rpartition("/chunk/")
+            if not (is_part and number.isdecimal()):
+                whole = topic
+            if whole in self._own:
+                yield topic, payload, self._mend(topic, payload, whole, self._own[whole], "")
+            elif branch is None or not self._is_ours(branch):
+                yield topic, payload, False
+            elif branch.id in self._passages:
+                yield topic, payload, None
+            else:
+                if whole not in near:
+                    near = self._shape.near(branch, whole, self.ledger.limit)
+                wanted = near.get(whole, b"")
+                yield topic, payload, self._mend(topic, payload, whole, wanted, branch.id)
+
+    def _mend(self, topic: str, payload: bytes, whole: str, wanted: bytes, of: str) -> bool:
+        is_hubs = not topic.startswith(f"{self._shape.base}/")
+        if topic in self.ledger or (is_hubs and not payload):
+            return False
+        own = topic[len(self._shape.base) + 1 :]
+        if not wanted and not (topics.is_mirrored(own) and is_ours(own, payload)):
+            return False
+        entries = dict(self.ledger.cut_one(whole, wanted))
+        is_wanted = topic in entries
+        held = entries[topic].payload if is_wanted else b""
+        if held == payload or (topic == whole and _says_same(topic, payload, wanted)):
+            return False
+        self.ledger.put(
+            whole if is_wanted else topic, wanted if is_wanted else b"", of=of, in_bulk=True
+        )
+        return True
+
+    def _place_of(self, topic: str) -> tuple[str, ...]:
+        """Return device and service, by their levels, or a whole topic outside the base."""
+        base = f"{self._shape.base}/"
+        if not topic.startswith(base):
+            return topic, ""
+        return tuple(topic[len(base) :].split("/", 2)[:2])
+
+    def _by_hub_topic(self) -> dict[str, Branch]:
+        return {t: b for b in self.branches.values() for t in self._shape.hub_topics(b.id)}
+
+    def auditing(self, most: int) -> Iterator[dict[str, bytes]]:
+        """Yield what the broker should hold, so many topics at a time, long ones in parts."""
+        for branch in tuple(self.branches.values()):
+            walk = self._shape.walk(branch, self.ledger.limit)
+            while self._is_ours(branch) and branch.id not in self._passages:
+                if not (piece := dict(islice(walk, most))):
+                    break
+                yield self.ledger.cut(piece)
+        yield self.ledger.cut(self._own)
+
+    # Looking up
+
+    def find(self, udn: str) -> tuple[Branch, Device | None] | None:
+        """Return a device by any spelling of its UDN, root or embedded, with its branch.
+
+        The device itself is None while it has not been described.
+        """
+        return self._roster.find(udn)
+
+    def id_of(self, named: str) -> str | None:
+        """Return the id of a device by any spelling of that or of its UDN; None for no device."""
+        return self._roster.id_of(named)
+
+    def find_bare(self, udn: str) -> tuple[Branch, Device | None] | None:
+        """Return a device by its UDN as devices have it, without `uuid:`, in any case."""
+        return self._roster.find_bare(udn)
+
+    # Within
+
+    def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:
+        """Note what a service's changed values change in the tree."""
+        player = branch.players.get(live.id)
+        self._note_moves(branch, live)
+        if player and any(change.key.name in MOVES for change in changes):
+            self.on_transport(live.id)
+        if not (changes and branch.owned and self.ledger.is_open):
+            return
+        passage = self._passages.get(branch.id) if self._passages else None
+        if passage is not None:
+            self._name_first(branch, live, passage)
+        if self._shape.mode != "document":
+            for key, old, new in changes:
+                topic = self._shape.value_topic(live, key)
+                self.ledger.put(topic, _payload(new), was=len(_payload(old)), of=branch.id)
+        if self._shape.mode != "values":
+            topic = self._shape.state_topic(live)
+            self.ledger.promise(topic, live.document, was=live.state_length, of=branch.id)
+        if passage is not None:
+            for key, _, new in changes:
+                passage.passed(self._shape.value_topic(live, key), _payload(new))
+            passage.passed(self._shape.state_topic(live))
+        if player is not None:
+            self._players.note(branch, player)
+
+    def _note_moves(self, branch: Branch, live: LiveService) -> None:
+        if live.moves != live.state.moves:
+            live.moves = live.state.moves
+            self.moves += 1
+            self._note_for_hubs(branch)
+
+    def _name_first(self, branch: Branch, live: LiveService, passage: Passage) -> None:
+        """Put the document of a device before its values, where the broker has none yet."""
+        device = live.id.partition("/")[0]
+        topic = self._shape.topic(device)
+        if not (passage.is_gathering or passage.has_passed(topic)):
+            document = self._shape.near(branch, topic, self.ledger.limit)[topic]
+            if passage.held(topic) != document:
+                if len(document) > self.ledger.limit:
+                    self._write_table()
+                self.ledger.put(topic, document, of=branch.id)
+                passage.passed(topic, document)
+
+    def _tell_presence(self, branch: Branch) -> None:
+        """Note whether a device is there, for each that hangs from it.
+
+        Where its tree is still to be published, that comes last, unless the broker has it wrong.
+        """
+        if not (branch.owned and self.ledger.is_open):
+            return
+        passage = self._passages.get(branch.id)
+        for topic, payload in self._shape.availability(branch):
+            if passage is None:
+                if branch.kept.get(topic) != payload:
+                    self.ledger.put(topic, payload, of=branch.id)
+            elif passage.held(topic) not in (None, payload) or passage.has_passed(topic):
+                self.ledger.put(topic, payload, of=branch.id)
+                passage.passed(topic)
+
+    def _tell_players(self, now_s: float = inf) -> None:
+        """Note what players are now whose values have changed, and which are due.
+
+        Not with each event: to read what plays takes longer than all else of an event.
+        """
+        for branch, player in self._players.take(now_s):
+            self._tell_player(branch, player, now_s)
+
+    def _tell_waiting(self, branch: Branch, player: Player) -> None:
+        if self._players.discard(player):
+            self._tell_player(branch, player)
+
+    def _tell_player(self, branch: Branch, player: Player, now_s: float = inf) -> None:
+        if self._is_ours(branch):
+            was, art = player.told, player.art
+            player.told, player.art = player.shown()
+            if player.told != was:
+                player.told_s = now_s if now_s < inf else player.told_s
+                self._put_shown(branch, player.id, player.told, was)
+            if player.art != art:
+                self._put_shown(branch, player.art_id, player.art, art)
+
+    def _walk_hubs(self, branch: Branch, passage: Passage) -> Iterator[tuple[str, bytes]]:
+        """Yield what hubs should be told of a branch, by what the broker holds of that."""
+        found = ((topic, passage.held(topic)) for topic in self._shape.hub_topics(branch.id))
+        held = {topic: p for topic, p in found if p is not None and p != UNKNOWN}
+        self._meet_hubs(branch, held)
+        told = self._shape.told_to_hubs(branch, self.ledger.limit)
+        for topic, payload in held.items():
+            if told.get(topic) != payload:
+                self._news.changed(topic, branch.id, payload)
+        passage.is_past_hubs = True
+        yield from told.items()
+
+    def _meet_hubs(self, branch: Branch, held: Mapping[str, bytes]) -> None:
+        """Keep what hubs were told of a device until it is known to be wrong.
+
+        That is when its first values are there; mostly it is right already.
+        """
+        if branch.description is None:
+            return
+        self._note_for_hubs(branch)
+        if branch.shown is not None:
+            return
+        shape = self._shape
+        topics_ = (one for one in shape.hub_topics(branch.id) if shape.is_kept(one))
+        branch.held_by_hubs = {topic: held[topic] for topic in topics_ if topic in held}
+        if branch.held_by_hubs:
+            branch.shown = branch.keys()
+            if shape.told_to_hubs(branch, self.ledger.limit) != branch.held_by_hubs:
+                branch.shown = None
+
+    def _note_for_hubs(self, branch: Branch) -> None:
+        if self._shape.hubs:
+            self._news.note(branch)
+
+    def _tell_hubs(self, now_s: float) -> bool:
+        """Note what hubs are to be told of one device that is due, or what they may have missed.
+
+        Returns whether there was any.
+        """
+        if not self._telling:
+            self._telling.extend(self._news.take(now_s))
+            self._missed.extend(self._news.take_missed(now_s).items())
+        if self._telling:
+            self._tell_hubs_of(*self._telling.popleft())
+        elif self._missed:
+            topic, (device, held) = self._missed.popleft()
+            holder = self.branches.get(device)
+            if holder is None or holder.owned:
+                told = self._shape.told_to_hubs(holder, self.ledger.limit) if holder else {}
+                self.ledger.put_after(topic, held, told.get(topic, b""), of=device)
+        else:
+            return False
+        return True
+
+    def _tell_hubs_of(self, branch: Branch, keys: Keys) -> None:
+        limit, shape = self.ledger.limit, self._shape
+        if self.branches.get(branch.id) is not branch or branch.description is None:
+            return
+        before = shape.told_to_hubs(branch, limit)
+        if branch.shown is None:
+            self._introduced.append(branch)
+        branch.shown, branch.held_by_hubs = keys, {}
+        passage = self._passages.get(branch.id)
+        if branch.owned and (passage is None or passage.is_past_hubs):
+            after = shape.told_to_hubs(branch, limit)
+            for topic, payload in before.items():
+                if after.get(topic) != payload:
+                    self._news.changed(topic, branch.id, payload)
+            self.ledger.reconcile(before, after, of=branch.id, in_bulk=True)
+            if passage is not None:
+                for topic in after:
+                    passage.passed(topic)
+
+    def _put_shown(self, branch: Branch, own: str, payload: bytes, was: bytes) -> None:
+        topic = self._shape.topic(own)
+        self.ledger.put(topic, payload, was=len(was), of=branch.id)
+        if (passage := self._passages.get(branch.id)) is not None:
+            passage.passed(topic, payload)
+
+    def _walk(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
+        """Yield what a branch should be, and note what its players are told to be by that.
+
+        Players that wait to be told of are told of before: what is put then is newer.
+        """
+        shape, passage = self._shape, self._passages[branch.id]
+        media = {shape.topic(player.id): player for player in branch.players.values()}
+        art = {shape.topic(player.art_id): player for player in branch.players.values()}
+        for topic, payload in shape.walk(branch, self.ledger.limit, with_hubs=False):
+            if (one := media.get(topic) or art.get(topic)) is not None:
+                self._tell_waiting(branch, one)
+                if not passage.has_passed(topic):
+                    if topic in media:
+                        one.told = payload
+                    else:
+                        one.art = payload
+            yield topic, payload
+        for one in media.values():  # which may be nothing now
+            self._tell_waiting(branch, one)
+        if branch.description is not None:
+            yield from self._walk_hubs(branch, self._passages[branch.id])
+
+    def _put_all(self, tree: Mapping[str, bytes], of: str) -> int:
+        for topic, payload in tree.items():
+            self.ledger.put(topic, payload, of=of, in_bulk=True)
+        return len(tree)
+
+    def _clear(
+        self,
+        root: str,
+        first: Mapping[str, bytes],
+        held: Iterable[tuple[str, bytes]],
+        devices: Iterable[str],
+    ) -> None:
+        """Clear what a device has: its document, what hubs were told of it, and then the rest.
+
+        A hub that still knew the device would take what is cleared for values.
+        """
+        for topic in self._shape.hub_topics(root):
+            self._news.changed(topic, root, first.get(topic, b""))
+        self.ledger.clear(first, of=root)
+        self._passages[root] = Passage(root, self.ledger, before=held, devices=set(devices))
+        for topic in first:
+            self._passages[root].passed(topic)
+
+    def _clear_all(self, device: str, held: Mapping[str, bytes]) -> None:
+        """Clear likewise what the broker holds of a device that is none of ours."""
+        own = (self._shape.topic(device), *self._shape.hub_topics(device))
+        first = {topic: held[topic] for topic in own if topic in held}
+        below = sorted(held.items(), key=lambda one: one[0].count("/"))
+        self._clear(device, first, below, (device,))
+
+    def _is_of(self, devices: AbstractSet[str], topic: str) -> bool:
+        """Return whether a topic, below the base, is one of these devices, by their ids."""
+        return topic[len(self._shape.base) + 1 :].partition("/")[0] in devices
+
+    def _keep_row(self, branch: Branch) -> None:
+        """Have the table name a device, with all that hangs from it, until it is cleared."""
+        self._leaving[branch.id] = _naming_all(branch.row, self._leaving.get(branch.id, {}))
+        self._table_due = True
+        self._write_table()
+
+    def _write_table(self) -> None:
+        """Put the table of devices first in line, if it is not what it should be.
+
+        It must name a device before topics are there that no document claims, and until all of
+        them are cleared: by it, what a crash leaves behind is known as ours.
+        """
+        if self._table_due and self.ledger.is_open:
+            self._table_due = False
+            rows = {root: one.row for root, one in sorted(self.branches.items()) if one.owned}
+            for root, row in self._leaving.items():
+                rows[root] = _naming_all(rows.get(root, row), row)
+            payload = jsontext.encode(list(rows.values()))
+            self.put_own("devices", payload)
+            self.ledger.prefer(self._table, len(payload))
+
+    def _remember(self, holdings: Holdings) -> Iterator[Remembered]:
+        """Make branches of the devices of ours that the broker holds and we have not met."""
+        for root, devices in holdings.roots.items():
+            document = holdings.document(root)
+            udn, location = document.get("udn"), document.get("location")
+            if self._roster.holder(root) is not None or root in self._forgotten:
+                continue
+            if not isinstance(udn, str) or not isinstance(location, str):
+                continue
+            mine = dict.fromkeys((root, *devices))
+            free = tuple(device for device in mine if self._roster.holder(device) is None)
+            kept = {
+                topic: payload
+                for topic, payload in whole_payloads(holdings.groups(free)).items()
+                if self._shape.is_kept(topic)
+            }
+            row = holdings.rows.get(root, {"id": root})
+            since, server = row.get("offline_since"), document.get("server")
+            branch = Branch(root, free, kept=kept, row=row)
+            branch.offline_since = since if isinstance(since, str) else None
+            self._enter(branch)
+            yield Remembered(
+                topics.bare_udn(udn),
+                location,
+                server if isinstance(server, str) else None,
+                duplicates.read(document.get("problems")),
+            )
+
+    def _enter(self, branch: Branch) -> None:
+        self._forgotten.pop(branch.id, None)
+        self._roster.enter(branch)
+        self._table_due = True
+        self.moves += 1
+
+    def _drop(self, branch: Branch) -> None:
+        self._roster.drop(branch)
+        self._news.drop(branch.id)
+        self._table_due = True
+
+
+def at_once(steps: Generator[None, None, _Result]) -> _Result:
+    """Return the result of what can be done in pieces, done in one."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+
+def _naming_all(row: dict[str, object], gone: Mapping[str, object]) -> dict[str, object]:
+    """Return a row of the table of devices that names the embedded devices of another one too."""
+    named = strings(row.get("subdevices"))
+    every = list(dict.fromkeys((*named, *strings(gone.get("subdevices")))))
+    return row if every == named else {**row, "subdevices": every}
+
+
+def _is_hubs(place: tuple[str, ...]) -> bool:
+    return place[1:] == ("",)
+
+
+def _says_same(topic: str, payload: bytes, wanted: bytes) -> bool:
+    """Return whether two `state` documents are the same, but for when values have changed."""
+    if not topic.endswith("/state"):
+        return False
+    one, other = jsontext.read(payload), jsontext.read(wanted)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {**one, "updated": None} == {**other, "updated": None}
+    return False
+
+
+def _payload(value: Value | None) -> bytes:
+    return b"" if value is None else values.write(value).encode()

@@ -1,0 +1,212 @@
+"""SSDP datagrams to announcements, and searches to datagrams (UDA 2.0, section 1).
+
+No sockets, no clock and no knowledge of who is there: discovery and presence have those.
+"""
+
+import platform
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
+from zlib import crc32
+
+from bridge import __version__
+from bridge.formats.decoding import decoded
+from bridge.model.topics import bare_udn
+
+PORT = 1900
+"""The UDP port of SSDP."""
+MAX_DATAGRAM = 8192
+"""The most bytes of a datagram that is read."""
+
+_RATE_PER_S, _BURST = 200.0, 500.0
+_MAX_SOURCES = 1024
+_MAX_HEADERS = 64
+_MAX_UDN = 255
+_DEFAULT_MAX_AGE_S = 1800
+_MAX_AGE_BOUNDS_S = (10, 86400)
+_NOT_UDNS = ("urn:", "upnp:", "ssdp:")
+_START_LINE = re.compile(r"(NOTIFY|HTTP/\d(?:\.\d)?\s+200)(?:\s|$)", re.ASCII | re.IGNORECASE)
+_SIGNATURE = re.compile(r"\d\d-NLS")
+_FOLD = re.compile(r"\r?\n[ \t]+")
+_MAX_AGE = re.compile(r'max-age\s*+=\s*+"?\s*+(\d{1,9})', re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_IPV6_HOST = re.compile(r"(http://\[)([0-9a-f:.]+)(?:%[^\]/]*)?(\].*)", re.ASCII | re.IGNORECASE)
+_USER_AGENT = f"{platform.system()}/{platform.release()} UPnP/2.0 upnp2mqtt/{__version__}"
+
+
+class Kind(StrEnum):
+    """What an announcement says: its NTS, or that it answers a search."""
+
+    ALIVE = "ssdp:alive"
+    UPDATE = "ssdp:update"
+    BYEBYE = "ssdp:byebye"
+    ANSWER = "answer"
+
+
+_NTS = {str(kind): kind for kind in (Kind.ALIVE, Kind.UPDATE, Kind.BYEBYE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A device's word about itself (UDA 2.0, sections 1.2 and 1.3.3).
+
+    `boot_id` differs after each start of the device, whatever the device calls it.
+    `udn` is as sent, without `uuid:`; `target` is NT or ST, empty where there is none; `location`
+    is None only where `kind` is UPDATE or BYEBYE; `max_age_s` lies within 10..86400.
+    """
+
+    kind: Kind
+    udn: str
+    target: str
+    location: str | None
+    server: str | None
+    max_age_s: int
+    boot_id: int | None
+    next_boot_id: int | None
+    config_id: int | None
+    search_port: int | None
+
+
+def decode(datagram: bytes) -> Announcement | None:
+    """Return what a datagram announces; None for searches and for what cannot be read.
+
+    Never raises. Cheap for a datagram that came before.
+    """
+    return _decode(datagram) if len(datagram) <= MAX_DATAGRAM else None
+
+
+@lru_cache(maxsize=256)
+def _decode(datagram: bytes) -> Announcement | None:
+    start_line, *lines = _FOLD.sub(" ", decoded(datagram).lstrip()).split("\n")
+    start = _START_LINE.match(start_line)
+    headers = _headers(lines) if start else None
+    if start is None or headers is None:
+        return None
+    notify = start[1].upper() == "NOTIFY"
+    kind = _NTS.get(headers.get("NTS", "").lower()) if notify else Kind.ANSWER
+    target = headers.get("NT" if notify else "ST", "")
+    udn = _udn(headers.get("USN", ""), target)
+    location = headers.get("LOCATION") or None
+    if kind is None or not 0 < len(udn) <= _MAX_UDN or _CONTROL.search(udn + (location or "")):
+        return None
+    if location is None and kind in (Kind.ALIVE, Kind.ANSWER):
+        return None
+    return Announcement(
+        kind,
+        udn,
+        target,
+        location,
+        headers.get("SERVER"),
+        _max_age_s(headers.get("CACHE-CONTROL", "")),
+        _boot_id(headers),
+        _number(headers, "NEXTBOOTID"),
+        _number(headers, "CONFIGID"),
+        _number(headers, "SEARCHPORT", 65535),
+    )
+
+
+def _headers(lines: list[str]) -> Mapping[str, str] | None:
+    """Return the headers by upper-case name, the first of each; None where there are too many."""
+    headers: dict[str, str] = {}
+    for count, line in enumerate(lines):
+        if not line.strip():
+            break
+        if count == _MAX_HEADERS:
+            return None
+        name, colon, value = line.partition(":")
+        if colon:
+            headers.setdefault(name.strip().upper(), value.strip())
+    return headers
+
+
+def _udn(usn: str, target: str) -> str:
+    udn = usn.partition("::")[0].strip()
+    if not udn or udn.lower().startswith(_NOT_UDNS):
+        udn = target if target[:5].lower() == "uuid:" else ""
+    return bare_udn(udn)
+
+
+def _max_age_s(cache_control: str) -> int:
+    found = _MAX_AGE.search(cache_control)
+    least, most = _MAX_AGE_BOUNDS_S
+    return min(max(int(found[1]), least), most) if found else _DEFAULT_MAX_AGE_S
+
+
+def _boot_id(headers: Mapping[str, str]) -> int | None:
+    """Return BOOTID; where there is none, a number for the network location signature.
+
+    UPnP 1.0 has no BOOTID, but libupnp (gmediarender and many others) draws a new `01-NLS` at each
+    start. The number is within 2^32..2^33, where no BOOTID is.
+    """
+    boot_id = _number(headers, "BOOTID")
+    signature = next((v for name, v in headers.items() if _SIGNATURE.fullmatch(name)), None)
+    if boot_id is not None or not signature:
+        return boot_id
+    return 2**32 + crc32(signature.encode("utf-8", "replace"))
+
+
+def _number(headers: Mapping[str, str], name: str, most: int = 2**32 - 1) -> int | None:
+    value = headers.get(f"{name}.UPNP.ORG", "")
+    return int(value) if _NUMBER.fullmatch(value) and int(value) <= most else None
+
+
+def with_zone(announcement: Announcement, zone: str) -> Announcement:
+    """Return the announcement with this zone in its LOCATION, where that is link-local IPv6.
+
+    A zone means something only on the machine that wrote it: the sender's own is replaced.
+    """
+    found = _IPV6_HOST.fullmatch(announcement.location or "")
+    if found is None:
+        return announcement
+    before, address, behind = found.groups()
+    try:
+        if not IPv6Address(address).is_link_local:
+            return announcement
+    except AddressValueError:
+        return announcement
+    return replace(announcement, location=f"{before}{address}%{zone}{behind}")
+
+
+def search(target: str, *, host: str, mx_s: int) -> bytes:
+    """Return an M-SEARCH for a search target (UDA 2.0, section 1.3.2).
+
+    `host` is the address it goes to, without port; `mx_s`, within 1..5, is how long devices may
+    take to answer.
+    """
+    address = host.partition("%")[0]
+    authority = f"[{address}]" if ":" in address else address
+    lines = (
+        "M-SEARCH * HTTP/1.1",
+        f"HOST: {authority}:{PORT}",
+        'MAN: "ssdp:discover"',
+        f"MX: {mx_s}",
+        f"ST: {target}",
+        f"USER-AGENT: {_USER_AGENT}",
+        "CPFN.UPNP.ORG: upnp2mqtt",
+    )
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+class FloodBound:
+    """Bounds how many datagrams of one source are read: 200 per second, and 500 at once.
+
+    Of more than 1024 sources it forgets the one that has been silent the longest.
+    """
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def admits(self, source: str, now_s: float) -> bool:
+        """Return whether one more datagram of this source is to be read now."""
+        tokens, then_s = self._sources.pop(source, (_BURST, now_s))
+        tokens = min(_BURST, tokens + (now_s - then_s) * _RATE_PER_S)
+        is_admitted = tokens >= 1
+        self._sources[source] = (tokens - is_admitted, now_s)
+        if len(self._sources) > _MAX_SOURCES:
+            self._sources.popitem(last=False)
+        return is_admitted
