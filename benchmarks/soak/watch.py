@@ -43,8 +43,6 @@ _CACHED = (
     "re.",
 )
 """Of these classes the caches hold instances, up to their bounds."""
-_TWICE = "bridge.model.device."
-"""A device that came back unchanged is held as it was read first, and as it was read last."""
 _NOT_OURS = ("builtins.", "collections.", "tracemalloc.", "weakref.", *_CACHED)
 """Of these classes instances come and go with whatever runs at the moment."""
 
@@ -142,8 +140,7 @@ def left_over(before: Sample, after: Sample) -> Iterator[str]:
         pairs += [(name, old.get(name, 0), count) for name, count in new.items()]
     for name, was, now in pairs:
         ours = _is_unbounded(name) and not name.startswith(_NOT_OURS)
-        tolerance = 1.0 if name.startswith(_TWICE) else QUIET_TOLERANCE
-        if ours and now - was > max(was * tolerance, QUIET_SLACK):
+        if ours and now - was > max(was * QUIET_TOLERANCE, QUIET_SLACK):
             yield f"{name}: {was} when quiet before, {now} now"
 
 

@@ -186,7 +186,7 @@ class Device:
             yield from device.walk()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Description:
     """A root device with what its description and announcements say of the whole.
 

@@ -86,6 +86,9 @@ class Roster:
                     children.append(pruned(child))
                 else:
                     problems.append(f"embedded device {child.udn} is one of {holder.id}: left out")
+            if tuple(children) == device.children:
+                return device
             return replace(device, children=tuple(children), problems=tuple(problems))
 
-        return replace(description, device=pruned(description.device))
+        device = pruned(description.device)
+        return description if device is description.device else replace(description, device=device)

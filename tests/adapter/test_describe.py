@@ -1,6 +1,7 @@
 """Descriptions fetched from a device on loopback, over the real HTTP client."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -153,6 +154,21 @@ async def test_equal_scpds_are_one_object_across_devices(device, describer):
         one = (await describer.describe(device.url())).description.device
         two = (await describer.describe(other.url())).description.device
     assert len({id(s.scpd) for d in (one, two) for s in d.services}) == 1
+
+
+async def test_what_is_described_as_before_is_the_object_that_somebody_has(device, describer):
+    device.answers = {"/d.xml": (200, description("/s")), "/s": (200, SCPD)}
+    one = (await describer.describe(device.url())).description
+    assert (await describer.describe(device.url())).description is one
+    assert (await describer.describe(device.url(), server="Lab/1.0")).description is not one
+    device.answers["/s"] = (200, SCPD.replace(b"</scpd>", b" </scpd>"))
+    same = (await describer.describe(device.url())).description
+    device.answers["/d.xml"] = (200, description("/s", "/s"))
+    other = (await describer.describe(device.url())).description
+    assert one == same != other
+    del one, same, other
+    gc.collect()
+    assert not describer._descriptions
 
 
 async def test_the_table_of_shared_scpds_is_bounded(device, describer, monkeypatch):

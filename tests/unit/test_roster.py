@@ -39,3 +39,13 @@ def test_a_device_is_found_by_its_id_first_and_then_by_its_udn(said, meant):
 )
 def test_what_a_device_calls_itself_is_not_taken_for_another(udn, meant):
     assert name_of(roster("twice").find_bare(udn)) == meant
+
+
+def test_a_device_of_which_nothing_is_left_out_is_mirrored_as_it_was_described():
+    inner = Device("inner", "urn:x:device:Thing:1", "inner")
+    root = Device("root", "urn:x:device:Thing:1", "root", children=(inner,))
+    description = Description(root, "http://10.0.0.1/d.xml", "1.0")
+    assert roster("other").without_claimed(description) is description
+    made = roster("inner").without_claimed(description)
+    assert not made.device.children
+    assert made.device.problems == ("embedded device inner is one of inner: left out",)

@@ -170,6 +170,8 @@ class Describer:
         self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
         self._shared: dict[bytes, Scpd] = {}
         self._latest: dict[str, Scpd | str] = {}
+        self._descriptions: WeakValueDictionary[str, Description] = WeakValueDictionary()
+        """What was read last at a LOCATION, as long as somebody has it."""
 
     async def probe(self, location: str) -> Probe:
         """Read a description alone, without its SCPDs.
@@ -187,7 +189,7 @@ class Describer:
 
         A service whose SCPD is not to be had keeps the one read before, if the reason is a passing
         one, or stays without, and its device has a problem; but a host that accepts no connection
-        any more has left.
+        any more has left. What is described as before is the same object, if somebody still has it.
         Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
         """
         allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES, MAX_COMPONENTS)
@@ -209,6 +211,9 @@ class Describer:
                     else:
                         allowance.components -= scpd.size
         whole = replace(description, device=with_scpds(description.device, scpds))
+        if (known := self._descriptions.get(location)) is not None and known == whole:
+            whole = known
+        self._descriptions[location] = whole
         probe = _probe(whole, body, took_s)
         all_of_it = allowance.read.digest() if is_whole else b""
         return Described(whole, replace(probe, is_whole=is_whole, whole=all_of_it))
