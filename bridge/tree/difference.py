@@ -47,8 +47,6 @@ class Passage:
         self._on_long = on_long
         self._seen: dict[str, bytes] = {}
         self._passed: set[str] = set()
-        self._passed_again: set[str] = set()
-        """Of what waits of these last, what was put before may have been taken."""
         self._steps = self._walk()
 
     def step(self) -> bool:
@@ -65,11 +63,9 @@ class Passage:
 
     def passed(self, topic: str, payload: bytes = NOTHING) -> None:
         """Note that what a topic should hold, whole, was put otherwise."""
-        topics = {topic}
+        self._passed.add(topic)
         if len(payload) > self._ledger.limit:
-            topics |= {part for part, _ in self._ledger.cut_one(topic, payload)}
-        self._passed_again |= topics & self._passed
-        self._passed |= topics
+            self._passed |= {part for part, _ in self._ledger.cut_one(topic, payload)}
 
     def end(self) -> Iterator[tuple[str, bytes]]:
         """Go no further; yield what the broker holds by now, where it is not known UNKNOWN."""
@@ -84,10 +80,6 @@ class Passage:
         for topic in given:
             self._seen[topic] = NOTHING
         return given
-
-    def unless(self, waiting: AbstractSet[str]) -> None:
-        """Note that what was put otherwise for these topics has not been taken, and never is."""
-        self._passed -= waiting - self._passed_again
 
     def _all_held(self) -> Iterator[tuple[str, bytes]]:
         passed = self._passed

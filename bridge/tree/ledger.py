@@ -5,7 +5,7 @@ taken from it is the connection's matter: when that is lost, the ledger is close
 by comparing what the broker then holds.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
@@ -138,22 +138,19 @@ class Ledger:
             self._promises.pop(topic, None)
         self._note_among(self._bulk, topic, entry, of, held)
 
-    def discard(self, of: str, *, but_clears: bool = False) -> frozenset[str]:
-        """Forget all that waits of an owner, `but_clears` if they are to go; return its topics."""
-        found = frozenset(
-            topic
-            for waiting in (self._due, self._bulk)
-            for topic in waiting.keys(of)
-            if not but_clears or not self._clears(waiting.get(topic))
-        )
-        for topic in found:
+    def discard(self, of: str, *, but: Collection[str] = ()) -> frozenset[str]:
+        """Forget all that waits of an owner, `but` some topics.
+
+        Returns the topics of which it is not known then what the broker holds.
+        """
+        found = {*self._due.keys(of), *self._bulk.keys(of)}.difference(but)
+        for topic in tuple(found):
             self._due.discard(topic)
             self._bulk.discard(topic)
-            self._promises.pop(topic, None)
-        return found
-
-    def _clears(self, entry: Entry | None) -> bool:
-        return entry is not None and entry is not _PROMISED and not (entry.then or entry.payload)
+            if (promise := self._promises.pop(topic, None)) is not None:
+                numbers = range(1, self._parts(promise.was) + 1)
+                found.update(topics.chunk_id(topic, number) for number in numbers)
+        return frozenset(found)
 
     def put_after(self, topic: str, held: bytes, payload: bytes, *, of: str = "") -> None:
         """Note that a topic should hold this payload, said once more to who knows `held` there."""

@@ -136,10 +136,10 @@ class Mirror:
         if branch.owned and self.ledger.is_open:
             before: Iterable[tuple[str, bytes]] = ()
             gone = set(passage.devices) if passage else set()
-            if passage is not None:
+            if old is not None:
+                before = self._all_held(old, passage)
+            elif passage is not None:
                 before = passage.end()
-            elif old is not None:
-                before = self._shape.walk(old, self.ledger.limit)
             if old is not None and not set(old.devices) <= set(branch.devices):
                 gone |= set(old.devices)
                 self._keep_row(old)
@@ -157,8 +157,8 @@ class Mirror:
         """Take over the values of a device that is described in another way."""
         kept = self._shape.by_service(old.kept)
         for live in branch.services.values():
-            if live.id in old.services:
-                live.state = old.services[live.id].state
+            if (before := old.services.get(live.id)) is not None:
+                live.state, live.state_length = before.state, before.state_length
             else:
                 held = self._shape.held_state(live, old.kept, kept.get(live.id, {}))
                 live.state.remember(held)
@@ -208,15 +208,8 @@ class Mirror:
             self._keep_row(branch)
             own = (self._shape.topic(branch.id), *self._shape.hub_topics(branch.id))
             first = {topic: self._held(branch, passage, topic) for topic in own}
-            if passage is None:
-                before: Iterable[tuple[str, bytes]] = self._shape.walk(branch, self.ledger.limit)
-            else:
-                for live in branch.services.values():
-                    state = self._shape.state_topic(live)
-                    if live.state_length > self.ledger.limit and passage.has_passed(state):
-                        passage.passed(state, live.document())
-                passage.unless(self.ledger.discard(branch.id, but_clears=True))
-                before = passage.end()
+            unsure = self.ledger.discard(branch.id, but=own)
+            before = self._all_held(branch, passage, unsure)
             self._clear(branch.id, {t: p for t, p in first.items() if p}, before, branch.devices)
         self._drop(branch)
 
@@ -229,7 +222,28 @@ class Mirror:
         """Return what the broker holds of a branch at a topic, as far as that is known."""
         if passage is None:
             return self._shape.near(branch, topic, self.ledger.limit).get(topic)
-        return passage.held(topic)
+        held = passage.held(topic)
+        return UNKNOWN if held is None and passage.has_passed(topic) else held
+
+    def _all_held(
+        self, branch: Branch, passage: Passage | None, unsure: AbstractSet[str] = frozenset()
+    ) -> Iterator[tuple[str, bytes]]:
+        """End a branch's passage; yield what the broker holds when all that waits is taken.
+
+        What is `unsure` is UNKNOWN: it waited, and never is taken.
+        """
+        if passage is None:
+            walk = self._shape.walk(branch, self.ledger.limit)
+            cut = chain.from_iterable(self.ledger.cut_one(*one) for one in walk)
+            held: Iterable[tuple[str, bytes]] = ((topic, entry.payload) for topic, entry in cut)
+        else:
+            for live in branch.services.values():
+                state = self._shape.state_topic(live)
+                if passage.has_passed(state):  # where it is only promised, its parts have not
+                    passage.passed(state, live.document())
+            held = passage.end()
+        known = (one for one in held if one[0] not in unsure)
+        return chain(known, ((topic, UNKNOWN) for topic in sorted(unsure)))
 
     def tell(
         self, service_id: str, properties: Iterable[tuple[str, str]], *, initial: bool, now: str
@@ -672,13 +686,26 @@ class Mirror:
                 self.ledger.put(topic, _payload(new), was=len(_payload(old)), of=branch.id)
         if self._shape.mode != "values":
             topic = self._shape.state_topic(live)
-            self.ledger.promise(topic, live.document, was=live.state_length, of=branch.id)
+            make = partial(self._state_document, branch, live)
+            self.ledger.promise(topic, make, was=live.state_length, of=branch.id)
         if passage is not None:
             for key, _, new in changes:
                 passage.passed(self._shape.value_topic(live, key), _payload(new))
             passage.passed(self._shape.state_topic(live))
         if player is not None:
             self._players.note(branch, player)
+
+    def _state_document(self, branch: Branch, live: LiveService) -> bytes:
+        """Return a `state` document that is published now, and have a passage know its parts.
+
+        The device may have been described in another way since it was promised.
+        """
+        now = self.branches.get(branch.id, branch).services.get(live.id)
+        document = (now or live).document()
+        passage = self._passages.get(branch.id)
+        if passage is not None and now is not None:
+            passage.passed(self._shape.state_topic(now), document)
+        return document
 
     def _note_moves(self, branch: Branch, live: LiveService) -> None:
         if live.moves != live.state.moves:

@@ -228,10 +228,65 @@ def test_before_its_tree_is_compared_a_device_may_leave_be_forgotten_or_be_anoth
                 mirror.forget(branch)
             case _:
                 mirror.yield_to_another(branch)
-        topics = [topic for topic in taken(mirror) if topic.startswith("upnp/A")]
-        assert ("upnp/A/availability" in topics) == (end == "leave")
-        assert len(topics) == len(set(topics)) == (6 if end == "leave" else 0)
+        taken_ = [(topic, entry.payload) for topic, entry in iter(mirror.take, None)]
+        published = [topic for topic, payload in taken_ if payload and topic.startswith("upnp/A")]
+        assert ("upnp/A/availability" in published) == (end == "leave")
+        assert len(published) == len(set(published)) == (6 if end == "leave" else 0)
         assert mirror.waiting == 0
+
+
+@pytest.mark.parametrize("is_online", [True, False])
+def test_what_waits_for_a_device_that_is_forgotten_again_and_again_is_not_taken_for_held(is_online):
+    mirror, held = opened()
+    mirror.join(described(device("A", PART)))
+    if is_online:
+        mirror.leave("A", NOW)
+    drain(mirror, held)
+    if not is_online:
+        mirror.leave("A", NOW)
+        mirror.forget(mirror.branches["A"])
+    for _ in range(2):
+        mirror.forget(mirror.join(described(device("A", PART))))
+    mirror.join(described(device("A", PART)))
+    if not is_online:
+        mirror.leave("A", NOW)
+    drain(mirror, held)
+    assert held["upnp/A/availability"] == (b"online" if is_online else b"offline")
+
+
+STATE_PART = "upnp/A/One/state/chunk/%d"
+
+
+def test_of_a_state_in_parts_that_is_forgotten_while_it_waits_no_part_is_left():
+    mirror, held = opened()
+    branch = mirror.join(described(device("A", PART)))
+    mirror.tell("A/One", [("V", "x" * 50_000)], initial=True, now=NOW)
+    drain(mirror, held)
+    assert STATE_PART % 6 in held
+    mirror.tell("A/One", [("V", "x" * 15_000)], initial=True, now=NOW)
+    mirror.forget(branch)
+    drain(mirror, held)
+    assert set(held) == {TABLE}
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("steps", range(0, 48, 3))
+def test_of_a_state_that_grows_while_a_tree_is_published_no_part_is_missing(is_restarted, steps):
+    mirror, held = opened()
+    mirror.join(described(device("A", PART)))
+    mirror.tell("A/One", [("V", "x" * 50_000)], initial=True, now=NOW)
+    drain(mirror, held)
+    if is_restarted:
+        mirror, _ = opened(None, **held)
+    mirror.join(described(device("A", PART, service("Two", scpd("V:string")))))
+    mirror.tell("A/One", [("V", "x" * 15_000)], initial=True, now=NOW)
+    for _ in range(steps):
+        if (due := mirror.take(steps=1)) is not None:
+            held[due[0]] = due[1].payload
+    mirror.tell("A/One", [("V", "x" * 35_000)], initial=True, now=NOW)
+    drain(mirror, held)
+    assert b"x" * 35_000 in whole_payloads(held)["upnp/A/One/state"]
+    assert STATE_PART % 5 not in held
 
 
 def test_what_a_broker_holds_of_a_device_that_is_forgotten_before_it_is_compared_is_cleared():
