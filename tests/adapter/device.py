@@ -137,6 +137,8 @@ class Subscriber:
     sid: str
     callback: str
     seq: int = 0
+    first: asyncio.Task[None] | None = None
+    """Sends the first event."""
 
 
 @dataclass(frozen=True)
@@ -408,13 +410,19 @@ class Device:
             service.subscribers[sid] = subscriber
             self.subscribed.append(service.name)
             task = asyncio.create_task(self._deliver(subscriber, dict(service.initial)))
+            subscriber.first = task
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return answer(200, b"", f"SID: {sid}\r\nTIMEOUT: Second-1800\r\n")
 
     async def event(self, name: str, properties: Mapping[str, str], *, skip: int = 0) -> None:
-        """Send an event to all subscribers of a service; `skip` SEQ numbers are left out."""
+        """Send an event to all subscribers of a service, to each behind its first one.
+
+        `skip` SEQ numbers are left out.
+        """
         for subscriber in tuple(self.service(name).subscribers.values()):
+            if subscriber.first is not None:
+                await asyncio.wait([subscriber.first])
             subscriber.seq += skip
             await self._deliver(subscriber, properties)
 

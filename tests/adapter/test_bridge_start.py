@@ -562,28 +562,34 @@ async def test_of_two_instances_the_first_by_name_has_the_device_until_it_leaves
     def owner(device: Device) -> Any:
         return json.loads(onlooker.held.get(f"upnp/{device.udn}", b"{}")).get("bridge")
 
-    async with running(part(name)) as device, started(broker, onlooker, name, instance="bb"):
-        assert owner(device) == "bb"
+    async with (
+        running(part(name)) as device,
+        started(broker, onlooker, name, instance="bb") as other,
+    ):
+        await until(lambda: owner(device) == "bb")
+        first = set(device.service("S").subscribers)
         async with started(broker, onlooker, name, instance="aa") as caller:
             await until(lambda: owner(device) == "aa")
+            await until(lambda: set(device.service("S").subscribers) - first)
+            await other.fence()  # it has seen that too
             got = await caller.call(device.udn, {"action": "GetAll"})
             assert got["success"]
-            await caller.fence()
+            await other.fence()
             assert len(device.calls) == 1
             unknown = await caller.call(new_udn(), {"action": "GetAll"})
             assert unknown["code"] == "unknown_device"
             await device.event("S", {"Volume": "77"})
             topic = f"upnp/{device.udn}/S/value/Volume"
-            await until(lambda: onlooker.held[topic] == b"77")
-            await caller.fence()
+            await until(lambda: onlooker.held.get(topic) == b"77")
+            await other.fence()
             assert len([one for one in onlooker.messages if one.payload == b"77"]) == 1
             assert onlooker.held[f"upnp/{device.udn}/availability"] == b"online"
             before = tree(onlooker)
         await until(lambda: owner(device) == "bb")
-        caller = Caller(onlooker, instance="bb")
-        got = await caller.call(device.udn, {"action": "GetAll"})
+        await other.fence()
+        got = await other.call(device.udn, {"action": "GetAll"})
         assert got["success"]
-        assert tree(onlooker).keys() == before.keys()
+        await until(lambda: tree(onlooker).keys() == before.keys())
 
 
 async def test_two_instances_with_a_device_each_leave_each_other_alone(
