@@ -16,7 +16,7 @@ from bridge.tree import media
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = runpy.run_path(str(ROOT / "scripts/docs"))["documents"]()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = {name for name, _ in settings.fields()}
 GROUPS = "|".join(sorted({name.partition(".")[0] for name in SETTINGS if "." in name}))
 
@@ -56,6 +56,12 @@ def test_the_example_with_every_line_in_use_gives_the_defaults(tmp_path, monkeyp
     in_use = re.sub(r"^#(?=BRIDGE_)", "", MADE[".env.example"], flags=re.MULTILINE)
     (tmp_path / ".env").write_text(in_use)
     assert settings.load({}) == defaults
+
+
+def test_the_index_names_every_page_and_every_decision():
+    links = set(re.findall(r"\]\(([^)\s]+)\)", (ROOT / "docs/README.md").read_text()))
+    pages = {page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")}
+    assert {str(page) for page in pages} - {"README.md"} <= links
 
 
 @pages
@@ -172,7 +178,7 @@ def test_every_warning_and_error_of_the_log_is_explained():
     }
     assert len(told) > 20
     text = (ROOT / "docs/troubleshooting.md").read_text()
-    explained = set(re.findall(r"`([a-z_]+)`", text.partition("## Words of the log")[2]))
+    explained = set(re.findall(r"`([a-z_]+)`", text.partition("## Log events")[2]))
     assert told <= explained
 
 
