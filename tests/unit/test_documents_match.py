@@ -16,7 +16,7 @@ from bridge.tree import media
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = runpy.run_path(str(ROOT / "scripts/docs"))["documents"]()
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = {name for name, _ in settings.fields()}
 GROUPS = "|".join(sorted({name.partition(".")[0] for name in SETTINGS if "." in name}))
 
