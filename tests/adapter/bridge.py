@@ -23,12 +23,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge import app, settings
 from tests.adapter.device import EVENTS_TO
-from tests.adapter.mosquitto import until
+from tests.adapter.mosquitto import PATIENCE_S, until
 
 _FIRST_ROUND_S = 0.5
 _FIRST_EVENTS_S = 0.4
-_START_S = 15.0
-_STOP_S = 5.0
 _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
@@ -69,7 +67,7 @@ class Onlooker:
         self._client.on_message = self._message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(5)
+        assert self._subscribed.wait(PATIENCE_S)
 
     def _connected(self, client: paho.Client, *_: object) -> None:
         if self.is_5:
@@ -117,7 +115,8 @@ class Onlooker:
         """Wait until all that was published before, by anyone, has come."""
         marker = f"settle/{uuid.uuid4()}"
         self._client.publish(marker, b"", qos=1)
-        for _ in range(500):
+        until_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until_s:
             if any(one.topic == marker for one in self.messages[-50:]):
                 return
             time.sleep(0.01)
@@ -166,7 +165,7 @@ class Caller:
         self.onlooker.publish(f"{own}/request/no_such_verb", {"callid": callid})
         await self.answer(callid)
 
-    async def answer(self, callid: object, limit_s: float = 5.0) -> Any:
+    async def answer(self, callid: object, limit_s: float = PATIENCE_S) -> Any:
         """Wait for the answer with a callid, and return it."""
 
         def found() -> list[Any]:
@@ -186,7 +185,7 @@ class Caller:
         payload: bytes | str | dict[str, Any],
         *,
         on: str,
-        limit_s: float = 5.0,
+        limit_s: float = PATIENCE_S,
         **more: Any,
     ) -> Any:
         """Publish a command, return its answer on `on`, and assert that it is the only one."""
@@ -220,7 +219,7 @@ class Running:
         """End it in order; return the seconds that took."""
         began = time.monotonic()
         self.stop_event.set()
-        async with asyncio.timeout(_STOP_S):
+        async with asyncio.timeout(PATIENCE_S):
             await self.task
         return time.monotonic() - began
 
@@ -249,7 +248,7 @@ async def bridging(chosen: Mapping[str, str]) -> AsyncIterator[Running]:
     bridge, stop = app.Bridge(settings.load(chosen)), asyncio.Event()
     running = Running(bridge, asyncio.create_task(bridge.run(stop)), stop)
     try:
-        await until(lambda: bridge.online.is_set() or running.task.done(), _START_S)
+        await until(lambda: bridge.online.is_set() or running.task.done(), PATIENCE_S)
         yield running
     finally:
         app.FIRST_ROUND_S, app._FIRST_EVENTS_S = usual
@@ -272,7 +271,7 @@ class Program:
         """Send SIGTERM; return the exit status and the seconds it took."""
         began = time.monotonic()
         self.process.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             status = await self.process.wait()
         return status, time.monotonic() - began
 
@@ -324,7 +323,7 @@ async def run(
     *words: str,
     program: tuple[str, ...] = (sys.executable, "-m", "bridge"),
     directory: Path | None = None,
-    limit_s: float = 20,
+    limit_s: float = PATIENCE_S,
     **environment: str,
 ) -> Ended:
     """Run a command to its end, in an environment without other settings of the bridge."""
@@ -349,7 +348,9 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": root}
 
 
-async def said(onlooker: Onlooker, wanted: Callable[[Seen], bool], limit_s: float = 5.0) -> Seen:
+async def said(
+    onlooker: Onlooker, wanted: Callable[[Seen], bool], limit_s: float = PATIENCE_S
+) -> Seen:
     """Wait for a message, and return it."""
     await until(lambda: any(wanted(one) for one in tuple(onlooker.messages)), limit_s)
     return next(one for one in onlooker.messages if wanted(one))

@@ -25,6 +25,8 @@ STOCK = ("allow_anonymous true",)
 BASIC = ("allow_anonymous true", "max_queued_messages 0", "set_tcp_nodelay true")
 PLUGIN = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
 """Refuses subscriptions, which an access list in a file does not: it only passes nothing on."""
+PATIENCE_S = 20.0
+"""How long something may take that takes a moment where the machine has little else to do."""
 WILL = Publication("up/bridge/state", b"offline")
 
 with_plugin = pytest.mark.skipif(
@@ -96,7 +98,7 @@ async def _started(
     )
     running = Running(port, websockets, process)
     assert process.stderr
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while line := await process.stderr.readline():
             if line.rstrip().endswith(b" running"):
                 return running
@@ -104,7 +106,7 @@ async def _started(
     return None
 
 
-async def until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110 - any condition

@@ -26,7 +26,7 @@ from tests.system.space import Space
 ROOT = Path(__file__).parents[2]
 BROKER_PORT = 1883
 URL = f"mqtt://127.0.0.1:{BROKER_PORT}"
-ONLINE_PATIENCE_S = 20.0
+PATIENCE_S = 20.0
 STOP_PATIENCE_S = 5.0
 _POLL_S = 0.01
 
@@ -105,7 +105,9 @@ class Broker(Program):
         (self._folder / "broker.conf").write_text(self._text)
         self._disk.mkdir(exist_ok=True)
         super().start(**env)
-        wait_for(lambda: self._space.call(tcp_answers, "127.0.0.1", BROKER_PORT), 5, "no broker")
+        wait_for(
+            lambda: self._space.call(tcp_answers, "127.0.0.1", BROKER_PORT), PATIENCE_S, "no broker"
+        )
 
     def start_on_full_disk(self) -> None:
         """Start it with what it held when it ended, on a disk of its own without room for more."""
@@ -176,11 +178,11 @@ class Observer:
         assert isinstance(connection, socket.socket)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client.loop_start()
-        wait_for(self._client.is_connected, 5, "the observer is not connected")
+        wait_for(self._client.is_connected, PATIENCE_S, "the observer is not connected")
         # QoS 0: a command would have to wait behind the acknowledgements of the whole tree.
         self._client.subscribe("#", options=SubscribeOptions(qos=0, retainAsPublished=True))
         self._client.publish(self._name, b"everything held has come")
-        wait_for(lambda: self._is_live, 10, "the observer hears nothing")
+        wait_for(lambda: self._is_live, PATIENCE_S, "the observer hears nothing")
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -274,4 +276,4 @@ class Observer:
 
     def wait_online(self) -> None:
         """Wait until the bridge says that the tree is whole."""
-        self.wait_text("bridge/main/state", "online", ONLINE_PATIENCE_S)
+        self.wait_text("bridge/main/state", "online", PATIENCE_S)
