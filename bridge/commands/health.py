@@ -8,6 +8,7 @@ import urllib.request
 from http.client import HTTPException
 
 from bridge.commands import running
+from bridge.formats.url import bracketed
 from bridge.settings import Settings
 
 _TIMEOUT_S = 5.0
@@ -67,8 +68,7 @@ def url_of(settings: Settings) -> str:
     """Return where the bridge's own HTTP port is reached from this machine."""
     host = settings.http.host
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - asked, not bound
-    authority = f"[{host}]" if ":" in host else host
-    return f"http://{authority}:{settings.http.port}"
+    return f"http://{bracketed(host)}:{settings.http.port}"
 
 
 def _state(said: dict[str, object]) -> str:

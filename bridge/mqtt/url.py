@@ -7,6 +7,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from bridge.formats.url import bracketed
+
 Transport = Literal["tcp", "websockets", "unix"]
 Protocol = Literal["5", "3.1.1"]
 
@@ -40,7 +42,7 @@ class Endpoint:
     @property
     def authority(self) -> str:
         """The host as a URL writes it: an IPv6 address in brackets."""
-        return f"[{self.host}]" if ":" in self.host else self.host
+        return bracketed(self.host)
 
     def __str__(self) -> str:
         if self.transport == "unix":

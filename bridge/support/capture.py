@@ -12,12 +12,13 @@ from typing import Any, TypeAlias
 
 from bridge.errors import CommandError, DeviceError
 from bridge.formats.bodies import octets, written
+from bridge.formats.url import bracketed, host_of, split_url
 from bridge.model import topics
 from bridge.model.device import Description, Device, Service
 from bridge.polling.plan import Plan
 from bridge.support.raw_exchange import Catcher, Wire, exchange
 from bridge.upnp.http.client import local_address_towards
-from bridge.upnp.http.http1 import host_of, read_head, split_url
+from bridge.upnp.http.http1 import read_head
 from bridge.upnp.soap import envelope
 from bridge.upnp.ssdp import message as ssdp
 
@@ -177,7 +178,7 @@ class _Capture:
         except DeviceError as error:
             self.failures.append(f"callback: {error}")
             host = "127.0.0.1"
-        return f"<http://{f'[{host}]' if ':' in host else host}:{port_and_path}>"
+        return f"<http://{bracketed(host)}:{port_and_path}>"
 
     async def _take_answers(self, services: list[tuple[Device, Service]]) -> None:
         questions = [

@@ -14,8 +14,9 @@ from functools import partial
 from typing import Self
 
 from bridge.errors import ConfigError, DeviceTimeout, DeviceUnreachable
+from bridge.formats.url import split_url
 from bridge.upnp.http.client import USER_AGENT
-from bridge.upnp.http.http1 import MAX_HEAD_BYTES, Body, find_head_end, read_head, split_url
+from bridge.upnp.http.http1 import MAX_HEAD_BYTES, Body, find_head_end, read_head
 
 _STALL_S = 1.0
 _MAX_CONNECTIONS = 32

@@ -6,8 +6,8 @@ The bytes are the same for the same network: they name hosts, whose ports may ch
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from urllib.parse import urlsplit
 
+from bridge.formats.url import bracketed, host_or_url, server_of
 from bridge.model.device import Description
 
 _LINE = "another device has the same UDN, at {}: it is not shown"
@@ -16,10 +16,9 @@ _READ = re.compile(r"another device has the same UDN, at (\S{1,300}): it is not 
 
 def hosts_of(location: str, others: Iterable[str]) -> frozenset[str]:
     """Return the hosts of others than a device at a LOCATION, with port where it is the same."""
-    own = _host(location)
+    own = host_or_url(location)
     return frozenset(
-        urlsplit(other).netloc.rpartition("@")[2] if _host(other) == own else _host(other)
-        for other in others
+        _with_port(other) if host_or_url(other) == own else host_or_url(other) for other in others
     )
 
 
@@ -40,5 +39,9 @@ def read(problems: object) -> tuple[str, ...]:
     return tuple(one[1] for one in found if one)
 
 
-def _host(location: str) -> str:
-    return (urlsplit(location).hostname or location).partition("%")[0]
+def _with_port(location: str) -> str:
+    try:
+        host, port = server_of(location)
+    except ValueError:
+        return location
+    return f"{bracketed(host)}:{port}"

@@ -11,6 +11,7 @@ from typing import cast
 
 from bridge.errors import BadResponse, CommandError, DescriptionError
 from bridge.formats import decoding, jsontext, xml
+from bridge.formats.url import split_url
 from bridge.formats.xml import XmlError
 from bridge.model import datatypes, topics
 from bridge.model.action_call import ActionCall
@@ -28,7 +29,6 @@ from bridge.upnp.gena.event_body import read_properties
 from bridge.upnp.gena.notify_server import Notify, NotifyServer, _Connection
 from bridge.upnp.gena.subscription import granted_s
 from bridge.upnp.http.client import _Exchange
-from bridge.upnp.http.http1 import split_url
 from bridge.upnp.ssdp import message as ssdp
 from tests.fuzz.world import (
     LOCATION,

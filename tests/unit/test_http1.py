@@ -6,17 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.upnp.http.http1 import (
-    MAX_CHUNKS,
-    Address,
-    Body,
-    Head,
-    find_head_end,
-    host_of,
-    read_head,
-    read_status,
-    split_url,
-)
+from bridge.formats.url import Address, host_of, split_url
+from bridge.upnp.http.http1 import MAX_CHUNKS, Body, Head, find_head_end, read_head, read_status
 
 CAPTURES = sorted((Path(__file__).parent.parent / "captures").glob("*/*.http"))
 MIB = 1024 * 1024

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 from bridge.errors import ConfigError, DeviceError
+from bridge.formats.url import bracketed, host_of, split_url
 from bridge.model.device import Description, Service
 from bridge.settings import Settings
 from bridge.support.doctor import ports
@@ -18,7 +19,6 @@ from bridge.support.doctor.finding import Finding, Status, error, note, ok, skip
 from bridge.support.doctor.local import Local
 from bridge.upnp.gena.notify_server import Notify, NotifyServer
 from bridge.upnp.http.client import HttpClient, local_address_towards
-from bridge.upnp.http.http1 import host_of, split_url
 
 _MOST_DEVICES = 3
 _EVENT_S = 5.0
@@ -176,7 +176,7 @@ async def _subscribe(
     try:
         where = split_url(url)
         host = settings.upnp.callback_host or local_address_towards(where.host, where.port)
-        trial.address = f"[{host}]" if ":" in host else host
+        trial.address = bracketed(host)
         callback = f"<http://{trial.address}:{server.port}{trial.path}>"
         answer = await client.request(
             "SUBSCRIBE",

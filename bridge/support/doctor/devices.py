@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bridge.adapters import Adapters
+from bridge.formats.url import host_of
 from bridge.model.device import Description
 from bridge.model.topics import udn_key
 from bridge.network import look_around
 from bridge.settings import Settings
 from bridge.support.doctor.finding import Finding, note, ok, warning
-from bridge.upnp.http.http1 import host_of
 from bridge.upnp.presence.admission import admission
 from bridge.upnp.ssdp.message import Announcement, Kind
 from bridge.upnp.ssdp.search import Arrival, Discovery

@@ -8,6 +8,7 @@ from typing import Any
 from bridge import __version__
 from bridge.errors import DeviceError
 from bridge.formats import jsontext
+from bridge.formats.url import bracketed
 from bridge.settings import Settings
 from bridge.support.doctor import ports
 from bridge.support.doctor.finding import Finding, error, note, ok
@@ -42,8 +43,7 @@ async def find_local(settings: Settings) -> Local | None:
         return None
     host = settings.http.host
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - asked, not bound
-    authority = f"[{host}]" if ":" in host else host
-    url = f"http://{authority}:{settings.http.port}/readyz"
+    url = f"http://{bracketed(host)}:{settings.http.port}/readyz"
     try:
         answer = await HttpClient().request("GET", url, timeout_s=_ANSWER_S)
     except DeviceError:

@@ -7,18 +7,16 @@ here fetches: SCPDs are named by their URLs, and put in by `scpd.with_scpds` onc
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from ipaddress import ip_address
 from string import punctuation
 from sys import intern
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
 from bridge.errors import DescriptionError
+from bridge.formats.url import bracketed, host_key, host_of
 from bridge.formats.xml import Element, child_text, children, descendant, local, parse, text
 from bridge.model.device import Description, Device, Icon, Service
 from bridge.model.topics import MAX_LEVEL, bare_udn, encode_level, service_levels, udn_key
 from bridge.upnp.description.scpd import NO_SCPD, Problems, one_line
-from bridge.upnp.http.http1 import host_of
 
 MAX_DEPTH = 16
 MAX_DEVICES = 256
@@ -29,16 +27,6 @@ MAX_URL = 4096
 
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
-
-
-@lru_cache(256)  # asked for every URL, and nearly always the same
-def host_key(host: str) -> str:
-    """Return the key under which all spellings of a host are equal, without an IPv6 scope."""
-    bare = host.partition("%")[0]
-    try:
-        return str(ip_address(bare))
-    except ValueError:
-        return bare.lower().rstrip(".")
 
 
 def read_description(
@@ -122,7 +110,7 @@ class _Urls:
         port = parts.port  # ValueError where it is none
         if parts.hostname and host_key(parts.hostname) == host_key(self.host):
             # Written as in the location: a link-local IPv6 address needs its scope.
-            host = f"[{self.host}]" if ":" in self.host else self.host
+            host = bracketed(self.host)
             parts = parts._replace(netloc=host if port is None else f"{host}:{port}")
         return parts
 

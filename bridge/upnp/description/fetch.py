@@ -21,10 +21,10 @@ from bridge.errors import (
     DeviceTimeout,
     DeviceUnreachable,
 )
+from bridge.formats.url import host_key, host_of, server_of, unscoped
 from bridge.model.device import Description, Scpd
-from bridge.upnp.description.device_description import host_key, read_description
+from bridge.upnp.description.device_description import read_description
 from bridge.upnp.description.scpd import read_scpd, with_scpds
-from bridge.upnp.http.http1 import host_of, split_url
 
 MAX_DOCUMENT_BYTES = 2 * 1024 * 1024
 MAX_DEVICE_BYTES = 8 * 1024 * 1024
@@ -229,7 +229,7 @@ class Describer:
         except DeviceError as error:
             _log.debug("scpd_not_read", url=url, error=str(error))
             match error:
-                case DeviceUnreachable() if _server(url) == _server(location):
+                case DeviceUnreachable() if server_of(url) == server_of(location):
                     raise
                 case DeviceUnreachable():
                     return _NO_CONNECTION
@@ -306,7 +306,7 @@ class Describer:
     def _is_foreign(self, host: str) -> bool:
         """Tell whether nothing may be asked of a host, by its address alone."""
         try:
-            address = ip_address(host.partition("%")[0])
+            address = ip_address(unscoped(host))
         except ValueError:
             return True
         return not any(address in network for network in self._trusted_networks)
@@ -323,7 +323,7 @@ def _identity(description: Description) -> bytes:
     A device with several addresses may write each into what it says there, and one that has two
     versions of its type describes itself as either.
     """
-    device, host = description.device, host_of(description.location).partition("%")[0]
+    device, host = description.device, unscoped(host_of(description.location))
     texts = (
         device.device_type.rpartition(":")[0],
         device.friendly_name,
@@ -340,11 +340,6 @@ def _identity(description: Description) -> bytes:
 
 def _fingerprint(body: bytes) -> bytes:
     return blake2b(body, digest_size=16).digest()
-
-
-def _server(url: str) -> tuple[str, int]:
-    address = split_url(url)
-    return host_key(address.host), address.port
 
 
 def _host(url: str) -> str:

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, TypeAlias
 import structlog
 
 from bridge.errors import BadResponse, DeviceError, DeviceUnreachable
+from bridge.formats.url import bracketed, split_url, unscoped
 from bridge.formats.xml import XmlError
 from bridge.model import topics
 from bridge.model.device import Description, Service
@@ -31,7 +32,6 @@ from bridge.upnp.gena.subscription import (
     same_sid,
 )
 from bridge.upnp.http.client import HttpClient, Response
-from bridge.upnp.http.http1 import split_url
 
 _IN_PARALLEL = 32
 _ANSWER_S = 30.0
@@ -325,9 +325,7 @@ class Subscriptions:
         except ValueError as error:
             raise BadResponse(str(error)) from error
         host = self._callback_host or self._local_address_towards(device.host, device.port)
-        host = host.partition("%")[0]
-        host = f"[{host}]" if ":" in host else host
-        return f"<http://{host}:{self._notify_server.port}{item.path}>"
+        return f"<http://{bracketed(unscoped(host))}:{self._notify_server.port}{item.path}>"
 
     def _receive(self, item: _Subscribed, notify: Notify) -> bool:
         """Hand on an event that came to an item's path; return whether it is this subscription's.

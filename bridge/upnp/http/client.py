@@ -14,16 +14,8 @@ from dataclasses import dataclass
 from bridge import __version__
 from bridge.errors import BadResponse, DeviceTimeout, DeviceUnreachable
 from bridge.formats.decoding import in_utf8
-from bridge.upnp.http.http1 import (
-    HTTP_PORT,
-    MAX_HEAD_BYTES,
-    Address,
-    Body,
-    find_head_end,
-    read_head,
-    read_status,
-    split_url,
-)
+from bridge.formats.url import HTTP_PORT, Address, bracketed, split_url, unscoped
+from bridge.upnp.http.http1 import MAX_HEAD_BYTES, Body, find_head_end, read_head, read_status
 
 USER_AGENT = f"{platform.system()}/{platform.release()} UPnP/2.0 upnp2mqtt/{__version__}"
 """Who the bridge says it is, in the form of UDA 2.0, section 3.2.1."""
@@ -189,8 +181,7 @@ def _write_request(
     headers: Mapping[str, str] | Sequence[tuple[str, str]],
     body: bytes,
 ) -> bytes:
-    host = address.host.partition("%")[0]
-    host = f"[{host}]" if ":" in host else host
+    host = bracketed(unscoped(address.host))
     lines = [
         f"{method} {address.target} HTTP/1.1",
         f"HOST: {host}" if address.port == HTTP_PORT else f"HOST: {host}:{address.port}",

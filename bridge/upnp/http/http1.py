@@ -1,4 +1,4 @@
-"""Messages of HTTP/1.x and `http` URLs as devices really write them, read tolerantly (RFC 9112).
+"""Messages of HTTP/1.x as devices really write them, read tolerantly (RFC 9112).
 
 Bytes in, values out: no sockets, no clock. Everything unreadable is a ValueError.
 """
@@ -6,12 +6,9 @@ Bytes in, values out: no sockets, no clock. Everything unreadable is a ValueErro
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv6Address
 
 from bridge.formats.decoding import decoded
 
-HTTP_PORT = 80
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEAD_LINES = 200
 MAX_CHUNKS = 50_000
@@ -34,16 +31,6 @@ _ROOT_WITHIN = 4096
 _EDGE = 64
 _PADDING = b" \t\r\n\0"
 
-_URL = re.compile(r"http://(?:[^/?#@\\]*@)?([^/?#@]*)([^#]*)", re.IGNORECASE)
-_AUTHORITY = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)(?:%(?:25(?=\w))?(?P<scope>[\w.~-]+))?\]|(?P<host>[\w.~-]+))"
-    r"(?::(?P<port>\d{0,5}))?",
-    re.ASCII,
-)
-_MAX_PORT = 0xFFFF
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_UNSENDABLE = re.compile(r"[^\x21-\x7e]+")
-
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -55,18 +42,6 @@ class Head:
 
     start_line: str
     headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a URL leads. `host` has neither brackets nor port, but an IPv6 scope (`fe80::1%eth0`).
-
-    `target` is the path and query to request, in ASCII.
-    """
-
-    host: str
-    port: int
-    target: str
 
 
 def find_head_end(buffer: bytes | bytearray, searched: int = 0) -> int:
@@ -214,34 +189,3 @@ class Body:
 def _announced(content_length: str) -> int | None:
     values = (part.strip() for part in content_length.split(","))
     return next((int(value) for value in values if _LENGTH.fullmatch(value)), None)
-
-
-@lru_cache(256)  # a device's few URLs are taken apart again and again
-def split_url(url: str) -> Address:
-    """Return where an `http` URL leads; user, password and fragment are left out.
-
-    Path and query stay byte for byte, but what cannot be sent is percent-encoded.
-    Raises ValueError for another scheme, a control character, and what is no URL.
-    """
-    url = url.strip()
-    found = _URL.fullmatch(url.partition("#")[0])
-    authority = _AUTHORITY.fullmatch(found[1]) if found else None
-    if not found or not authority or _CONTROL.search(url):
-        raise ValueError(f"not an http URL: {url[:200]!r}")
-    port = int(authority["port"] or HTTP_PORT)
-    if not 0 < port <= _MAX_PORT:
-        raise ValueError(f"not a port: {port}")
-    host = authority["host"] or str(IPv6Address(authority["v6"]))
-    if authority["scope"]:
-        host += f"%{authority['scope']}"
-    target = _UNSENDABLE.sub(_percent_encode, found[2])
-    return Address(host, port, target if target.startswith("/") else f"/{target}")
-
-
-def host_of(url: str) -> str:
-    """Return the host of an `http` URL, an IPv6 scope included; raises ValueError."""
-    return split_url(url).host
-
-
-def _percent_encode(found: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in found[0].encode(errors="replace"))

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, Protocol
-from urllib.parse import urlsplit
 
 import structlog
 
 from bridge.errors import DeviceError, DeviceTimeout, DeviceUnreachable
+from bridge.formats.url import host_of
 from bridge.model.device import Description
 from bridge.model.topics import udn_key
 from bridge.tree.duplicates import hosts_of, marked, read
@@ -315,7 +315,7 @@ class Directory:
         key, udn = udn_key(description.udn), description.udn
         description = self._marked(key, description)
         was_denied = self._denies(key)
-        if not self._admit(description, urlsplit(description.location).hostname or ""):
+        if not self._admit(description, host_of(description.location)):
             self._online[key] = None
             if not was_denied:
                 name = description.device.friendly_name

@@ -7,8 +7,8 @@ seconds.
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
-from urllib.parse import urlsplit
 
+from bridge.formats.url import host_or_url, server_of
 from bridge.upnp.presence.boot_marks import Mark
 from bridge.upnp.presence.records import Reason, State
 
@@ -67,7 +67,7 @@ class Place:
     claims: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.host = _host_of(self.location)
+        self.host = host_or_url(self.location)
 
     def want(self, when: float, reason: Reason | None = None) -> None:
         """Have it checked no later than `when`."""
@@ -79,13 +79,12 @@ class Place:
         """Whether its answers come so fast that a short silence says something."""
         return self.took_s * 3 <= QUICK_S
 
-    @property
-    def server_host(self) -> str:
-        """The host and port of the LOCATION, as far as it has them."""
+    def is_at_server_of(self, other: "Place") -> bool:
+        """Return whether another LOCATION is at the same host and port."""
         try:
-            return urlsplit(self.location).netloc
+            return server_of(self.location) == server_of(other.location)
         except ValueError:
-            return self.location
+            return self.location == other.location
 
     def prove(self, now: float, took_s: float = 0.0) -> None:
         """Take note of an answer."""
@@ -196,10 +195,3 @@ class Question:
     is_claim: bool
     is_doubtful: bool = False
     is_asked: bool = False
-
-
-def _host_of(location: str) -> str:
-    try:
-        return (urlsplit(location).hostname or location).partition("%")[0]
-    except ValueError:
-        return location

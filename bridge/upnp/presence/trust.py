@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
-from urllib.parse import urlsplit
 
 import structlog
 
+from bridge.formats.url import has_user, host_of
 from bridge.upnp.presence import BEST_SCORE, Sighting
 from bridge.upnp.ssdp.message import Announcement, Kind
 from bridge.upnp.ssdp.search import Arrival
@@ -87,17 +87,15 @@ class Trust:
 
 @lru_cache(maxsize=1024)
 def address_of(location: str) -> Address | None:
-    """Return the address in a LOCATION; None where it has a name or is no URL of HTTP."""
+    """Return the address in a LOCATION; None where it has a name or a user, or is no http URL."""
     try:
-        url = urlsplit(location)
-        address = ip_address(url.hostname or "")
-        _ = url.port
+        address = ip_address(host_of(location))
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         return None
-    usable = url.scheme == "http" and not (address.is_multicast or address.is_unspecified)
-    return address if usable and "@" not in url.netloc else None
+    is_usable = not (address.is_multicast or address.is_unspecified)
+    return address if is_usable and not has_user(location) else None
 
 
 def _score(host: Address, arrival: Arrival) -> int:

@@ -111,7 +111,7 @@ def _stands_behind(device: Device, place: Place, content: Content) -> bool:
     if device.place is place or device.state == "offline" or device.lost:
         return False
     is_another = (content.identity or content.fingerprint) != device.identity
-    is_elsewhere = place.server_host != device.place.server_host
+    is_elsewhere = not place.is_at_server_of(device.place)
     place.rival = bool(device.described) and is_another and is_elsewhere
     if place.preferred:
         return False

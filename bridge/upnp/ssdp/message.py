@@ -1,5 +1,6 @@
 """SSDP datagrams to announcements, and searches to datagrams (UDA 2.0, section 1).
 
+The messages are read and written by async-upnp-client; what it refuses is repaired and read again.
 No sockets, no clock and no knowledge of who is there: discovery and presence have those.
 """
 
@@ -13,11 +14,22 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from zlib import crc32
 
+from aiohttp.http_exceptions import BadHttpMessage
+from async_upnp_client.const import NotificationSubType
+from async_upnp_client.ssdp import (
+    SSDP_DISCOVER,
+    SSDP_PORT,
+    build_ssdp_packet,
+    decode_ssdp_packet,
+)
+
 from bridge import __version__
 from bridge.formats.decoding import decoded
+from bridge.formats.url import bracketed, unscoped
 from bridge.model.topics import bare_udn
+from bridge.upnp.http.http1 import find_head_end, read_head
 
-PORT = 1900
+PORT = SSDP_PORT
 """The UDP port of SSDP."""
 MAX_DATAGRAM = 8192
 """The most bytes of a datagram that is read."""
@@ -29,9 +41,12 @@ _MAX_UDN = 255
 _DEFAULT_MAX_AGE_S = 1800
 _MAX_AGE_BOUNDS_S = (10, 86400)
 _NOT_UDNS = ("urn:", "upnp:", "ssdp:")
-_START_LINE = re.compile(r"(NOTIFY|HTTP/\d(?:\.\d)?\s+200)(?:\s|$)", re.ASCII | re.IGNORECASE)
-_SIGNATURE = re.compile(r"\d\d-NLS")
-_FOLD = re.compile(r"\r?\n[ \t]+")
+_START_LINE = re.compile(rb"\s*(NOTIFY|HTTP/\d(?:\.\d)?[ \t]+200)(?:\s|$)", re.IGNORECASE)
+_SIGNATURE = re.compile(r"\d\d-nls", re.ASCII)
+_TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_REFUSED = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NOWHERE = ("", 0)
+"""A sender that the library is not told: what it adds for one is of no use here."""
 _MAX_AGE = re.compile(r'max-age\s*+=\s*+"?\s*+(\d{1,9})', re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -42,9 +57,9 @@ _USER_AGENT = f"{platform.system()}/{platform.release()} UPnP/2.0 upnp2mqtt/{__v
 class Kind(StrEnum):
     """What an announcement says: its NTS, or that it answers a search."""
 
-    ALIVE = "ssdp:alive"
-    UPDATE = "ssdp:update"
-    BYEBYE = "ssdp:byebye"
+    ALIVE = NotificationSubType.SSDP_ALIVE.value
+    UPDATE = NotificationSubType.SSDP_UPDATE.value
+    BYEBYE = NotificationSubType.SSDP_BYEBYE.value
     ANSWER = "answer"
 
 
@@ -82,16 +97,15 @@ def decode(datagram: bytes) -> Announcement | None:
 
 @lru_cache(maxsize=256)
 def _decode(datagram: bytes) -> Announcement | None:
-    start_line, *lines = _FOLD.sub(" ", decoded(datagram).lstrip()).split("\n")
-    start = _START_LINE.match(start_line)
-    headers = _headers(lines) if start else None
+    start = _START_LINE.match(datagram)
+    headers = _headers(datagram[start.start(1) :]) if start else None
     if start is None or headers is None:
         return None
-    notify = start[1].upper() == "NOTIFY"
-    kind = _NTS.get(headers.get("NTS", "").lower()) if notify else Kind.ANSWER
-    target = headers.get("NT" if notify else "ST", "")
-    udn = _udn(headers.get("USN", ""), target)
-    location = headers.get("LOCATION") or None
+    notify = start[1].upper() == b"NOTIFY"
+    kind = _NTS.get(headers.get("nts", "").lower()) if notify else Kind.ANSWER
+    target = headers.get("nt" if notify else "st", "")
+    udn = _udn(headers.get("usn", ""), target)
+    location = headers.get("location") or None
     if kind is None or not 0 < len(udn) <= _MAX_UDN or _CONTROL.search(udn + (location or "")):
         return None
     if location is None and kind in (Kind.ALIVE, Kind.ANSWER):
@@ -101,27 +115,42 @@ def _decode(datagram: bytes) -> Announcement | None:
         udn,
         target,
         location,
-        headers.get("SERVER"),
-        _max_age_s(headers.get("CACHE-CONTROL", "")),
+        headers.get("server"),
+        _max_age_s(headers.get("cache-control", "")),
         _boot_id(headers),
-        _number(headers, "NEXTBOOTID"),
-        _number(headers, "CONFIGID"),
-        _number(headers, "SEARCHPORT", 65535),
+        _number(headers, "nextbootid"),
+        _number(headers, "configid"),
+        _number(headers, "searchport", 65535),
     )
 
 
-def _headers(lines: list[str]) -> Mapping[str, str] | None:
-    """Return the headers by upper-case name, the first of each; None where there are too many."""
-    headers: dict[str, str] = {}
-    for count, line in enumerate(lines):
-        if not line.strip():
-            break
-        if count == _MAX_HEADERS:
-            return None
-        name, colon, value = line.partition(":")
-        if colon:
-            headers.setdefault(name.strip().upper(), value.strip())
-    return headers
+def _headers(message: bytes) -> Mapping[str, str] | None:
+    """Return the headers by lower-case name, the first of each; None where there are too many."""
+    end = find_head_end(message)
+    head = message if end < 0 else message[:end]
+    if not head.isascii():
+        head = decoded(head).encode()
+    if not 0 < head.rstrip().count(b"\n") <= _MAX_HEADERS:
+        return None
+    try:
+        _, headers = decode_ssdp_packet(head, None, _NOWHERE)
+    except BadHttpMessage:
+        _, headers = decode_ssdp_packet(_repaired(head), None, _NOWHERE)
+    return headers.as_lower_dict()
+
+
+def _repaired(message: bytes) -> bytes:
+    """Return a message with those of its headers alone that the library reads, each once.
+
+    Lines are unfolded, and there is no white space around names and values.
+    """
+    head = read_head(message)
+    headers = {
+        name: value
+        for name, value in head.headers.items()
+        if _TOKEN.fullmatch(name) and not _REFUSED.search(value)
+    }
+    return build_ssdp_packet(head.start_line, headers)
 
 
 def _udn(usn: str, target: str) -> str:
@@ -143,7 +172,7 @@ def _boot_id(headers: Mapping[str, str]) -> int | None:
     UPnP 1.0 has no BOOTID, but libupnp (gmediarender and many others) draws a new `01-NLS` at each
     start. The number is within 2^32..2^33, where no BOOTID is.
     """
-    boot_id = _number(headers, "BOOTID")
+    boot_id = _number(headers, "bootid")
     signature = next((v for name, v in headers.items() if _SIGNATURE.fullmatch(name)), None)
     if boot_id is not None or not signature:
         return boot_id
@@ -151,7 +180,7 @@ def _boot_id(headers: Mapping[str, str]) -> int | None:
 
 
 def _number(headers: Mapping[str, str], name: str, most: int = 2**32 - 1) -> int | None:
-    value = headers.get(f"{name}.UPNP.ORG", "")
+    value = headers.get(f"{name}.upnp.org", "")
     return int(value) if _NUMBER.fullmatch(value) and int(value) <= most else None
 
 
@@ -178,18 +207,17 @@ def search(target: str, *, host: str, mx_s: int) -> bytes:
     `host` is the address it goes to, without port; `mx_s`, within 1..5, is how long devices may
     take to answer.
     """
-    address = host.partition("%")[0]
-    authority = f"[{address}]" if ":" in address else address
-    lines = (
-        "M-SEARCH * HTTP/1.1",
-        f"HOST: {authority}:{PORT}",
-        'MAN: "ssdp:discover"',
-        f"MX: {mx_s}",
-        f"ST: {target}",
-        f"USER-AGENT: {_USER_AGENT}",
-        "CPFN.UPNP.ORG: upnp2mqtt",
-    )
-    return "\r\n".join((*lines, "", "")).encode()
+    headers = {
+        "HOST": f"{bracketed(unscoped(host))}:{SSDP_PORT}",
+        "MAN": SSDP_DISCOVER,
+        "MX": mx_s,
+        "ST": target,
+        "USER-AGENT": _USER_AGENT,
+        "CPFN.UPNP.ORG": "upnp2mqtt",
+    }
+    # The library writes no space behind the colon, as UDA's own examples have it.
+    spaced = {name: f" {value}" for name, value in headers.items()}
+    return build_ssdp_packet("M-SEARCH * HTTP/1.1", spaced)
 
 
 class FloodBound:

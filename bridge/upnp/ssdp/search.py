@@ -13,17 +13,24 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import structlog
+from async_upnp_client.ssdp import (
+    SSDP_IP_V4,
+    SSDP_IP_V6_LINK_LOCAL,
+    SSDP_IP_V6_SITE_LOCAL,
+    SSDP_ST_ALL,
+    SSDP_ST_ROOTDEVICE,
+)
 
 from bridge.upnp.ssdp import message as ssdp
 from bridge.upnp.ssdp import sockets
 from bridge.upnp.ssdp.interfaces import Interface, changes
 
-GROUP_IPV4 = "239.255.255.250"
-GROUP_IPV6_LINK_LOCAL = "ff02::c"
-GROUP_IPV6_SITE_LOCAL = "ff05::c"
+GROUP_IPV4 = SSDP_IP_V4
+GROUP_IPV6_LINK_LOCAL = SSDP_IP_V6_LINK_LOCAL.lower()
+GROUP_IPV6_SITE_LOCAL = SSDP_IP_V6_SITE_LOCAL.lower()
 
-_ROOTS = "upnp:rootdevice"
-_ALL = "ssdp:all"
+_ROOTS = SSDP_ST_ROOTDEVICE
+_ALL = SSDP_ST_ALL
 _TTL = 2
 _DATAGRAMS_AT_ONCE = 64
 _CONTROL_BYTES = 128
