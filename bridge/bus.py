@@ -260,7 +260,9 @@ class Bus:
         state = self.broker.state
         state.problems = tuple(problems)
         if state.problems and state.problems != self._told:
-            _log.error("broker_lacks", problem="; ".join(state.problems), url=state.url)
+            _log.error(
+                "broker_capability_missing", problem="; ".join(state.problems), url=state.url
+            )
         self._told = state.problems
 
     async def _count(self) -> None:
@@ -289,7 +291,7 @@ class Bus:
             async with self.broker.beside("reader") as reader:
                 await reader.read(survey.counting(), survey.take, f"{base}/reply/{instance}")
         except BrokerError as error:
-            _log.debug("not_counted", reason=str(error))
+            _log.debug("retained_count_failed", reason=str(error))
         if survey.lacks:
             self._lacks |= survey.lacks
             self._tell_lacks(told(self._lacks, survey.limit))

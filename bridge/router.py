@@ -235,7 +235,7 @@ class Router:
         for branch in self.mirror.take_introduced():
             if names := branch.on_paper():
                 _log.info(
-                    "told_only_on_paper",
+                    "variables_never_reported",
                     device=branch.id,
                     count=len(names),
                     variables=names[:_MOST_NAMES],
@@ -506,7 +506,7 @@ class Router:
                     self.overwritten.mended(topic, now_s)
                     log = _log.debug if now_s < self._warned_until_s else _log.warning
                     self._warned_until_s = now_s + _EPISODE_S
-                    log("overwritten", topic=topic[:200])
+                    log("topic_overwritten", topic=topic[:200])
             self.wake()
             yield
 
@@ -527,10 +527,10 @@ class Router:
             return
         yields = self.neighbours.comes_first(device)
         if yields and branch.owned:
-            _log.info("device_left_to_another", device=device)
+            _log.info("device_yielded", device=device)
             self.mirror.yield_to_another(branch)
         elif not yields and (usurped or not branch.owned):
-            _log.info("device_taken_from_another", device=device)
+            _log.info("device_taken_over", device=device)
             self.mirror.take_back(branch)
             self.wake()
 

@@ -53,7 +53,7 @@ def check_footing(settings: Settings) -> Iterator[tuple[str, Mapping[str, str]]]
     if host is not None and _is_elsewhere(host):
         said = f"upnp.callback_host: {host} is no address of this machine"
         yield (
-            "callback_host_elsewhere",
+            "callback_host_not_local",
             {"reason": f"{said}; events come only if something forwards them from there"},
         )
 

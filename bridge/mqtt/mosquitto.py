@@ -121,7 +121,7 @@ class EmbeddedBroker:
             raise
         if self._instead:
             reason = f"{self._instead}; the bridge's own broker is at {self.url}"
-            _log.warning("embedded_broker_elsewhere", port=self.port, reason=reason)
+            _log.warning("embedded_broker_port_taken", port=self.port, reason=reason)
         _log.info("embedded_broker_started", url=self.url, pid=self.pid)
         return self
 

@@ -273,7 +273,7 @@ class Session(Connection):
                 async with asyncio.timeout(limit_s):
                     await self._carry_out(steps, reading, quiet_s)
             except TimeoutError:
-                _log.warning("retained_read_cut", limit_s=limit_s)
+                _log.warning("retained_read_timeout", limit_s=limit_s)
             self._raise_if_lost()
             filters = list(dict.fromkeys(reading.filters))
             for at in range(0, len(filters), _UNSUBSCRIBE_AT_ONCE):
@@ -490,7 +490,7 @@ class Session(Connection):
             if on_message is not None:
                 on_message(message)
         except Exception:  # noqa: BLE001 - the callee's own; the session outlives it
-            _log.exception("message_not_taken", topic=message.topic)
+            _log.exception("message_handler_failed", topic=message.topic)
 
     def _on_tick(self) -> None:
         waiting = self._in_flight or self._awaited

@@ -309,7 +309,7 @@ async def test_what_is_not_of_this_machine_is_told_at_the_start() -> None:
         await until(lambda: any(one["event"] == "starting" for one in bridge.lines))
         told = {one["event"]: one.get("reason", "") for one in bridge.lines}
         assert "eth77 is no interface or address" in told["interface_unknown"]
-        assert "203.0.113.7 is no address of this machine" in told["callback_host_elsewhere"]
+        assert "203.0.113.7 is no address of this machine" in told["callback_host_not_local"]
         assert (await bridge.stop())[0] == 0
 
 

@@ -161,7 +161,7 @@ async def test_beside_a_broker_it_takes_the_next_port_and_says_how_to_use_that_o
     async with EmbeddedBroker(ports[0]), await EmbeddedBroker.beside_others() as broker:
         assert broker.port == ports[1]
         ((event, facts),) = lines
-        assert event == "embedded_broker_elsewhere"
+        assert event == "embedded_broker_port_taken"
         assert facts["reason"] == (
             f"a broker is at mqtt://127.0.0.1:{ports[0]} already: set mqtt.url to use that one; "
             f"the bridge's own broker is at mqtt://127.0.0.1:{ports[1]}"

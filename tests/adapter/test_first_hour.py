@@ -115,7 +115,7 @@ async def test_the_demo_is_found_by_every_command_also_where_the_usual_port_is_t
     with usual_port_taken():
         async with terminal("demo", directory=tmp_path) as demo:
             await until(lambda: demo.shows(r" online "), 60)
-            assert "warning embedded_broker_elsewhere" in demo.text
+            assert "warning embedded_broker_port_taken" in demo.text
             told = re.search(r"The broker is at mqtt://127\.0\.0\.1:(\d+)\.", demo.text)
             assert told
             assert int(told[1]) in PORTS[1:]

@@ -137,7 +137,7 @@ async def test_what_the_store_cannot_do_is_told_once_and_the_bridge_works_live(
         async with started(broker, name, **chosen) as (bridge, logs):
             await works(broker, device)
             (error,) = told(logs)
-            assert (error["log_level"], error["event"]) == ("error", "broker_lacks")
+            assert (error["log_level"], error["event"]) == ("error", "broker_capability_missing")
             assert words in error["problem"]
             (problem,) = problems(bridge)
             assert words in problem
@@ -183,7 +183,7 @@ async def test_a_limit_of_messages_for_one_filter_is_told_and_read_around(
         mark = len(broker.published)
         async with started(broker, name, **chosen) as (bridge, logs):
             (error,) = told(logs)
-            assert error["event"] == "broker_lacks"
+            assert error["event"] == "broker_capability_missing"
             assert "only 40 retained messages" in error["problem"]
             assert "only 40" in problems(bridge)[0]
             status, body = await ready(port)
@@ -308,7 +308,7 @@ async def test_what_is_late_or_never_kept_is_not_taken_for_cleared_by_others(
         else:
             await asyncio.sleep(4)
         assert sum(topic == document for topic, _, _ in broker.published) == 1
-        assert not [log for log in logs if log["event"] == "overwritten"]
+        assert not [log for log in logs if log["event"] == "topic_overwritten"]
 
 
 @pytest.mark.parametrize(("way", "levels"), [("refused", 5), ("refused", 8), ("hung up", 8)])
@@ -345,7 +345,7 @@ async def test_a_limit_is_found_out_at_an_empty_broker_once_there_are_so_many(
         await until(lambda: problems(bridge), 30)
         assert "only 1,000 retained messages" in problems(bridge)[0]
         (error,) = told(logs)
-        assert (error["log_level"], error["event"]) == ("error", "broker_lacks")
+        assert (error["log_level"], error["event"]) == ("error", "broker_capability_missing")
         await works(broker, device)
         await asyncio.sleep(2)
         assert len(told(logs)) == 1

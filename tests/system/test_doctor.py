@@ -110,7 +110,7 @@ def test_a_bridge_that_runs_is_asked_and_left_in_peace(clinic: Clinic) -> None:
             found = clinic.findings(status=0)
             assert observer.tree.keys() == before
         # What is logged a moment after it was said at the broker.
-        late = {"online", "told_only_on_paper"}
+        late = {"online", "variables_never_reported"}
         assert {one["event"] for one in clinic.bridge.lines()[logged:]} <= late
     finally:
         clinic.bridge.stop()

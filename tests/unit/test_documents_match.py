@@ -129,10 +129,10 @@ def rows(section: str) -> list[list[str]]:
     return [row for at, row in enumerate(cells) if at not in heads and at - 1 not in heads]
 
 
-def test_every_variable_that_is_asked_for_stands_in_the_table_of_questions():
+def test_every_variable_that_is_polled_stands_in_the_table_of_polling():
     told = {
         kind: set(re.findall(r"`(\w+)`", names))
-        for kinds, names in rows("Questions")
+        for kinds, names in rows("Polling")
         if re.fullmatch(r"[\w, ]+", kinds) and names.startswith("`")
         for kind in kinds.split(", ")
     }

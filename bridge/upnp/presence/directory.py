@@ -278,7 +278,7 @@ class Directory:
                 if self._still_subscribed is not None:
                     kept = await self._still_subscribed(udn)
         except (DeviceError, TimeoutError) as error:
-            _log.debug("not_told_who_subscribed", udn=udn, error=str(error))
+            _log.debug("subscription_check_failed", udn=udn, error=str(error))
         except Exception:  # noqa: BLE001 - as with checks
             _log.exception("question_crashed", udn=udn)
         self._presence.answered(udn, self._clock(), kept=kept)

@@ -24,7 +24,7 @@ FAULTS = {
     "check_crashed",
     "poll_crashed",
     "notify_receiver_failed",
-    "message_not_taken",
+    "message_handler_failed",
     "packet_unreadable",
     "broker_unavailable",
 }
