@@ -123,17 +123,24 @@ def move(world: World, step: Step) -> None:
 def describe(world: World, step: Step) -> None:
     """Have another description from one moment to the next, and another CONFIGID.
 
-    Not while it is read: before the first announcement nothing tells that it was another before.
+    Perhaps again within 6 s. Not while it is read: before the first announcement nothing tells that
+    it was another before.
     """
     device = _device(world, step)
-    if not device.is_bare and not world.is_reading(device):
-        device.variant = step.how % VARIANTS
-        device.config_id += 1
-        for one in tuple(device.subscribers.values()):
-            if one.path not in device.paths():
-                del device.subscribers[one.sid]
-        if device.is_up:
-            world.network.announce(device, "ssdp:alive")
+
+    def change(variant: int) -> None:
+        if not device.is_bare and not world.is_reading(device):
+            device.variant = variant
+            device.config_id += 1
+            for one in tuple(device.subscribers.values()):
+                if one.path not in device.paths():
+                    del device.subscribers[one.sid]
+            if device.is_up:
+                world.network.announce(device, "ssdp:alive")
+
+    change(step.how % VARIANTS)
+    if step.how & 8:
+        world.later(step.much * 6, lambda: change(step.how // 16 % VARIANTS))
 
 
 @_step(14)
