@@ -18,7 +18,7 @@ from benchmarks import bodies, stage
 from benchmarks.fleet import Device, udn_of
 from bridge.model import lastchange
 from bridge.model.device import Description
-from bridge.router import Router
+from bridge.publishing import Publishing
 from bridge.tree.device_tree import Shape
 from bridge.upnp.description.device_description import read_description
 from bridge.upnp.description.scpd import read_scpd, with_scpds
@@ -70,11 +70,11 @@ class Inside:
 
     def __init__(self) -> None:
         self.server = NotifyServer("127.0.0.1", 0)
-        self.router = Router(Shape("upnp", "main"), qos=1)
+        self.router = Publishing(Shape("upnp", "main"), qos=1)
         self.subscriptions = Subscriptions(
             HttpClient(),
             self.server,
-            on_properties=self.router.variables_changed,
+            on_properties=self.router.apply_event,
             on_suspect=lambda _: None,
             local_address_towards=lambda *_: "192.0.2.1",
             callback_host=None,
@@ -172,7 +172,7 @@ def stages(kind: bodies.Kind, count: int) -> Iterator[tuple[str, float]]:
 
     def tell() -> None:
         for at in range(count):
-            world.router.variables_changed(
+            world.router.apply_event(
                 udn_of(at % _DEVICES), service, next(properties), initial=False
             )
 

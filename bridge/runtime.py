@@ -1,11 +1,19 @@
-"""What the process has of its machine: the time, for what has no event loop, and memory."""
+"""What touches the world: clock, chance, sockets, memory. All else is the bridge's own logic."""
 
 import ctypes
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from random import Random
+
+from bridge.mqtt.dial import Dial, dial
+from bridge.upnp.gena.multicast import MulticastEvents
+from bridge.upnp.gena.notify_server import NotifyServer
+from bridge.upnp.http.client import HttpClient
+from bridge.upnp.ssdp.search import Discovery
+from bridge.web import server
 
 
 def _utc() -> datetime:
@@ -22,6 +30,23 @@ class Clock:
     def stamp(self, timespec: str = "milliseconds") -> str:
         """Return the time of day as RFC 3339 writes it."""
         return self.now().isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The makers of all that does I/O; a model of the world gives others.
+
+    `rng` only spreads what would otherwise happen at once.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    rng: Random = field(default_factory=Random)
+    client: Callable[[], HttpClient] = HttpClient
+    discovery: Callable[..., Discovery] = Discovery
+    multicast: Callable[..., MulticastEvents] = MulticastEvents
+    notify: Callable[[str | None, int], NotifyServer] = NotifyServer
+    dial: Dial = dial
+    serve: Callable[..., AbstractAsyncContextManager[None]] = server.serve
 
 
 def give_memory_back() -> None:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from bridge import log
-from bridge.bus import broker_options
 from bridge.commands import running, signals
 from bridge.errors import BrokerError, BrokerUnreachable, ConfigError
 from bridge.formats import jsontext
 from bridge.model import topics
 from bridge.mqtt.limits import ProtocolUnknown
 from bridge.mqtt.session import Session
+from bridge.mqtt.url import broker_options
 from bridge.settings import Settings
 from bridge.tree.messages import Message, Publication
 

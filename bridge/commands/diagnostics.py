@@ -12,13 +12,13 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from bridge import log
-from bridge.adapters import Adapters
+from bridge.app.devices import look_around
 from bridge.commands import signals
 from bridge.commands.footing import check_footing, widened
 from bridge.errors import ConfigError, DeviceError
 from bridge.model import topics
 from bridge.model.device import Description
-from bridge.network import look_around
+from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.support.capture import capture
 from bridge.support.raw_exchange import Catcher

@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 from bridge import log
-from bridge.adapters import Adapters
+from bridge.app.devices import look_around
 from bridge.commands import signals
 from bridge.commands.footing import check_footing, widened
 from bridge.model import topics
 from bridge.model.device import Description
-from bridge.network import look_around
+from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.upnp.ssdp.interfaces import interfaces
 

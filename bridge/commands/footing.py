@@ -72,7 +72,7 @@ def widened(settings: Settings) -> Settings:
 async def tell_reason(bridge: "Bridge") -> None:
     """Write one line to the log where no device was found in time: why that may be."""
     await asyncio.sleep(PATIENCE_S)
-    if any(branch.description for branch in bridge.router.mirror.branches.values()):
+    if any(branch.description for branch in bridge.publishing.mirror.branches.values()):
         return
     try:
         found = [finding async for finding in _findings(bridge)]
@@ -88,7 +88,7 @@ async def tell_reason(bridge: "Bridge") -> None:
 
 async def _findings(bridge: "Bridge") -> AsyncIterator[Finding]:
     """Yield what `doctor` finds without asking anybody, interfaces first."""
-    settings, network = bridge.settings, bridge.network
+    settings, devices = bridge.settings, bridge.devices
     taken = interfaces(settings.upnp.interfaces)
     for one in check_interfaces(settings.upnp.interfaces, taken):
         yield one
@@ -99,7 +99,7 @@ async def _findings(bridge: "Bridge") -> AsyncIterator[Finding]:
         yield one
     yield check_ssdp_port()
     let_in = firewall.let_in("udp", None, network_of(taken, ""))
-    directory = network.directory
+    directory = devices.directory
     if directory.denied:
         yield Finding(
             "search",

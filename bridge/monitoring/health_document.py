@@ -4,7 +4,7 @@ import asyncio
 import resource
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from bridge.errors import Code, CommandError
 from bridge.formats import jsontext
 from bridge.model.device import Device
 from bridge.mqtt.reconnect import Broker
-from bridge.network import Network
-from bridge.requests.call_queue import Calls
-from bridge.router import Router
+from bridge.polling.poller import Poller
+from bridge.publishing import Publishing
+from bridge.requests.call_queue import CallQueue
 from bridge.settings import Settings
 from bridge.support.capture import capture
 from bridge.support.report import manner, report
-from bridge.upnp.gena import subscription
+from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.gena.subscription import SubscriptionHealth
+from bridge.upnp.presence.directory import Directory
+from bridge.upnp.ssdp.search import Discovery
 
 _MAX_SERVICES = 500
 """The most services that a document names one by one."""
@@ -29,24 +32,32 @@ _ENVELOPE_BYTES = 1024
 """What stands around a document in an answer, at most: its callid is bounded too."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is read of a running bridge."""
+
+    publishing: Publishing
+    broker: Broker
+    calls: CallQueue
+    directory: Directory
+    discovery: Discovery
+    subscriptions: Subscriptions
+    poller: Poller
+
+
 class Health:
     """Reads the parts of a running bridge; changes nothing."""
 
-    def __init__(
-        self, settings: Settings, router: Router, network: Network, broker: Broker, calls: Calls
-    ) -> None:
+    def __init__(self, settings: Settings, parts: Parts) -> None:
         self._settings = settings
-        self._router = router
-        self._network = network
-        self._broker = broker
-        self._calls = calls
+        self._parts = parts
         self._is_capturing = False
         self._started_s = asyncio.get_running_loop().time()
 
     def document(self) -> dict[str, Any]:
         """Return the counters since the start, and what is so now."""
-        router = self._router
-        branches = router.mirror.branches.values()
+        parts, publishing = self._parts, self._parts.publishing
+        branches = publishing.mirror.branches.values()
         services = self._services()
         failing = (
             (name, {"state": one.state})
@@ -58,11 +69,11 @@ class Health:
             "uptime_s": round(asyncio.get_running_loop().time() - self._started_s),
             "log_level": log.level(),
             "broker": {
-                "connected": self._broker.state.connected,
-                "url": self._broker.state.url,
-                "reconnects": self._broker.state.reconnects,
-                "problems": list(self._broker.state.problems),
-                "refused": dict(self._broker.state.refused),
+                "connected": parts.broker.state.connected,
+                "url": parts.broker.state.url,
+                "reconnects": parts.broker.state.reconnects,
+                "problems": list(parts.broker.state.problems),
+                "refused": dict(parts.broker.state.refused),
             },
             "devices": {
                 "known": len(branches),
@@ -71,22 +82,22 @@ class Health:
             "subscriptions": dict(Counter(str(one.state) for one in services.values())),
             "failing": dict(islice(failing, _MAX_SERVICES)),
             "events": {
-                "received": router.counters.events,
-                "malformed": router.counters.malformed_events,
+                "received": publishing.counters.events,
+                "malformed": publishing.counters.malformed_events,
             },
-            "questions": self._network.polls.questions,
+            "questions": parts.poller.questions,
             "published": {
-                "tree": router.counters.publications,
-                "answers_and_news": router.counters.answers,
-                "waiting": router.mirror.waiting + len(router.outbox),
+                "tree": publishing.counters.publications,
+                "answers_and_news": publishing.counters.answers,
+                "waiting": publishing.mirror.waiting + len(publishing.outbox),
             },
-            "calls": {"ended": dict(self._calls.outcomes), "under_way": len(self._calls)},
+            "calls": {"ended": dict(parts.calls.outcomes), "under_way": len(parts.calls)},
             "ssdp": {
-                "datagrams": self._network.discovery.counters.datagrams,
-                "dropped": self._network.discovery.counters.dropped,
-                "searches": self._network.discovery.counters.searches,
-                "refused_locations": self._network.directory.refused,
-                "interfaces": [one.name for one in self._network.discovery.interfaces],
+                "datagrams": parts.discovery.counters.datagrams,
+                "dropped": parts.discovery.counters.dropped,
+                "searches": parts.discovery.counters.searches,
+                "refused_locations": parts.directory.refused,
+                "interfaces": [one.name for one in parts.discovery.interfaces],
             },
             "memory_mb": _memory_mb(),
             "open_files": sum(1 for _ in Path("/proc/self/fd").iterdir()),
@@ -114,12 +125,15 @@ class Health:
                         if branch.description
                         else None,
                     }
-                    for branch in self._router.mirror.branches.values()
+                    for branch in self._parts.publishing.mirror.branches.values()
                 ],
                 "services": {name: asdict(one) for name, one in self._services().items()},
             },
         )
-        size, limit = len(jsontext.encode(document)) + _ENVELOPE_BYTES, self._router.broker_limit
+        size, limit = (
+            len(jsontext.encode(document)) + _ENVELOPE_BYTES,
+            self._parts.publishing.broker_limit,
+        )
         if limit is not None and size > limit:
             raise CommandError(
                 Code.INTERNAL,
@@ -129,7 +143,7 @@ class Health:
         return document
 
     async def _capture(self, udn: str) -> object:
-        branch, _ = self._router.mirror.find(udn) or (None, None)
+        branch, _ = self._parts.publishing.mirror.find(udn) or (None, None)
         if branch is None or branch.description is None:
             raise CommandError(Code.DEVICE_OFFLINE, f"{udn[:100]} has not been described yet")
         if self._is_capturing:
@@ -142,12 +156,12 @@ class Health:
         finally:
             self._is_capturing = False
 
-    def _services(self) -> Mapping[str, subscription.Health]:
+    def _services(self) -> Mapping[str, SubscriptionHealth]:
         """Return how the subscription to each service fares, with its counters."""
-        found: dict[str, subscription.Health] = {}
-        for branch in self._router.mirror.branches.values():
+        found: dict[str, SubscriptionHealth] = {}
+        for branch in self._parts.publishing.mirror.branches.values():
             if branch.description is not None:
-                found |= self._network.subscriptions.health(branch.description.udn)
+                found |= self._parts.subscriptions.health(branch.description.udn)
         return found
 
 

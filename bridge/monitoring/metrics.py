@@ -1,28 +1,29 @@
 """How the bridge fares, for Prometheus: read when it is asked for, but for what is timed."""
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any, get_args
 
 from prometheus_client import (
     GCCollector,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from bridge import __version__
 from bridge.errors import Code
-from bridge.mqtt.reconnect import Broker
-from bridge.network import Network
-from bridge.requests.call_queue import Calls
-from bridge.router import Router
+from bridge.monitoring.health_document import Parts
+from bridge.tree.delays import Durations
 from bridge.upnp.gena.subscription import State
 
-_DELAYS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
-_CALLS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STATES: tuple[State, ...] = get_args(State)
 _OUTCOMES = ("ok", *(code for code in Code if code is not Code.UNKNOWN_VERB))
 
@@ -33,27 +34,10 @@ class Metrics(Collector):
     Beside them stand Prometheus's own of every process (`process_…`, `python_gc_…`).
     """
 
-    def __init__(self, router: Router, network: Network, broker: Broker, calls: Calls) -> None:
-        self._router = router
-        self._network = network
-        self._broker = broker
-        self._calls = calls
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the process's start says it
         self._registry = CollectorRegistry()
-        delays = Histogram(
-            "upnp2mqtt_event_delay_seconds",
-            "From the arrival of an event to the moment at which all that it changed was sent.",
-            buckets=_DELAYS_S,
-            registry=self._registry,
-        )
-        durations = Histogram(
-            "upnp2mqtt_call_duration_seconds",
-            "From the arrival of a command to its answer, where that was no error.",
-            buckets=_CALLS_S,
-            registry=self._registry,
-        )
-        router.on_delay = delays.observe
-        calls.on_success = durations.observe
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         self._registry.register(self)
@@ -68,9 +52,10 @@ class Metrics(Collector):
         yield from self._of_the_bridge()
         yield from self._of_devices()
         yield from self._of_messages()
+        yield from self._of_durations()
 
     def _of_the_bridge(self) -> Iterator[Metric]:
-        state = self._broker.state
+        state = self._parts.broker.state
         info = GaugeMetricFamily("upnp2mqtt_info", "The version, as a label.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -78,18 +63,18 @@ class Metrics(Collector):
         yield _counter("broker_reconnects", "Sessions after the first.", state.reconnects)
 
     def _of_devices(self) -> Iterator[Metric]:
-        branches = self._router.mirror.branches.values()
+        branches = self._parts.publishing.mirror.branches.values()
         online = sum(bool(branch.online) for branch in branches)
         counts = {"online": online, "offline": len(branches) - online}
         yield _gauges("devices", "Root devices by availability.", "availability", counts)
-        states = self._network.subscriptions.counts()
+        states = self._parts.subscriptions.counts()
         by_state = {state: states.get(state, 0) for state in _STATES}
         yield _gauges("subscriptions", "Evented services by state.", "state", by_state)
-        ssdp, directory = self._network.discovery.counters, self._network.directory
+        ssdp, directory = self._parts.discovery.counters, self._parts.directory
         yield _gauge(
             "interfaces",
             "Interfaces that devices are looked for on.",
-            len(self._network.discovery.interfaces),
+            len(self._parts.discovery.interfaces),
         )
         yield _counter("ssdp_datagrams", "Datagrams of discovery.", ssdp.datagrams)
         yield _counter("ssdp_dropped", "Of these, dropped as a flood.", ssdp.dropped)
@@ -97,17 +82,40 @@ class Metrics(Collector):
         yield _counter("refused_locations", "LOCATIONs not trusted.", directory.refused)
 
     def _of_messages(self) -> Iterator[Metric]:
-        router, counters = self._router, self._router.counters
+        publishing, calls = self._parts.publishing, self._parts.calls
+        counters = publishing.counters
         yield _counter("events", "Events taken in.", counters.events)
         yield _counter("events_malformed", "Of these, unreadable.", counters.malformed_events)
-        yield _counter("questions", "Values asked for.", self._network.polls.questions)
+        yield _counter("questions", "Values asked for.", self._parts.poller.questions)
         published = {"tree": counters.publications, "answers_and_news": counters.answers}
         yield _counters("published", "Messages sent to the broker.", "kind", published)
-        waiting = {"tree": router.mirror.waiting, "answers_and_news": len(router.outbox)}
+        waiting = {"tree": publishing.mirror.waiting, "answers_and_news": len(publishing.outbox)}
         yield _gauges("waiting", "Messages that wait for the broker.", "kind", waiting)
-        outcomes = {one: self._calls.outcomes[one] for one in _OUTCOMES}
+        outcomes = {one: calls.outcomes[one] for one in _OUTCOMES}
         yield _counters("calls", "Commands to devices, by how they ended.", "outcome", outcomes)
-        yield _gauge("calls_under_way", "Commands that wait or are under way.", len(self._calls))
+        yield _gauge("calls_under_way", "Commands that wait or are under way.", len(calls))
+
+    def _of_durations(self) -> Iterator[Metric]:
+        yield _histogram(
+            "event_delay_seconds",
+            "From the arrival of an event to the moment at which all that it changed was sent.",
+            self._parts.publishing.delays,
+        )
+        yield _histogram(
+            "call_duration_seconds",
+            "From the arrival of a command to its answer, where that was no error.",
+            self._parts.calls.durations,
+        )
+
+
+def _histogram(name: str, told: str, durations: Durations) -> Metric:
+    buckets = [
+        ("+Inf" if bound_s == inf else str(bound_s), count)
+        for bound_s, count in durations.cumulative()
+    ]
+    return HistogramMetricFamily(
+        f"upnp2mqtt_{name}", told, buckets=buckets, sum_value=durations.sum_s
+    )
 
 
 def _gauge(name: str, told: str, value: float) -> Metric:

@@ -1,5 +1,6 @@
 """Where a broker listens and how to greet it: URLs and options, no I/O."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from bridge.errors import ConfigError
 from bridge.formats.url import bracketed
+from bridge.settings import Settings
 
 Transport = Literal["tcp", "websockets", "unix"]
 Protocol = Literal["5", "3.1.1"]
@@ -123,3 +126,22 @@ def _path(parts: SplitResult, transport: Transport) -> str:
             if parts.path not in ("", "/"):
                 raise ValueError(f"not a broker URL: too much behind the host ({_ENCODE})")
             return ""
+
+
+def broker_options(settings: Settings, urls: Sequence[str], client_id: str) -> BrokerOptions:
+    """Return how to connect to the broker at these URLs. Raises ConfigError."""
+    try:
+        endpoints = tuple(parse_url(url) for url in urls)
+    except ValueError as error:
+        raise ConfigError(f"mqtt.url: {error}") from error
+    return BrokerOptions(
+        endpoints=endpoints,
+        client_id=client_id,
+        username=settings.username(),
+        password=settings.password(),
+        tls_ca=settings.mqtt.tls_ca,
+        tls_cert=settings.mqtt.tls_cert,
+        tls_key=settings.mqtt.tls_key,
+        protocol=settings.mqtt.protocol,
+        keepalive_s=settings.mqtt.keepalive,
+    )

@@ -1,7 +1,8 @@
-"""What is asked after actions, device by device, as soon as each is free; `aftermath` says what."""
+"""What is asked after actions, device by device, as soon as each is free; `follow_up` says what."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -55,14 +56,13 @@ class Watch:
 class Afterwards:
     """The checks that wait; they are asked while `tasks` is set.
 
-    `ask` asks one, `is_busy` tells of a root device, by its id, that calls to it wait or are under
-    way.
+    `ask` asks one; `busy` has the ids of root devices that calls wait for or are under way to.
     """
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, busy: AbstractSet[str]) -> None:
         self._ask = ask
+        self._busy = busy
         self._lines: dict[str, _Line] = {}
-        self.is_busy: Callable[[str], bool] = lambda _: False
         self.tasks: asyncio.TaskGroup | None = None
 
     def add(self, branch: Branch, checks: Iterable[Check]) -> None:
@@ -101,7 +101,7 @@ class Afterwards:
             line.woken.clear()
             check = min(line.checks.values(), key=lambda one: one.at)
             at = check.at
-            if self.is_busy(line.branch.id) and loop.time() < check.since + _LONGEST_BUSY_S:
+            if line.branch.id in self._busy and loop.time() < check.since + _LONGEST_BUSY_S:
                 at = max(at, loop.time() + _BUSY_S)
             if at > loop.time():
                 with suppress(TimeoutError):

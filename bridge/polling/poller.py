@@ -1,7 +1,7 @@
-"""Services asked regularly for what their events do not tell; `polling` says what and when."""
+"""Services asked regularly for what their events do not tell; `plan` says what and when."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,14 +9,13 @@ from heapq import heappop, heappush
 from itertools import chain, count, islice
 from math import inf
 from random import Random
-from typing import TypeAlias
+from typing import Protocol
 
 import structlog
 
 from bridge.errors import Code, CommandError
 from bridge.model import topics
-from bridge.model.action_call import Invoke
-from bridge.model.device import Description, Key
+from bridge.model.device import Description, Key, Service
 from bridge.polling.follow_up import Aftermath, Check, questions_of
 from bridge.polling.follow_up_poller import Afterwards, Watch
 from bridge.polling.plan import POSITION_S, Hearing, Plan, Poll, Question, When
@@ -41,10 +40,6 @@ _NONE: frozenset[str] = frozenset()
 _SILENCE = frozenset({Code.UNREACHABLE, Code.TIMEOUT})
 
 
-Told: TypeAlias = Callable[[str, list[tuple[Key, str]]], None]
-"""Takes values by the id of their service."""
-
-
 @dataclass(eq=False, slots=True)
 class _Polled:
     """A root device and what it is asked; `task` is set while it is asked."""
@@ -58,32 +53,54 @@ class _Polled:
     """The id of the service that is asked now, unless something is done to it meanwhile."""
 
 
-class Polls:
+class PolledDevices(Protocol):
+    """The devices, as it is needed to ask them."""
+
+    async def invoke(
+        self,
+        service: Service,
+        action: str,
+        arguments: Sequence[tuple[str, str]],
+        timeout_s: float,
+    ) -> Mapping[str, str]:
+        """Send an action, once; return its out-arguments, or raise CommandError."""
+
+    def subscription_states(self, udn: str) -> Mapping[str, str]:
+        """Return how the subscriptions of a root device fare, by the ids of its services."""
+
+    def suspect(self, udn: str) -> None:
+        """Look whether a root device that did not answer is still there."""
+
+
+class AnswerSink(Protocol):
+    """Takes values that services were asked for."""
+
+    def apply_answers(
+        self, service: str, told: list[tuple[Key, str]], *, regularly: bool = False
+    ) -> None:
+        """Take those of a service, by its id, asked for `regularly` or once."""
+
+
+class Poller:
     """Asks every device that is online and ours, one question at a time each; `run` does the work.
 
-    What an action may have changed is asked for after it, beside that. `states` gives how the
-    subscriptions of a root device fare, by the ids of its services; `told` takes values by the id
-    of their service, `told_once` (else `told`) those that are asked for after actions alone;
-    `suspect` is told the UDN of a root device that did not answer.
+    What an action may have changed is asked for after it, beside that. `busy` has the ids of root
+    devices that are to be left alone for a moment.
     """
 
-    def __init__(  # noqa: PLR0913 - all by name
+    def __init__(
         self,
         plan: Plan,
+        devices: PolledDevices,
+        sink: AnswerSink,
         *,
-        invoke: Invoke,
-        states: Callable[[str], Mapping[str, str]],
-        told: Told,
-        told_once: Told | None = None,
-        suspect: Callable[[str], None],
+        busy: AbstractSet[str],
         rng: Random,
     ) -> None:
         self._plan = plan
-        self._invoke = invoke
-        self._states = states
-        self._told = told
-        self._told_once = told_once or told
-        self._suspect = suspect
+        self._devices = devices
+        self._sink = sink
+        self._busy = busy
         self._rng = rng
         self._polled: dict[str, _Polled] = {}
         self._remembering: dict[str, asyncio.TimerHandle] = {}
@@ -91,9 +108,8 @@ class Polls:
         self._ticks = count()
         self._woken = asyncio.Event()
         self._answering: Question | None = None
-        self._afterwards = Afterwards(self._ask_after)
+        self._afterwards = Afterwards(self._ask_after, busy)
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self.is_busy = lambda _: False
         self.questions = 0
         """How many were asked since the start."""
 
@@ -119,15 +135,6 @@ class Polls:
                     await self._woken.wait()
             # What is due at about the same time is looked at in one go.
             await asyncio.sleep(_ROUND_S)
-
-    @property
-    def is_busy(self) -> Callable[[str], bool]:
-        """What tells of a root device, by its id, that it is to be left alone for a moment."""
-        return self._afterwards.is_busy
-
-    @is_busy.setter
-    def is_busy(self, is_busy: Callable[[str], bool]) -> None:
-        self._afterwards.is_busy = is_busy
 
     def begin(self, branch: Branch, description: Description) -> None:
         """Ask a device that was described just now, in place of what was asked of it."""
@@ -247,7 +254,7 @@ class Polls:
         if polled.poll.at > now:
             return  # an entry of before something was put off, or done sooner
         is_ours = branch.online and branch.owned
-        if not is_ours or self.is_busy(branch.id):
+        if not is_ours or branch.id in self._busy:
             later = now + (_BUSY_S if is_ours else _NOT_OURS_S)
             heappush(self._heap, (later, next(self._ticks), polled))
             return
@@ -259,7 +266,7 @@ class Polls:
             self._schedule(polled)
 
     def _hearing(self, branch: Branch) -> Mapping[str, Hearing]:
-        return _Hearings(branch, self._states(branch.udn))
+        return _Hearings(branch, self._devices.subscription_states(branch.udn))
 
     async def _ask_all(
         self, polled: _Polled, due: Iterable[tuple[Question, frozenset[str]]]
@@ -270,7 +277,7 @@ class Polls:
                 for question, names in due:
                     is_answered = await self._ask(polled, question, names)
                     is_free = polled.poll.is_free(asyncio.get_running_loop().time())
-                    if not (is_answered and is_free) or self.is_busy(polled.branch.id):
+                    if not (is_answered and is_free) or polled.branch.id in self._busy:
                         break
         finally:
             polled.task = None
@@ -298,7 +305,7 @@ class Polls:
             _note_failure(question, error)
             if error.code in _SILENCE:
                 polled.poll.note_silence(loop.time())
-                self._suspect(polled.branch.udn)
+                self._devices.suspect(polled.branch.udn)
                 return False
             polled.poll.note_refusal(question)
         except Exception:  # noqa: BLE001 - the others are to be asked in any case
@@ -321,7 +328,7 @@ class Polls:
             _note_failure(question, error)
             if error.code not in _SILENCE:
                 return
-            self._suspect(branch.udn)
+            self._devices.suspect(branch.udn)
         except Exception:  # noqa: BLE001 - the others are to be asked in any case
             _log.exception("poll_crashed", service=question.service_id)
             return
@@ -350,18 +357,18 @@ class Polls:
             if for_good:
                 self._tell(question, for_good)
             if once:
-                self._told_once(question.service_id, once)
+                self._sink.apply_answers(question.service_id, once)
 
     async def _invoked(self, question: Question) -> Mapping[str, str]:
         self.questions += 1
-        return await self._invoke(
+        return await self._devices.invoke(
             question.service, question.action.name, question.arguments, ANSWER_S
         )
 
     def _tell(self, question: Question, told: list[tuple[Key, str]]) -> None:
         self._answering = question
         try:
-            self._told(question.service_id, told)
+            self._sink.apply_answers(question.service_id, told, regularly=True)
         finally:
             self._answering = None
 

@@ -1,4 +1,4 @@
-"""Verbs of the bridge itself: `upnp/bridge/<instance>/request/<verb>`."""
+"""Requests to the bridge itself: `upnp/bridge/<instance>/request/<verb>`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,11 +19,11 @@ from bridge.errors import (
 from bridge.formats import jsontext
 from bridge.model import topics
 from bridge.model.device import Description
+from bridge.publishing import Publishing
 from bridge.requests import envelope as commands
 from bridge.requests.envelope import BadEnvelope, Envelope
 from bridge.requests.replies import Answer
 from bridge.tree.messages import Message
-from bridge.tree.mirror import Mirror
 
 MAX_RUNNING = 16
 """The most verbs that run at once; some wait for a device."""
@@ -33,8 +33,11 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 Body: TypeAlias = Mapping[str, object]
 
 
-class Directory(Protocol):
-    """Who is there; what verbs need of it."""
+class DeviceControl(Protocol):
+    """The devices, as requests to the bridge need them."""
+
+    def search(self) -> None:
+        """Send M-SEARCH now."""
 
     async def add(self, location: str) -> Description:
         """Describe what is at a LOCATION; raises a DeviceError."""
@@ -42,38 +45,42 @@ class Directory(Protocol):
     async def refresh(self, udn: str) -> Description:
         """Describe a device afresh; raises a DeviceError."""
 
+    def forget(self, udn: str) -> None:
+        """Know nothing any more of a root device, and clear its topics."""
 
-class Verbs:
-    """The verbs, carried out side by side.
 
-    `forget` is told the UDN of a root device, `forget_instance` the name of a bridge that is gone,
-    and gives what it cleared; `health` and `diagnostics` give documents, the latter
-    with a capture of the root device whose UDN it is told.
+class HealthSource(Protocol):
+    """How the bridge fares."""
+
+    def document(self) -> Mapping[str, object]:
+        """Return it as a document."""
+
+    async def diagnostics(self, udn: str | None = None) -> Mapping[str, object]:
+        """Return what a bug report needs, with a capture of a root device; raises CommandError."""
+
+
+class BridgeRequests:
+    """The requests to the bridge itself, carried out side by side.
+
+    `forget_instance` is told the name of a bridge that is gone, and gives what it cleared.
     """
 
-    def __init__(  # noqa: PLR0913 - all by name
+    def __init__(  # noqa: PLR0913 - a part each
         self,
-        *,
-        mirror: Mirror,
+        publishing: Publishing,
         answer: Answer,
-        directory: Directory,
-        search: Callable[[], None],
-        forget: Callable[[str], None],
+        devices: DeviceControl,
+        health: HealthSource,
         forget_instance: Callable[[str], Awaitable[object]],
-        wake: Callable[[], None],
-        health: Callable[[], object],
-        diagnostics: Callable[[str | None], Awaitable[object]],
+        *,
         max_bytes: int,
     ) -> None:
-        self._mirror = mirror
+        self._publishing = publishing
+        self._mirror = publishing.mirror
         self._answer = answer
-        self._directory = directory
-        self._search = search
-        self._forget = forget
-        self._forget_instance = forget_instance
-        self._wake = wake
+        self._devices = devices
         self._health = health
-        self._diagnostics = diagnostics
+        self._forget_instance = forget_instance
         self._max_bytes = max_bytes
         self._running: set[asyncio.Task[None]] = set()
         self._verbs: dict[str, Callable[[Body], Awaitable[object]]] = {
@@ -83,7 +90,7 @@ class Verbs:
             "refresh": self.refresh,
             "forget": self.forget,
             "log_level": self.log_level,
-            "health": _told(health),
+            "health": self.health,
             "diagnostics": self.diagnostics,
         }
 
@@ -131,29 +138,29 @@ class Verbs:
             raise CommandError(Code.BAD_REQUEST, "ids must be a list of strings")
         count = 0
         try:
-            for topics_put in self._mirror.announcing(ids):
+            for topics_put in self._mirror.publishing_again(ids):
                 count += topics_put
-                self._wake()
+                self._publishing.wake()
                 await asyncio.sleep(0)
         except KeyError as error:
             raise CommandError(
                 Code.UNKNOWN_DEVICE, f"no component {error.args[0][:200]}"
             ) from error
-        self._wake()
+        self._publishing.wake()
         return {"topics": count}
 
     async def search(self, _: Body) -> object:
         """Send M-SEARCH now."""
-        self._search()
+        self._devices.search()
         return {}
 
     async def add(self, body: Body) -> object:
         """Take the device at `location`, which discovery cannot reach."""
-        return _described(await self._directory.add(_text(body, "location")))
+        return _described(await self._devices.add(_text(body, "location")))
 
     async def refresh(self, body: Body) -> object:
         """Read the description of the device `id` again."""
-        return _described(await self._directory.refresh(self._udn(body)))
+        return _described(await self._devices.refresh(self._udn(body)))
 
     async def forget(self, body: Body) -> object:
         """Clear all topics of the root device that `id` belongs to, or what `instance` left."""
@@ -162,7 +169,7 @@ class Verbs:
                 raise CommandError(Code.BAD_REQUEST, "either id or instance, not both")
             return await self._forget_instance(_text(body, "instance"))
         udn = self._udn(body)
-        self._forget(udn)
+        self._devices.forget(udn)
         return {"id": topics.device_id(udn)}
 
     async def log_level(self, body: Body) -> object:
@@ -171,13 +178,17 @@ class Verbs:
         if level not in log.LEVELS:
             raise CommandError(Code.BAD_REQUEST, f"level must be one of {', '.join(log.LEVELS)}")
         log.set_level(level)
-        self._mirror.put_own("health", jsontext.encode(self._health()))
-        self._wake()
+        self._mirror.put_own("health", jsontext.encode(self._health.document()))
+        self._publishing.wake()
         return {"level": level}
+
+    async def health(self, _: Body) -> object:
+        """Tell how the bridge fares."""
+        return self._health.document()
 
     async def diagnostics(self, body: Body) -> object:
         """Tell for a bug report how the bridge fares, and of the device `id` all that it sends."""
-        return await self._diagnostics(self._udn(body) if "id" in body else None)
+        return await self._health.diagnostics(self._udn(body) if "id" in body else None)
 
     def _udn(self, body: Body) -> str:
         """Return the UDN of the root device that a command's `id` belongs to."""
@@ -203,13 +214,6 @@ class Verbs:
             failure = CommandError(Code.INTERNAL, str(error))
             document = commands.verb_failure(envelope, failure)
         self._answer(message, envelope, topic, document)
-
-
-def _told(tell: Callable[[], object]) -> Callable[[Body], Awaitable[object]]:
-    async def told(_: Body) -> object:
-        return tell()
-
-    return told
 
 
 def _described(description: Description) -> object:

@@ -5,7 +5,7 @@ A command is answered exactly once, and its action is sent at most once, whateve
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,19 +15,22 @@ import structlog
 from bridge.errors import Code, CommandError, Outcome
 from bridge.model import topics
 from bridge.model.accessors import Accessor, only_reads
-from bridge.model.action_call import ActionCall, Invoke
-from bridge.model.device import Device, Key
+from bridge.model.action_call import ActionCall
+from bridge.model.device import Device, Service
+from bridge.publishing import Publishing
 from bridge.requests import envelope as commands
 from bridge.requests import value_request
 from bridge.requests.envelope import BadEnvelope, CallRequest, Envelope, Read
 from bridge.requests.replies import Answer
 from bridge.requests.value_request import ValueRequest
+from bridge.tree.delays import Durations
 from bridge.tree.device_tree import Branch
 from bridge.tree.messages import Message
-from bridge.tree.mirror import Mirror
 
 MAX_WAITING = 32
 """The most calls that wait for one device."""
+
+_CALLS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -73,47 +76,55 @@ class After(Protocol):
         """Ask nothing, unless that is already done."""
 
 
-class Calls:
+class Invoker(Protocol):
+    """The devices, as calls need them."""
+
+    async def invoke(
+        self,
+        service: Service,
+        action: str,
+        arguments: Sequence[tuple[str, str]],
+        timeout_s: float,
+    ) -> Mapping[str, str]:
+        """Send an action, once; return its out-arguments, or raise CommandError."""
+
+    def acting(self, device: str, call: ActionCall) -> After:
+        """Note that an action is about to change something; return who asks then what it was."""
+
+    def is_denied(self, udn: str) -> bool:
+        """Return whether the filter keeps a device out."""
+
+    def suspect(self, udn: str) -> None:
+        """Look whether a root device that did not answer is still there."""
+
+
+class CallQueue:
     """The calls that wait or are under way.
 
-    `outcomes` counts the ended ones, `ok` or by code, and `on_success` is told the seconds from
-    the arrival of a command to its answer where that is `ok`.
-
-    `is_elsewhere` tells of a device, as it is named, that another instance answers for it,
-    `is_denied` of a UDN that the filter keeps it out; `suspect` is told the UDN of a root that did
-    not answer, `told` the id of a service and a value that it was asked for. `acting` is told of an
-    action that may change something, and returns who is to ask afterwards what it has changed.
+    `outcomes` counts the ended ones, `ok` or by code; `durations` the seconds from the arrival of a
+    request to its answer where that is `ok`. `busy` has the ids of the root devices for which calls
+    wait or are under way.
     """
 
-    def __init__(  # noqa: PLR0913 - all by name
+    def __init__(
         self,
-        *,
-        mirror: Mirror,
+        publishing: Publishing,
         answer: Answer,
-        invoke: Invoke,
+        devices: Invoker,
         limits: Limits,
-        base: str,
-        is_elsewhere: Callable[[str], bool],
-        is_denied: Callable[[str], bool],
-        suspect: Callable[[str], None],
-        told: Callable[[str, list[tuple[Key, str]]], None],
-        acting: Callable[[str, ActionCall], After],
+        busy: set[str],
     ) -> None:
-        self._mirror = mirror
+        self._publishing = publishing
+        self._mirror = publishing.mirror
         self._answer = answer
-        self._invoke = invoke
+        self._devices = devices
         self._limits = limits
-        self._base = base
-        self._is_elsewhere = is_elsewhere
-        self._is_denied = is_denied
-        self._suspect = suspect
-        self._told = told
-        self._acting = acting
+        self._busy = busy
         self._waiting: dict[str, deque[tuple[_Command, Branch]]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         self.outcomes: Counter[str] = Counter()
-        self.on_success: Callable[[float], None] = lambda _: None
+        self.durations = Durations(_CALLS_S)
 
     def __len__(self) -> int:
         return len(self._workers) + sum(len(queue) for queue in self._waiting.values())
@@ -131,13 +142,13 @@ class Calls:
         """
         udn = topics.decode_level(device)
         found = self._mirror.find(udn)
-        if found is None and self._is_elsewhere(device):
+        if found is None and self._publishing.neighbours.answers_elsewhere(device):
             return
         if found is not None and not found[0].owned:
             return
         own = self._mirror.id_of(device) or device
         now = asyncio.get_running_loop().time()
-        command = _Command(message, own, f"{self._base}/{topics.response_id(own)}", now)
+        command = _Command(message, own, self._publishing.shape.topic(topics.response_id(own)), now)
         try:
             command.envelope = commands.read_command(
                 message.payload,
@@ -147,7 +158,7 @@ class Calls:
             )
             command.request = request(command.envelope)
             if found is None:
-                code = Code.DENIED if self._is_denied(udn) else Code.UNKNOWN_DEVICE
+                code = Code.DENIED if self._devices.is_denied(udn) else Code.UNKNOWN_DEVICE
                 raise CommandError(code, f"no device {udn[:100]}")
             self._take(command, *found)
         except BadEnvelope as error:
@@ -155,10 +166,6 @@ class Calls:
             self._fail(command, error)
         except CommandError as error:
             self._fail(command, error)
-
-    def is_busy(self, device: str) -> bool:
-        """Return whether calls to a root device, by its id, wait or are under way."""
-        return device in self._workers
 
     async def close(self, grace_s: float) -> None:
         """Take no more calls, refuse those that wait, and give the others so long to end."""
@@ -198,6 +205,7 @@ class Calls:
             raise CommandError(Code.BUSY, f"{len(queue)} calls wait for this device already")
         queue.append((command, branch))
         if branch.id not in self._workers:
+            self._busy.add(branch.id)
             self._workers[branch.id] = asyncio.create_task(
                 self._work(branch.id), name=f"calls[{branch.id}]"
             )
@@ -210,6 +218,7 @@ class Calls:
                 await self._carry_out(*queue.popleft())
         finally:
             del self._waiting[root], self._workers[root]
+            self._busy.discard(root)
 
     async def _carry_out(self, command: _Command, branch: Branch) -> None:
         call = command.call
@@ -223,7 +232,7 @@ class Calls:
         except CommandError as error:
             self._fail(command, error)
             if error.code in (Code.UNREACHABLE, Code.TIMEOUT):
-                self._suspect(branch.udn)
+                self._devices.suspect(branch.udn)
         except asyncio.CancelledError:
             self._fail(command, _shutting_down(Outcome.UNKNOWN))
             raise
@@ -232,15 +241,15 @@ class Calls:
             self._fail(command, CommandError(Code.INTERNAL, str(error), outcome=Outcome.UNKNOWN))
         else:
             self.outcomes["ok"] += 1
-            self.on_success(command.elapsed_s)
+            self.durations.observe(command.elapsed_s)
             self._answer(command.message, command.envelope, command.topic, document)
 
     async def _act(self, device: str, call: ActionCall) -> Mapping[str, str]:
         """Send an action; have asked what it has changed where it was or may have been done."""
-        after = None if only_reads(call.action.name) else self._acting(device, call)
+        after = None if only_reads(call.action.name) else self._devices.acting(device, call)
         may_be_done = False
         try:
-            texts = await self._invoke(
+            texts = await self._devices.invoke(
                 call.service, call.action.name, call.arguments, call.timeout_s
             )
             may_be_done = True
@@ -270,7 +279,7 @@ class Calls:
                     value = out[accessor.argument.name]
                     key = value_request.key_of(variable, accessor, call)
                     service = topics.service_id(command.device, call.service.level)
-                    self._told(service, [(key, texts[accessor.argument.name])])
+                    self._publishing.apply_answers(service, [(key, texts[accessor.argument.name])])
         return commands.success(
             command.envelope,
             call,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bridge.errors import Code, Outcome
 from bridge.formats import jsontext
+from bridge.publishing import Publishing
 from bridge.requests.envelope import Envelope
 from bridge.requests.reply_topics import reply_allowed
 from bridge.tree.messages import Message, Publication
@@ -12,23 +13,11 @@ Answer = Callable[[Message, Envelope | None, str, Mapping[str, object]], None]
 """Answers a command, with its envelope where that could be read, on its topic of the tree."""
 
 
-class Answers:
-    """Sends answers by `send`; `filters` are the topic filters that callers may be answered on.
+class Replies:
+    """Sends answers; `filters` are the topic filters that callers may be answered on."""
 
-    `limit` gives the most bytes that the broker takes, None where it takes any.
-    """
-
-    def __init__(
-        self,
-        send: Callable[[Publication], None],
-        limit: Callable[[], int | None],
-        *,
-        base: str,
-        filters: Sequence[str],
-    ) -> None:
-        self._send = send
-        self._limit = limit
-        self._base = base
+    def __init__(self, publishing: Publishing, filters: Sequence[str]) -> None:
+        self._publishing = publishing
         self._filters = filters
 
     def __call__(
@@ -46,17 +35,16 @@ class Answers:
             content_type="application/json",
             correlation_data=message.correlation_data,
         )
+        base = self._publishing.shape.base
         wishes = (message.response_topic, envelope and envelope.reply_to)
-        others = {
-            wish for wish in wishes if wish and reply_allowed(wish, self._base, self._filters)
-        }
-        self._send(answer)
+        others = {wish for wish in wishes if wish and reply_allowed(wish, base, self._filters)}
+        self._publishing.reply(answer)
         for other in sorted(others - {topic}):
-            self._send(answer._replace(topic=other))
+            self._publishing.reply(answer._replace(topic=other))
 
     def _encode(self, document: Mapping[str, object]) -> bytes:
         """Return an answer's payload; of one that the broker would not take, that it is so."""
-        payload, limit = jsontext.encode(document), self._limit()
+        payload, limit = jsontext.encode(document), self._publishing.broker_limit
         if limit is None or len(payload) <= limit:
             return payload
         short: dict[str, object] = {

@@ -25,7 +25,7 @@ from bridge.model.device import (
 from bridge.polling.plan import PLAYED, POSITION, Plan, service_name
 from bridge.tree import documents
 from bridge.tree import media as player
-from bridge.tree.retained import join_parts
+from bridge.tree.retained import Holdings, join_parts
 from bridge.tree.service_state import ServiceState, read_document, typed
 
 StateMode: TypeAlias = Literal["both", "values", "document"]
@@ -311,6 +311,28 @@ class Shape:
     def topic(self, own: str) -> str:
         """Return the topic of an id."""
         return f"{self.base}/{own}"
+
+    @property
+    def own(self) -> str:
+        """The topic that those of the bridge itself are below."""
+        return f"{self.base}/bridge/{self.instance}"
+
+    @property
+    def birth_topics(self) -> tuple[str, ...]:
+        """Where hubs say that they have started."""
+        return tuple(one for hub in self.hubs if hub.enabled for one in hub.birth_topics)
+
+    def holdings(
+        self, held: Mapping[str, bytes] | None = None, instance: str | None = None
+    ) -> Holdings:
+        """Return what a broker holds, as this bridge or another `instance` reads it."""
+        return Holdings(
+            held,
+            base=self.base,
+            instance=instance or self.instance,
+            own_outside=self.own_hub_topics(instance),
+            outside=self.hub_topics,
+        )
 
     def wanted(self, branch: Branch, limit: int) -> dict[str, bytes]:
         """Return all that the broker should hold of a branch, whole payloads by topic.

@@ -68,6 +68,10 @@ class Neighbours:
         """Return whether an instance that is online and sorts before ours claims a device."""
         return self.is_claimed(device) and self._owners[device] < self._instance
 
+    def answers_elsewhere(self, named: str) -> bool:
+        """Return whether another instance answers for a device, as it is named, that we lack."""
+        return self.has(named) or not self.answers_for_all
+
     @property
     def answers_for_all(self) -> bool:
         """Whether it is this bridge's part to answer for devices that nobody knows."""

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from bridge.tree import reading
 from bridge.tree.device_tree import Shape
 from bridge.tree.retained import Holdings
-
-_AT_ONCE = 2
-_HUB_TOPICS_AT_ONCE = 50
 
 
 class Remains:
@@ -34,16 +32,12 @@ class Remains:
         """Yield the topic filters of what is there, a few devices at a time."""
         base = self._shape.base
         yield f"{base}/+", f"{self.own}/#"
-        mine = self._named()
-        for at in range(0, len(mine), _AT_ONCE):
-            yield tuple(f"{base}/{device}/#" for device in mine[at : at + _AT_ONCE])
+        yield from reading.below(self._shape, self._named())
 
     def hub_pieces(self) -> Iterator[tuple[str, ...]]:
         """Yield likewise what hubs may have been told."""
-        outside = [*self._shape.own_hub_topics(self._instance)]
-        outside += (one for device in self._named() for one in self._shape.hub_topics(device))
-        for at in range(0, len(outside), _HUB_TOPICS_AT_ONCE):
-            yield tuple(outside[at : at + _HUB_TOPICS_AT_ONCE])
+        own = self._shape.own_hub_topics(self._instance)
+        yield from reading.outside(self._shape, own, self._named())
 
     def devices(self, is_known: Callable[[str], bool]) -> dict[str, Mapping[str, bytes]]:
         """Return what stands at and below each of its devices, but for those known here."""
@@ -70,11 +64,4 @@ class Remains:
         return sorted(holdings.named - others)
 
     def _holdings(self) -> Holdings:
-        shape = self._shape
-        return Holdings(
-            self.held,
-            base=shape.base,
-            instance=self._instance,
-            own_outside=shape.own_hub_topics(self._instance),
-            outside=shape.hub_topics,
-        )
+        return self._shape.holdings(self.held, self._instance)

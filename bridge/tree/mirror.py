@@ -60,9 +60,19 @@ class Remembered:
 
 
 class Mirror:
-    """The branches of the wanted tree and the ledger of what the broker lacks of them."""
+    """The branches of the wanted tree and the ledger of what the broker lacks of them.
 
-    def __init__(self, shape: Shape) -> None:
+    `on_transport` is told the id of a service whose player plays otherwise, or something else;
+    `on_happenings` that of a service, and what has happened that is no value of a variable.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        on_transport: Callable[[str], None] = lambda _: None,
+        on_happenings: Callable[[str, Sequence[lastchange.Happening]], None] = lambda *_: None,
+    ) -> None:
         self._shape = shape
         self._own: dict[str, bytes] = {}
         self._table = shape.topic(f"bridge/{shape.instance}/devices")
@@ -87,12 +97,8 @@ class Mirror:
         self.moves = 0
         """Grows whenever topics are there, or are not, that were not so before."""
         self.branches: Mapping[str, Branch] = self._roster.branches
-        self.on_transport: Callable[[str], None] = lambda _: None
-        """Told the id of a service whose player plays otherwise, or something else."""
-        self.on_happenings: Callable[[str, Sequence[lastchange.Happening]], None] = (
-            lambda _service, _happened: None
-        )
-        """Told the id of a service, and what has happened that is no value of a variable."""
+        self._on_transport = on_transport
+        self._on_happenings = on_happenings
         self.ledger = Ledger(shape.foreword)
 
     @property
@@ -185,7 +191,7 @@ class Mirror:
             on_long=self._write_table,
         )
 
-    def leave(self, udn: str, now: str) -> Branch | None:
+    def mark_offline(self, udn: str, now: str) -> Branch | None:
         """Mark a root device as offline, keeping all that is known of it; None if it was so."""
         branch = self.branches.get(topics.device_id(udn))
         if branch is None or branch.online is False:
@@ -245,7 +251,7 @@ class Mirror:
         known = (one for one in held if one[0] not in unsure)
         return chain(known, ((topic, UNKNOWN) for topic in sorted(unsure)))
 
-    def tell(
+    def apply_event(
         self, service_id: str, properties: Iterable[tuple[str, str]], *, initial: bool, now: str
     ) -> bool:
         """Take in the properties of an event; False where a `LastChange` could not be read.
@@ -269,10 +275,10 @@ class Mirror:
             self._note_for_hubs(branch)
         self._publish(branch, live, changes)
         if happened and branch.owned and not initial:
-            self.on_happenings(live.id, happened)
+            self._on_happenings(live.id, happened)
         return readable
 
-    def tell_asked(
+    def apply_answers(
         self, service_id: str, told: Iterable[tuple[Key, str]], *, now: str, regularly: bool = False
     ) -> None:
         """Take in values that a service was asked for.
@@ -455,16 +461,16 @@ class Mirror:
             self._own[topic] = payload
             self.ledger.put(topic, payload, was=len(was))
 
-    def announce(self, ids: Iterable[str] | None = None) -> int:
+    def publish_again(self, ids: Iterable[str] | None = None) -> int:
         """Publish again these components with all below them, or all; return how many topics.
 
         Hubs are told of root devices again too. A device may be named in any spelling of its UDN.
         Raises KeyError with the first id not known.
         """
-        return sum(self.announcing(ids))
+        return sum(self.publishing_again(ids))
 
-    def announcing(self, ids: Iterable[str] | None = None) -> Iterator[int]:
-        """Do what `announce` does in pieces; yield how many topics each had."""
+    def publishing_again(self, ids: Iterable[str] | None = None) -> Iterator[int]:
+        """Do what `publish_again` does in pieces; yield how many topics each had."""
         if ids is None:
             for branch in tuple(self.branches.values()):
                 yield from self._put_again(branch)
@@ -674,7 +680,7 @@ class Mirror:
         player = branch.players.get(live.id)
         self._note_moves(branch, live)
         if player and any(change.key.name in MOVES for change in changes):
-            self.on_transport(live.id)
+            self._on_transport(live.id)
         if not (changes and branch.owned and self.ledger.is_open):
             return
         passage = self._passages.get(branch.id) if self._passages else None

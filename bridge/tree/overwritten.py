@@ -19,6 +19,8 @@ class Overwritten:
         self._mended: dict[str, float] = {}
         self._heard = 0
         self._heard_s = 0.0
+        self._sent: set[str] | None = None
+        """What is written while it is looked at what the broker holds; None at other times."""
 
     def __len__(self) -> int:
         return len(self._written)
@@ -42,9 +44,25 @@ class Overwritten:
         self._heard = 0
         return True
 
+    def overhear(self, topic: str, payload: bytes, now_s: float) -> None:
+        """Note what came: while it is looked at what the broker holds, that was asked for."""
+        (self.hear if self._sent is None else self.note)(topic, payload, now_s)
+
     def sent(self, topic: str) -> None:
         """Note that we have written a topic ourselves."""
-        self._written.pop(topic, None)
+        if self._written:
+            self._written.pop(topic, None)
+        if self._sent is not None:
+            self._sent.add(topic)
+
+    def begin_audit(self) -> None:
+        """Begin to look at what the broker holds."""
+        self._sent = set()
+
+    def end_audit(self) -> frozenset[str]:
+        """End that; return the topics that were written meanwhile."""
+        sent, self._sent = frozenset(self._sent or ()), None
+        return sent
 
     def take(self, now_s: float, most: int) -> list[tuple[str, bytes]]:
         """Return some topics that are to be looked at now, with what they hold, and forget them."""

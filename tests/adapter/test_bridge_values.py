@@ -523,7 +523,7 @@ async def test_read_only_and_either_protocol_of_the_broker(world: World, protoco
 
 
 async def test_nothing_is_asked_by_itself_with_an_interval_of_0(world: World) -> None:
-    assert world.bridge.bridge.network.polls.questions == 0
+    assert world.bridge.bridge.devices.poller.questions == 0
 
 
 # Asking regularly
@@ -894,7 +894,7 @@ async def test_after_an_action_its_service_is_asked_at_once_by_the_first_bridge_
                     await first.caller.send(f"{device.udn}/call", body, on=on)
                 await asyncio.sleep(1.5)
                 assert len(device.calls) == calls + 1
-                assert second.bridge.network.polls.questions == 0
+                assert second.bridge.devices.poller.questions == 0
 
 
 class Undescribed(Service):

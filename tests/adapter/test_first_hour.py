@@ -248,7 +248,7 @@ async def test_the_likely_reason_is_told_where_nothing_was_found(
         bridging(flags(broker.port, "nobody") | chosen) as one,
     ):
         if "upnp.interfaces" not in chosen:
-            await until(lambda: one.bridge.network.directory.denied > 0)
+            await until(lambda: one.bridge.devices.directory.denied > 0)
         await footing.tell_reason(one.bridge)
     ((event, facts),) = lines.told
     assert event == "no_device_found"
@@ -269,7 +269,7 @@ async def test_no_reason_is_told_where_a_device_was_found(
         running_device(root),
         bridging(flags(broker.port, name)) as one,
     ):
-        branches = one.bridge.router.mirror.branches
+        branches = one.bridge.publishing.mirror.branches
         await until(lambda: any(branch.description for branch in branches.values()))
         await footing.tell_reason(one.bridge)
     assert lines.told == []

@@ -57,11 +57,11 @@ async def test_where_our_address_changed_devices_are_subscribed_to_anew(tmp_path
             async with bridging(flags(broker.port, device.root.name)) as one:
                 await until(lambda: onlooker.held.get(topic) == b"1")
                 (loopback,) = interfaces(["lo"])
-                network = one.bridge.network
+                devices = one.bridge.devices
                 before = list(device.subscribed)
-                network._interfaces_changed((loopback,))
+                devices._interfaces_changed((loopback,))
                 await asyncio.sleep(0)
                 assert device.subscribed == before
-                network._interfaces_changed((replace(loopback, ipv4=loopback.ipv4[:1] * 2),))
+                devices._interfaces_changed((replace(loopback, ipv4=loopback.ipv4[:1] * 2),))
                 await until(lambda: len(device.subscribed) > len(before))
                 await until(lambda: len(device.unsubscribed) > 0)

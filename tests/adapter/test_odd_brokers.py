@@ -70,7 +70,7 @@ async def works(broker: OddBroker, device: Device, base: str = "upnp") -> None:
 
 
 def problems(bridge: Bridge) -> list[str]:
-    found = bridge.bridge.bus.health.document()["broker"]["problems"]
+    found = bridge.bridge.health.document()["broker"]["problems"]
     assert isinstance(found, list)
     return found
 
@@ -203,7 +203,7 @@ async def test_the_error_is_told_again_only_after_it_was_gone(name: str) -> None
     ):
         for client in tuple(broker.clients):
             client.writer.close()
-        await until(lambda: bridge.bridge.bus.broker.state.reconnects == 1, 10)
+        await until(lambda: bridge.bridge.broker.state.reconnects == 1, 10)
         await until(bridge.bridge.online.is_set, 10)
         assert len(told(logs, "error")) == 1
         await works(broker, device)
@@ -226,7 +226,7 @@ async def test_a_filter_that_is_too_deep_costs_what_it_was_for(
             async with bridging(flags(broker.port, name, **chosen)) as bridge:
                 await until(bridge.bridge.online.is_set, 60)
                 await works(broker, device, "home/upnp")
-                refused = bridge.bridge.bus.health.document()["broker"]["refused"]
+                refused = bridge.bridge.health.document()["broker"]["refused"]
         (warning,) = [log for log in told(logs) if log["event"] != "broker_unavailable"]
         assert warning["event"] == "filter_refused"
         assert warning["limit"] == "no more than 8 levels in a topic filter"

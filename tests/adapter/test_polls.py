@@ -20,7 +20,7 @@ from bridge.model.device import (
     StateVariable,
 )
 from bridge.polling.plan import Plan
-from bridge.polling.poller import MAX_QUESTIONS, Polls
+from bridge.polling.poller import MAX_QUESTIONS, Poller
 from bridge.tree.device_tree import Branch
 from tests.adapter.mosquitto import until
 from tests.unit.devices import described, device, service
@@ -43,7 +43,7 @@ class NoChance(Random):
 class World:
     """Devices, and what was asked of them, by URL; `answers` are by URL, else the number asked."""
 
-    polls: Polls = field(init=False)
+    polls: Poller = field(init=False)
     asked: list[str] = field(default_factory=list)
     told: list[tuple[str, list[tuple[Key, str]]]] = field(default_factory=list)
     suspects: list[str] = field(default_factory=list)
@@ -52,6 +52,26 @@ class World:
     holds: dict[str, asyncio.Event] = field(default_factory=dict)
     under_way: int = 0
     most_under_way: int = 0
+
+    busy: set[str] = field(default_factory=set)
+    cannot_take_in: str = ""
+
+    def subscription_states(self, _: str) -> Mapping[str, str]:
+        return self.states
+
+    def suspect(self, udn: str) -> None:
+        self.suspects.append(udn)
+
+    def apply_answers(
+        self,
+        service: str,
+        told: list[tuple[Key, str]],
+        *,
+        regularly: bool = False,  # noqa: ARG002 - the sink's
+    ) -> None:
+        if service == self.cannot_take_in:
+            raise ValueError(service)
+        self.told.append((service, told))
 
     async def invoke(
         self, service: Service, action: str, arguments: Sequence[tuple[str, str]], timeout_s: float
@@ -87,12 +107,11 @@ class World:
 @asynccontextmanager
 async def asking() -> AsyncIterator[World]:
     world = World()
-    world.polls = polls = Polls(
+    world.polls = polls = Poller(
         PLAN,
-        invoke=world.invoke,
-        states=lambda _: world.states,
-        told=lambda where, values: world.told.append((where, values)),
-        suspect=world.suspects.append,
+        world,
+        world,
+        busy=world.busy,
         rng=NoChance(),
     )
     running = asyncio.create_task(polls.run())
@@ -161,18 +180,18 @@ async def test_a_device_that_does_not_answer_is_suspected_and_left_alone_for_a_w
 
 async def test_a_call_goes_before_further_questions_and_a_slow_device_has_a_pause() -> None:
     async with asking() as world:
-        go_on, busy = asyncio.Event(), {"A"}
+        go_on = asyncio.Event()
         world.holds = {url("A", "V1"): go_on, url("B", "V1"): go_on}
         world.begin(one("A", "V1", "V2"))
         world.begin(one("B", "V1", "V2"))
         await until(lambda: world.under_way == 2, PATIENCE_S)
-        world.polls.is_busy = lambda own: own in busy
+        world.busy.add("A")
         await asyncio.sleep(INTERVAL_S / 4)
         go_on.set()
         await until(lambda: len(world.told) == 2, PATIENCE_S)
         await world.quiet()
         assert len(world.asked) == 2
-        busy.clear()
+        world.busy.clear()
         await until(lambda: {url("A", "V2"), url("B", "V2")} <= set(world.asked), PATIENCE_S)
 
 
@@ -189,14 +208,7 @@ async def test_a_question_that_goes_wrong_harms_no_other(error: Exception) -> No
 
 async def test_what_cannot_be_taken_in_harms_no_other() -> None:
     async with asking() as world:
-        fine = world.polls._told
-
-        def told(where: str, values: list[tuple[Key, str]]) -> None:
-            if where == "A/S-A":
-                raise ValueError(where)
-            fine(where, values)
-
-        world.polls._told = told
+        world.cannot_take_in = "A/S-A"
         world.begin(one("A", "V"))
         world.begin(one("B", "V"))
         await until(lambda: len(world.told) >= 3, PATIENCE_S)
@@ -236,7 +248,8 @@ async def test_a_device_that_is_described_again_or_gone_is_asked_nothing_of_befo
 @pytest.mark.parametrize("why", ["offline", "another's", "busy"])
 async def test_a_device_is_left_alone_while_it_is_away_another_s_or_busy(why: str) -> None:
     async with asking() as world:
-        world.polls.is_busy = lambda own: own == "A" and why == "busy"
+        if why == "busy":
+            world.busy.add("A")
         branch = world.begin(one("A", "V"))
         branch.online = why != "offline"
         branch.owned = why != "another's"
@@ -244,7 +257,7 @@ async def test_a_device_is_left_alone_while_it_is_away_another_s_or_busy(why: st
         await until(lambda: len(world.told) >= 2, PATIENCE_S)
         assert url("A", "V") not in world.asked
         if why == "busy":
-            world.polls.is_busy = lambda _: False
+            world.busy.clear()
             await until(lambda: url("A", "V") in world.asked, PATIENCE_S)
 
 

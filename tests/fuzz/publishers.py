@@ -18,6 +18,7 @@ from bridge.requests.value_request import ValueRequest
 from bridge.settings import Settings
 from bridge.support.redaction import redact
 from bridge.tree import media as player
+from bridge.tree import reading
 from bridge.tree.messages import Message, Publication
 from bridge.upnp import soap
 from tests.fuzz.world import (
@@ -79,7 +80,8 @@ def command(data: bytes) -> None:
         with suppress(CommandError):
             commands.read_command(message.payload, is_retained=message.retain, max_bytes=LIMIT)
 
-    router.command(Message(f"{BASE}/{own}", payload, retain=bool(number & 1)), call=call, verb=verb)
+    dispatch = router.receiving(call, verb)
+    dispatch.receive(Message(f"{BASE}/{own}", payload, retain=bool(number & 1)))
 
 
 def level(data: bytes) -> None:
@@ -103,8 +105,8 @@ def holdings(data: bytes) -> None:
     """What a broker holds: topics below the base and payloads in turn, a NUL behind each."""
     held = pairs(data)
     router = open_router({})
-    topics_read = [one for piece in router.pieces(held) for one in piece]
-    topics_read += [one for piece in router.hub_pieces(held) for one in piece]
+    topics_read = [one for piece in reading.pieces(router.shape, held) for one in piece]
+    topics_read += [one for piece in reading.hub_pieces(router.shape, held) for one in piece]
     for one in topics_read:
         plain = one.removesuffix("/#").removesuffix("/+")
         fault = LIMITS.fault(Publication(plain, b""))
@@ -118,9 +120,9 @@ def holdings(data: bytes) -> None:
 def neighbour(data: bytes) -> None:
     router = with_player()
     for topic, payload in pairs(data).items():
-        router.neighbour(Message(topic, payload, retain=False))
-        router.hub_born(Message(topic, payload, retain=False))
-    router.is_elsewhere("D")
+        router.ownership.receive(Message(topic, payload, retain=False))
+        router.hub_started(Message(topic, payload, retain=False))
+    router.neighbours.answers_elsewhere("D")
     publish_all(router)
 
 

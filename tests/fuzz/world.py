@@ -7,12 +7,12 @@ from typing import Any, Final, NoReturn
 from bridge.model import topics
 from bridge.model.device import Description
 from bridge.mqtt.limits import Limits
-from bridge.router import Router
 from bridge.tree.device_tree import Branch, Shape
 from bridge.tree.messages import Publication
 from tests.unit import kinds
 from tests.unit.devices import described, device
 from tests.unit.hubs import PLAN, home_assistant
+from tests.unit.wired import Wired
 
 BASE: Final = "upnp"
 LOCATION: Final = "http://192.0.2.7:49152/description.xml"
@@ -23,18 +23,18 @@ _TEXTS = {"value", "chunk"}
 """Levels below which a payload is text, or a part of one."""
 
 
-def open_router(held: Mapping[str, bytes] | None = None) -> Router:
+def open_router(held: Mapping[str, bytes] | None = None) -> Wired:
     """A router with a broker that holds this."""
     return _opened(Shape(BASE, "main", plan=PLAN, hubs=(_HUB,)), held)
 
 
-def _opened(shape: Shape, held: Mapping[str, bytes] | None) -> Router:
-    router = Router(shape, qos=1)
+def _opened(shape: Shape, held: Mapping[str, bytes] | None) -> Wired:
+    router = Wired(shape, qos=1)
     router.open(dict(held or {}), LIMIT, None)
     return router
 
 
-def publish_all(router: Router) -> None:
+def publish_all(router: Wired) -> None:
     """Take what is to be published; a broker bears all of it, but for names as long as a book."""
     while publication := router.take():
         fault = LIMITS.fault(publication)
@@ -53,7 +53,7 @@ def _no_number(text: str) -> NoReturn:
     raise AssertionError(f"not JSON: {text}")
 
 
-def wanted(router: Router, branch: Branch) -> dict[str, bytes]:
+def wanted(router: Wired, branch: Branch) -> dict[str, bytes]:
     """Return what the broker should hold of a device."""
     return router.mirror._shape.wanted(branch, router.mirror.ledger.limit)
 
@@ -78,7 +78,7 @@ def mirror(description: Description) -> None:
 PLAYER = described(device("P", kinds.TRANSPORT, kinds.RENDERING))
 
 
-def with_player(held: Mapping[str, bytes] | None = None) -> Router:
+def with_player(held: Mapping[str, bytes] | None = None) -> Wired:
     """A router with a player, and a broker that holds this."""
     router = _opened(Shape(BASE, "main", "device", plan=PLAN), held)
     router.device_joined(PLAYER, "new")
@@ -88,7 +88,7 @@ def with_player(held: Mapping[str, bytes] | None = None) -> Router:
 def tell(told: Iterable[tuple[str, str]]) -> None:
     """Take in the properties of an event, as the first and as a later one."""
     router = with_player()
-    router.variables_changed("P", "AVTransport", list(told), initial=True)
+    router.apply_event("P", "AVTransport", list(told), initial=True)
     publish_all(router)
     publish_all(with_player(wanted(router, router.mirror.branches["P"])))
 

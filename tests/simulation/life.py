@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
-from bridge.adapters import Adapters
 from bridge.app import Bridge
+from bridge.runtime import Adapters
 from bridge.settings import Settings
 from tests.simulation.broker import ModelBroker, dialling
 from tests.simulation.loop import Loop

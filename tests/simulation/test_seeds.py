@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from bridge.app.upkeep import Watched
 from bridge.errors import CommandError
-from bridge.requests.replies import Answers
-from bridge.router import Router
+from bridge.requests.replies import Replies
 from bridge.tree.difference import Passage
 from bridge.tree.messages import Publication
 from bridge.tree.mirror import Mirror
@@ -88,13 +88,13 @@ def _twice(patch: pytest.MonkeyPatch) -> None:
 
 def _silent(patch: pytest.MonkeyPatch) -> None:
     """Have each tenth answer forgotten."""
-    answer, numbers = Answers.__call__, count()
+    answer, numbers = Replies.__call__, count()
 
     def most(*args: Any) -> None:
         if next(numbers) % 10:
             answer(*args)
 
-    patch.setattr(Answers, "__call__", most)
+    patch.setattr(Replies, "__call__", most)
 
 
 def _again(patch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def _nothing(owner: type, name: str, result: Any = None) -> Callable[[pytest.Mon
         (_nothing(Mirror, "leave"), "is away, and b'online'"),
         (_nothing(Mirror, "forget"), "is forgotten, and"),
         (_nothing(Passage, "_compare"), "wanted"),
-        (_nothing(Router, "mending", ()), "did not stay"),
+        (_nothing(Watched, "mending", ()), "did not stay"),
         (_deaf_to_gaps, "wanted"),
         (_late, "is not subscribed to"),
     ],

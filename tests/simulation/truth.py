@@ -30,18 +30,18 @@ _MOVING = {f"upnp/bridge/main/{name}" for name in ("info", "health", "devices", 
 
 def wanted(bridge: Bridge, devices: list[Device]) -> dict[str, bytes]:
     """Return the tree of devices that are all up, made from nothing."""
-    mirror = Mirror(bridge.router._shape)
+    mirror = Mirror(bridge.publishing.shape)
     # There is no limit yet in a bridge that has met no broker.
-    limit = bridge.router.mirror.ledger.limit or bridge.settings.mqtt.max_payload
+    limit = bridge.publishing.mirror.ledger.limit or bridge.settings.mqtt.max_payload
     mirror.open(Holdings({}, base="upnp", instance="main"), limit, lambda _: False)
     for device in devices:
         mirror.join(device.description)
         for udn, path, level in _services(device):
             service = topics.service_id(topics.device_id(udn), level)
             body = device.state[path]
-            mirror.tell(service, _properties(path, body), initial=True, now="now")
+            mirror.apply_event(service, _properties(path, body), initial=True, now="now")
             if path != "/sound":
-                mirror.tell_asked(service, [(Key("Told"), f"told {device.life}")], now="now")
+                mirror.apply_answers(service, [(Key("Told"), f"told {device.life}")], now="now")
     held: dict[str, bytes] = {}
     while (due := mirror.take()) is not None:
         held[due[0]] = due[1].payload
@@ -174,10 +174,10 @@ def _subscriptions(bridge: Bridge, network: Network, up: list[Device]) -> Iterat
 
 
 def _leftovers(bridge: Bridge) -> Iterator[str]:
-    router, presence = bridge.router, bridge.network.directory._presence._tables
-    if len(router.mirror.ledger) or len(router.outbox):
-        yield f"{len(router.mirror.ledger)} + {len(router.outbox)} wait to be published"
-    if len(bridge.bus.calls):
-        yield f"{len(bridge.bus.calls)} calls are under way"
+    publishing, presence = bridge.publishing, bridge.devices.directory._presence._tables
+    if len(publishing.mirror.ledger) or len(publishing.outbox):
+        yield f"{len(publishing.mirror.ledger)} + {len(publishing.outbox)} wait to be published"
+    if len(bridge.calls):
+        yield f"{len(bridge.calls)} calls are under way"
     if len(presence.places) > _MOST_PLACES:
         yield f"{len(presence.places)} places"

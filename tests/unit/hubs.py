@@ -13,9 +13,9 @@ from bridge.polling.plan import Plan, service_name
 from bridge.requests import envelope as commands
 from bridge.requests import value_request
 from bridge.requests.value_request import ValueRequest
-from bridge.router import Router
 from bridge.tree.device_tree import Shape, StateMode
 from bridge.tree.messages import Message
+from tests.unit.wired import Wired
 
 NO_LIMIT = 10_000_000
 PLAN = Plan(30)
@@ -158,12 +158,9 @@ def call_of(
 ) -> ActionCall:
     """Return the call that a command becomes. Raises CommandError."""
     received: list[tuple[Any, ...]] = []
-    router = Router(Shape(base, "main"), qos=1)
-    router.command(
-        Message(topic, payload.encode(), retain=False),
-        call=lambda *what: received.append(what),
-        verb=lambda *_: None,
-    )
+    router = Wired(Shape(base, "main"), qos=1)
+    dispatch = router.receiving(lambda *what: received.append(what), lambda *_: None)
+    dispatch.receive(Message(topic, payload.encode(), retain=False))
     ((message, device, request, *read),) = received
     envelope = commands.read_command(
         message.payload, is_retained=False, max_bytes=NO_LIMIT, read=read[0] if read else None

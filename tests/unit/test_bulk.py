@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.router import Router
 from bridge.tree.device_tree import Shape
 from bridge.tree.difference import Passage
 from bridge.tree.ledger import Entry, Ledger
@@ -14,6 +13,7 @@ from bridge.tree.mirror import Mirror
 from bridge.tree.retained import Holdings
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
+from tests.unit.wired import Wired
 
 PARTS = 100
 STEPS = 32
@@ -27,24 +27,24 @@ LAMP = described(device("Lamp", service("One", scpd("V:string"))))
 VALUE = "upnp/Lamp/One/value/V"
 
 
-def started(held: dict[str, bytes] | None = None) -> Router:
-    router = Router(Shape("upnp", "main", hubs=(home_assistant(),)), qos=1)
+def started(held: dict[str, bytes] | None = None) -> Wired:
+    router = Wired(Shape("upnp", "main", hubs=(home_assistant(),)), qos=1)
     router.open(held or {}, 262_144, None)
     return router
 
 
-def tell(router: Router, text: str, device: str = "Lamp") -> None:
-    router.variables_changed(device, "One", [("V", text)], initial=False)
+def tell(router: Wired, text: str, device: str = "Lamp") -> None:
+    router.apply_event(device, "One", [("V", text)], initial=False)
 
 
-def drained(router: Router) -> dict[str, bytes]:
+def drained(router: Wired) -> dict[str, bytes]:
     held: dict[str, bytes] = {}
     while (one := router.take()) is not None:
         held[one.topic] = one.payload
     return held
 
 
-def settled() -> Router:
+def settled() -> Wired:
     router = started()
     for one in (HOUSE, LAMP):
         router.device_joined(one, "first")
@@ -54,29 +54,29 @@ def settled() -> Router:
     return router
 
 
-def announce(router: Router) -> None:
-    router.mirror.announce()
+def announce(router: Wired) -> None:
+    router.mirror.publish_again()
 
 
-def introduce(router: Router) -> None:
-    router.hub_born(Message("homeassistant/status", b"online", retain=False))
+def introduce(router: Wired) -> None:
+    router.hub_started(Message("homeassistant/status", b"online", retain=False))
 
 
-def change(router: Router) -> None:
+def change(router: Wired) -> None:
     router.device_joined(replace(HOUSE, location="http://192.0.2.9/d.xml"), "changed")
 
 
-def forget(router: Router) -> None:
+def forget(router: Wired) -> None:
     router.device_forgotten(router.mirror.branches["House"])
 
 
-def reconnect(router: Router) -> None:
+def reconnect(router: Wired) -> None:
     router.close()
     router.open({}, 262_144, None)
 
 
 @pytest.mark.parametrize("begin", [announce, introduce, change, forget, reconnect])
-def test_an_event_overtakes_all_that_is_only_told_of(begin: Callable[[Router], None]):
+def test_an_event_overtakes_all_that_is_only_told_of(begin: Callable[[Wired], None]):
     router = settled()
     begin(router)
     told: list[str] = []
@@ -97,7 +97,7 @@ def test_an_event_overtakes_all_that_is_only_told_of(begin: Callable[[Router], N
 
 def test_events_without_end_leave_room_for_the_rest():
     router = settled()
-    router.mirror.announce()
+    router.mirror.publish_again()
     bulk = 0
     for number in range(2000):
         tell(router, str(number))
@@ -109,7 +109,7 @@ def test_events_without_end_leave_room_for_the_rest():
 
 def test_what_may_not_go_in_bulk_is_not_even_looked_for():
     router = settled()
-    router.mirror.announce()
+    router.mirror.publish_again()
     while (one := router.take(in_bulk=False)) is not None:
         assert not one.in_bulk
     assert router.has_bulk
@@ -145,14 +145,14 @@ def test_of_a_large_tree_little_is_computed_in_one_piece(is_empty, monkeypatch):
     assert len(router.mirror.ledger) == 0 or router.take() is not None
 
 
-def drained_again(router: Router) -> dict[str, bytes]:
-    router.mirror.announce()
+def drained_again(router: Wired) -> dict[str, bytes]:
+    router.mirror.publish_again()
     return drained(router)
 
 
 def test_of_what_is_announced_little_is_put_in_line_in_one_piece():
     router = settled()
-    counts = list(router.mirror.announcing())
+    counts = list(router.mirror.publishing_again())
     assert max(counts) <= STEPS
     assert sum(counts) == len(drained(router))
 

@@ -12,7 +12,7 @@ from bridge.formats import jsontext, xml
 from bridge.model import accessors, topics
 from bridge.model.device import Description
 from bridge.polling.plan import Plan
-from bridge.router import Router
+from bridge.publishing import Publishing
 from bridge.tree.device_tree import Player, Shape
 from bridge.upnp.gena.event_body import read_properties
 from tests.unit.captured import captured
@@ -29,14 +29,14 @@ def same(number: int) -> Description:
     return described(device(f"Player-{number}", *SHARED.children))
 
 
-def started(held: dict[str, bytes] | None = None) -> Router:
+def started(held: dict[str, bytes] | None = None) -> Publishing:
     plan = Plan(60)
-    router = Router(Shape("upnp", "main", plan=plan, hubs=(home_assistant(),)), qos=1)
+    router = Publishing(Shape("upnp", "main", plan=plan, hubs=(home_assistant(),)), qos=1)
     router.open(held or {}, 262_144, None)
     return router
 
 
-def published(router: Router) -> list[str]:
+def published(router: Publishing) -> list[str]:
     return [one.topic for one in iter(router.take, None) if one.retain]
 
 
@@ -63,13 +63,11 @@ def test_a_cold_start_publishes_every_topic_once():
     for number in range(MANY):
         udn = f"Player-{number}"
         router.device_joined(same(number), "first")
-        router.variables_changed(udn, "RenderingControl", [("Volume", "1")], initial=True)
+        router.apply_event(udn, "RenderingControl", [("Volume", "1")], initial=True)
         router.take()
     for number in range(MANY):
         udn = f"Player-{number}"
-        router.variables_changed(
-            udn, "ConnectionManager", [("SinkProtocolInfo", "a")], initial=True
-        )
+        router.apply_event(udn, "ConnectionManager", [("SinkProtocolInfo", "a")], initial=True)
     topics = Counter(published(router))
     assert len([topic for topic in topics if topic.startswith("upnp/Player-3/")]) > 200
     assert {topic for topic, times in topics.items() if times > 1} <= {"upnp/bridge/main/devices"}
@@ -95,7 +93,7 @@ def test_while_many_devices_join_the_trees_of_few_wait():
     at_most = 0
     while router.take() is not None:
         at_most = max(at_most, len(router.mirror.ledger))
-    of_one = router.mirror.announce(["Player-1"])
+    of_one = router.mirror.publish_again(["Player-1"])
     assert at_most <= 10 * of_one < MANY * of_one
 
 
@@ -153,7 +151,7 @@ class Playing:
 
     def _event(self, service: str, body: str, *, initial: bool) -> None:
         properties = read_properties(body.encode())
-        self.router.variables_changed("Player-0", service, properties, initial=initial)
+        self.router.apply_event("Player-0", service, properties, initial=initial)
 
     def taken(self) -> list[str]:
         return [topic.removeprefix("upnp/Player-0/") for topic in published(self.router)]

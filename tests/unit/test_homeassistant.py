@@ -234,12 +234,12 @@ def told_branch(description: Description, name: str = "") -> Branch:
         for one in found.services:
             id_ = topics.service_id(own, one.level)
             for properties in recorded(name, service_name(one)):
-                mirror.tell(id_, properties, initial=False, now="now")
+                mirror.apply_event(id_, properties, initial=False, now="now")
             answered = branch.services[id_].state.told or set()
             for question in PLAN.questions(own, one):
                 wanted = question.wanted.keys() - answered
                 if one.event_url is None or wanted & PLAN.untold(own, one):
-                    mirror.tell_asked(
+                    mirror.apply_answers(
                         id_, [(question.wanted[each][1], "1") for each in wanted], now="now"
                     )
     return branch

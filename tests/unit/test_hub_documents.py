@@ -11,11 +11,11 @@ from bridge.demo import gateway as router
 from bridge.demo import light, renderer
 from bridge.hubs.homeassistant.rules import KINDS, Rule
 from bridge.model import topics
-from bridge.router import Router
 from bridge.tree.device_tree import Shape
 from tests import documents
 from tests.documents import blocks, rows, section
 from tests.unit.hubs import NO_LIMIT, home_assistant
+from tests.unit.wired import Wired
 
 NAMES = ("home-assistant.md", "hubs.md")
 DEMO_UDNS = {
@@ -105,10 +105,10 @@ def test_every_topic_has_the_form_of_the_tree(document):
 def is_topic(topic: str) -> bool:
     whole = re.sub(r"<[\w ]+>|\$[RL]", "x", topic)
     own = whole.removeprefix("upnp/")
-    router = Router(Shape("upnp", "main"), qos=1)
+    router = Wired(Shape("upnp", "main"), qos=1)
     return (
         topics.is_mirrored(own.replace("+", "x").replace("/#", "/x"))
-        or any(topic_matches_sub(one, whole) for one in router.command_filters)
+        or any(topic_matches_sub(one, whole) for one in router.dispatch.filters)
         or re.fullmatch(r"reply/[\w-]+|x/response|bridge/(main|x)/state", own) is not None
     )
 
@@ -127,7 +127,7 @@ def test_the_flow_for_node_red_is_whole():
         assert node.get("broker", "upnp-broker") in (*nodes, "127.0.0.1")
         assert node.get("z", "upnp-tab") in nodes
     outs = [node for node in nodes.values() if node["type"] == "mqtt out"]
-    filters = Router(Shape("upnp", "main"), qos=1).command_filters
+    filters = Wired(Shape("upnp", "main"), qos=1).dispatch.filters
     for node in outs:
         assert any(topic_matches_sub(one, node["topic"]) for one in filters)
         assert node["retain"] == "false"

@@ -70,7 +70,7 @@ class World:
         self.drain()
 
     def event(self, service: str, *told: tuple[str, str], initial: bool = False) -> None:
-        self.mirror.tell(service, told, initial=initial, now=NOW)
+        self.mirror.apply_event(service, told, initial=initial, now=NOW)
         self.drain()
 
     def change(self, service: str, inner: str, *, initial: bool = False) -> None:
@@ -124,7 +124,7 @@ def test_what_is_asked_for_is_waited_for_too():
     level = part("Dimming", "Dimming", quiet("LoadLevelStatus:ui1"), kinds.gets("LoadLevelStatus"))
     world.join(described(device("R", level)))
     assert world.later(1) == []
-    world.mirror.tell_asked("R/Dimming", [(Key("LoadLevelStatus"), "40")], now=NOW)
+    world.mirror.apply_answers("R/Dimming", [(Key("LoadLevelStatus"), "40")], now=NOW)
     (document,) = world.later(1)
     assert "dimming_level_sensor" in document["components"]
 
@@ -137,7 +137,7 @@ def test_where_a_player_is_is_waited_for_if_it_plays(state, at_once):
     world.later(1)
     assert bool(world.told()) == at_once
     position = Key("RelativeTimePosition", "0")
-    world.mirror.tell_asked("R/AVTransport", [(position, "0:00:01")], now=NOW)
+    world.mirror.apply_answers("R/AVTransport", [(position, "0:00:01")], now=NOW)
     world.later(60)
     assert "avtransport_position" in world.components()
     assert len(world.told()) == (2 if at_once else 1)

@@ -53,7 +53,7 @@ def test_an_embedded_device_of_a_root_that_is_online_is_left_out_of_another():
 def test_a_root_that_is_gone_is_cleared_where_its_device_is_another_s_now():
     mirror, held = opened()
     mirror.join(described(device("A", PART, device("moved", PART))))
-    mirror.leave("A", "2026-01-01T00:00:00.000Z")
+    mirror.mark_offline("A", "2026-01-01T00:00:00.000Z")
     drain(mirror, held)
     mirror.join(described(device("B", device("moved", PART))))
     drain(mirror, held)
@@ -66,7 +66,7 @@ def test_a_root_that_is_gone_is_cleared_where_its_device_is_another_s_now():
 def test_an_embedded_device_that_becomes_a_root_is_one():
     mirror, held = opened()
     mirror.join(described(device("A", device("grown", PART))))
-    mirror.leave("A", "2026-01-01T00:00:00.000Z")
+    mirror.mark_offline("A", "2026-01-01T00:00:00.000Z")
     mirror.join(described(device("grown", PART)))
     drain(mirror, held)
     assert b'"kind":"device"' in held["upnp/grown"]
@@ -91,7 +91,7 @@ def test_a_device_that_spells_its_udn_in_another_way_leaves_nothing_at_the_old_o
     mirror.join(described(before))
     drain(mirror, held)
     assert held["upnp/aBc/availability"] == b"online"
-    mirror.leave(before.udn, "2026-01-01T00:00:00.000Z")
+    mirror.mark_offline(before.udn, "2026-01-01T00:00:00.000Z")
     drain(mirror, held)
     if is_restarted:
         mirror, _ = opened(with_hub(), **held)
@@ -113,7 +113,7 @@ def taken(mirror: Mirror) -> list[str]:
 def test_a_device_that_is_forgotten_goes_at_its_document_then_at_hubs_then_at_all_else():
     mirror, held = opened(with_hub())
     branch = mirror.join(described(device("A", PART, device("inner", PART))))
-    mirror.tell("A/One", [("V", "1")], initial=True, now="2026-01-01T00:00:00.000Z")
+    mirror.apply_event("A/One", [("V", "1")], initial=True, now="2026-01-01T00:00:00.000Z")
     drain(mirror, held)
     assert HUB_TOPIC in held
     mirror.forget(branch)
@@ -176,7 +176,7 @@ def test_what_a_hub_was_told_goes_where_there_is_no_hub_any_more_and_nothing_els
 def test_what_a_hub_was_told_stays_while_a_device_is_away():
     mirror, held = opened(with_hub())
     mirror.join(described(device("A", PART)))
-    mirror.leave("A", "2026-01-01T00:00:00.000Z")
+    mirror.mark_offline("A", "2026-01-01T00:00:00.000Z")
     drain(mirror, held)
     assert held["upnp/A/availability"] == b"offline"
     assert HUB_TOPIC in held
@@ -188,11 +188,11 @@ def test_what_a_hub_was_told_stays_while_a_device_is_away():
 def test_what_a_service_was_asked_for_while_it_was_silent_goes_when_its_events_come():
     mirror, held = opened()
     mirror.join(described(device("A", PART)))
-    mirror.tell_asked("A/One", [(Key("Silent"), "1")], now=NOW, regularly=True)
-    mirror.tell_asked("A/One", [(Key("Once"), "2")], now=NOW)
+    mirror.apply_answers("A/One", [(Key("Silent"), "1")], now=NOW, regularly=True)
+    mirror.apply_answers("A/One", [(Key("Once"), "2")], now=NOW)
     drain(mirror, held)
     assert held["upnp/A/One/value/Silent"] == b"1"
-    mirror.tell("A/One", [("V", "3")], initial=True, now=NOW)
+    mirror.apply_event("A/One", [("V", "3")], initial=True, now=NOW)
     drain(mirror, held)
     values = {topic: payload for topic, payload in held.items() if "/value/" in topic}
     assert values == {"upnp/A/One/value/Once": b"2", "upnp/A/One/value/V": b"3"}
@@ -203,13 +203,13 @@ def test_a_player_of_whom_nothing_is_known_is_not_told_of():
     mirror, held = opened(with_hub())
     mirror.join(described(device("A", transport)))
     drain(mirror, held)
-    for publish in (mirror.announce, mirror.introduce):
+    for publish in (mirror.publish_again, mirror.introduce):
         publish()
         assert "upnp/A/media" not in taken(mirror)
-    mirror.tell("A/AVTransport", [("TransportState", "PLAYING")], initial=True, now="now")
+    mirror.apply_event("A/AVTransport", [("TransportState", "PLAYING")], initial=True, now="now")
     drain(mirror, held)
     assert held["upnp/A/media"] == b'{"state":"playing"}'
-    mirror.tell("A/AVTransport", [], initial=True, now="now")
+    mirror.apply_event("A/AVTransport", [], initial=True, now="now")
     drain(mirror, held)
     assert "upnp/A/media" not in held
 
@@ -219,11 +219,11 @@ def test_before_its_tree_is_compared_a_device_may_leave_be_forgotten_or_be_anoth
         mirror, held = opened()
         drain(mirror, held)
         branch = mirror.join(described(device("A", PART)))
-        mirror.tell("A/One", [("V", "3")], initial=True, now=NOW)
+        mirror.apply_event("A/One", [("V", "3")], initial=True, now=NOW)
         assert mirror.waiting
         match end:
             case "leave":
-                mirror.leave("A", NOW)
+                mirror.mark_offline("A", NOW)
             case "forget":
                 mirror.forget(branch)
             case _:
@@ -322,9 +322,9 @@ def told_and_gone(*, limit: int = 10_000) -> dict[str, bytes]:
     transport = service("AVTransport", scpd("TransportState:string", "Long:string"))
     held: dict[str, bytes] = {}
     mirror.join(described(device("A", transport, device("inner", PART))))
-    mirror.tell("A/AVTransport", [("TransportState", "PLAYING")], initial=True, now=NOW)
-    mirror.tell_asked("A/AVTransport", [(Key("Long"), "long " * 100)], now=NOW)
-    mirror.tell("inner/One", [("V", "3")], initial=True, now=NOW)
+    mirror.apply_event("A/AVTransport", [("TransportState", "PLAYING")], initial=True, now=NOW)
+    mirror.apply_answers("A/AVTransport", [(Key("Long"), "long " * 100)], now=NOW)
+    mirror.apply_event("inner/One", [("V", "3")], initial=True, now=NOW)
     read_again(mirror, held, limit)
     return held
 
@@ -341,7 +341,7 @@ def test_a_device_known_from_a_broker_alone_is_whole_again_where_that_comes_back
     mirror, held = Mirror(with_hub()), told_and_gone(limit=limits[0])
     assert read_again(mirror, held, limits[0]) == ["A"]
     if is_away:
-        mirror.leave("A", NOW)
+        mirror.mark_offline("A", NOW)
         drain(mirror, held)
         assert held["upnp/inner/availability"] == b"offline"
     before = whole_payloads(held)
@@ -364,12 +364,12 @@ def test_values_that_a_broker_remembered_outlast_it_where_a_device_has_come_but_
     held.clear()
     read_again(mirror, held)
     assert held == before
-    mirror.tell("inner/One", [("V", "4")], initial=True, now=NOW)
+    mirror.apply_event("inner/One", [("V", "4")], initial=True, now=NOW)
     held.clear()
     read_again(mirror, held)
     assert held.pop("upnp/inner/One/value/V") == b"4"
     assert held["upnp/A/AVTransport/value/Long"] == before["upnp/A/AVTransport/value/Long"]
-    mirror.tell("inner/One", [], initial=True, now=NOW)
+    mirror.apply_event("inner/One", [], initial=True, now=NOW)
     older = dict(before)
     read_again(mirror, older)
     assert "upnp/inner/One/value/V" not in older
@@ -414,14 +414,14 @@ def test_components_are_announced_by_any_spelling_of_their_device(named):
         ("/One", "upnp/Abc-1/One"),
         ("/One/variable/V", ""),
     ):
-        assert mirror.announce([f"{named}{below}"]) >= 1
+        assert mirror.publish_again([f"{named}{below}"]) >= 1
         told: dict[str, bytes] = {}
         drain(mirror, told)
         assert all(topic.startswith(expected or "upnp/Abc-1/One/variable/V") for topic in told)
         assert f"upnp/Abc-1{below}" in told
     assert mirror.id_of(named) == "Abc-1"
     with pytest.raises(KeyError, match="one"):
-        mirror.announce([f"{named}/one"])
+        mirror.publish_again([f"{named}/one"])
 
 
 @pytest.mark.parametrize("named", ["uuid:Twice", "UUID:TWICE", "uuid:uuid:twice", "twice"])
@@ -464,7 +464,7 @@ def test_what_a_player_is_stands_at_the_broker_whenever_its_events_come(is_forgo
                             ("RenderingControl",),
                         )
                     )
-                    mirror.tell(f"A/{what}", told, initial=True, now=NOW)
+                    mirror.apply_event(f"A/{what}", told, initial=True, now=NOW)
                 elif due := mirror.take(now_s):
                     held[due[0]] = due[1].payload
         branch = mirror.branches["A"]

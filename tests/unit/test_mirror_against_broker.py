@@ -13,8 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from bridge.model import topics
 from bridge.model.device import Description, Device, Scpd
-from bridge.router import Router
-from bridge.tree import documents
+from bridge.tree import documents, reading
 from bridge.tree.device_tree import Shape
 from bridge.tree.mirror import Mirror
 from bridge.tree.retained import Holdings
@@ -150,7 +149,7 @@ class Broker(RuleBasedStateMachine):
 
     def open(self) -> None:
         read = {t: p for t, p in self.held.items() if t.startswith("upnp/")}
-        for few in Router(self.shape, qos=1).hub_pieces(read):
+        for few in reading.hub_pieces(self.shape, read):
             read |= {topic: self.held[topic] for topic in few if topic in self.held}
         holdings = Holdings(
             read,
@@ -177,7 +176,7 @@ class Broker(RuleBasedStateMachine):
     def leave(self, data: st.DataObject) -> None:
         which = data.draw(st.sampled_from(sorted(self.alive)))
         gone = self.alive.pop(which)
-        self.mirror.leave(gone.udn, self.now)
+        self.mirror.mark_offline(gone.udn, self.now)
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())
@@ -217,7 +216,7 @@ class Broker(RuleBasedStateMachine):
             changes = "".join(f'<{n} val="{_escaped(v)}"/>' for n, v in told.items())
             event = f'<Event><InstanceID val="{instance}">{changes}</InstanceID></Event>'
             properties = [("LastChange", event)]
-        assert self.mirror.tell(SERVICES[which], properties, initial=initial, now=self.now)
+        assert self.mirror.apply_event(SERVICES[which], properties, initial=initial, now=self.now)
         mine = self.values.setdefault(SERVICES[which], {})
         if initial:
             mine.clear()
@@ -284,7 +283,7 @@ class Broker(RuleBasedStateMachine):
                 self.retell(which)
         for branch in list(self.mirror.branches.values()):
             if branch.online is None:
-                self.mirror.leave(topics.decode_level(branch.id), self.now)
+                self.mirror.mark_offline(topics.decode_level(branch.id), self.now)
         # what never reached the broker is not known any more, and what is still there is
         self.known = {i for i, one in enumerate(DEVICES) if self.mirror.find(one.udn) is not None}
 
@@ -302,7 +301,7 @@ class Broker(RuleBasedStateMachine):
         )
         if event:
             properties.append(("LastChange", f"<Event>{event}</Event>"))
-        self.mirror.tell(SERVICES[which], properties, initial=True, now=self.now)
+        self.mirror.apply_event(SERVICES[which], properties, initial=True, now=self.now)
 
     # What must hold
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from paho.mqtt.client import topic_matches_sub
 
-from bridge.router import Router
 from bridge.tree.device_tree import Shape
 from bridge.tree.messages import Message
 from bridge.tree.overwritten import CALM_S, FLOOD, LOOK_S, PAUSE_S, Overwritten
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
+from tests.unit.wired import Wired
 
 HUB = "homeassistant/device/upnp2mqtt_Lamp/config"
 LONG = "long " * 200
@@ -36,11 +36,11 @@ class World:
     def __init__(self) -> None:
         self.clock = Time()
         shape = Shape("upnp", "main", hubs=(home_assistant(),))
-        self.router = Router(shape, qos=1, clock=self.clock)  # type: ignore[arg-type]
+        self.router = Wired(shape, qos=1, clock=self.clock)  # type: ignore[arg-type]
         self.router.open({}, 500, None)
         self.router.device_joined(described(device("Lamp", service("One", scpd("V:string")))), "")
         told = [("V", "1"), ("Long", LONG)]
-        self.router.variables_changed("Lamp", "One", told, initial=True)
+        self.router.apply_event("Lamp", "One", told, initial=True)
         self.held: dict[str, bytes] = {}
         self.take()
 
@@ -57,11 +57,11 @@ class World:
         self.held[topic] = payload
         if not payload:
             del self.held[topic]
-        self.router.overheard(Message(topic, payload, retain=True))
+        self.router.watched.overhear(Message(topic, payload, retain=True))
 
     def mended(self) -> list[str]:
         self.clock.now_s += LOOK_S
-        for _ in self.router.mending():
+        for _ in self.router.watched.mending():
             pass
         return self.take()
 
@@ -113,9 +113,9 @@ def test_what_a_hub_clears_stays_cleared_and_what_others_write_there_does_not():
 
 def test_a_device_that_another_instance_claims_is_not_fought_for():
     world = World()
-    world.router.neighbour(Message("upnp/bridge/zoo/state", b"online", retain=True))
+    world.router.ownership.receive(Message("upnp/bridge/zoo/state", b"online", retain=True))
     document = b'{"id":"Lamp","kind":"device","bridge":"zoo"}'
-    world.router.neighbour(Message("upnp/Lamp", document, retain=True))
+    world.router.ownership.receive(Message("upnp/Lamp", document, retain=True))
     world.take()
     world.write("upnp/Lamp/One/value/V", b"2")
     assert world.mended() == []
@@ -123,7 +123,7 @@ def test_a_device_that_another_instance_claims_is_not_fought_for():
 
 def test_a_device_s_own_document_is_watched_by_the_neighbours_filter():
     world = World()
-    world.router.neighbour(Message("upnp/Lamp", b"junk", retain=True))
+    world.router.ownership.receive(Message("upnp/Lamp", b"junk", retain=True))
     world.held["upnp/Lamp"] = b"junk"
     assert "upnp/Lamp" in world.mended()
 
@@ -160,15 +160,16 @@ def test_an_audit_looks_at_everything_a_piece_at_a_time_but_for_what_was_sent_me
     held = dict(wanted)
     held["upnp/Lamp/One/value/V"] = b"2"
     del held["upnp/Lamp/availability"]
-    world.router.sent = {"upnp/Lamp/availability"}
-    world.router.audit(wanted, held)
+    world.router.overwritten.begin_audit()
+    world.router.overwritten.sent("upnp/Lamp/availability")
+    world.router.watched.compare(wanted, held)
     assert world.mended() == ["upnp/Lamp/One/value/V"]
 
 
 def test_no_watched_filter_covers_a_command():
     world = World()
-    commands = [one.replace("+", "x") for one in world.router.command_filters]
-    for one in (*world.router.watched_filters, *world.router.watched_topics()):
+    commands = [one.replace("+", "x") for one in world.router.dispatch.filters]
+    for one in (*world.router.watched.filters, *world.router.watched.topics()):
         levels = one.split("/")
         for command in commands:
             parts = command.split("/")
@@ -185,12 +186,12 @@ def test_what_stands_at_any_instance_and_channel_or_in_parts_is_watched_as_it_co
         '<Event><InstanceID val="7"><V val="1"/><V channel="B/C" val="2"/></InstanceID>'
         '<InstanceID val="0"><V channel="SW" val="3"/></InstanceID></Event>'
     )
-    before = router.watched_topics()
-    assert router.watched_topics() is before
+    before = router.watched.topics()
+    assert router.watched.topics() is before
     assert "upnp/Lamp/One/value/Long/chunk/+" in before
-    router.variables_changed("Lamp", "One", [("LastChange", told)], initial=False)
+    router.apply_event("Lamp", "One", [("LastChange", told)], initial=False)
     world.take()
-    filters = (*router.watched_filters, *router.watched_topics(), "upnp/+")
+    filters = (*router.watched.filters, *router.watched.topics(), "upnp/+")
     here = [one for one in world.held if one.startswith("upnp/Lamp")]
     assert len([one for one in here if "/value/V/" in one]) == 3
     for topic in here:
@@ -200,12 +201,12 @@ def test_what_stands_at_any_instance_and_channel_or_in_parts_is_watched_as_it_co
 def test_all_of_a_device_that_is_only_remembered_is_watched():
     world = World()
     told = '<Event><InstanceID val="7"><V val="1"/><V channel="B" val="2"/></InstanceID></Event>'
-    world.router.variables_changed("Lamp", "One", [("LastChange", told)], initial=False)
+    world.router.apply_event("Lamp", "One", [("LastChange", told)], initial=False)
     world.take()
-    restarted = Router(Shape("upnp", "main"), qos=1)
+    restarted = Wired(Shape("upnp", "main"), qos=1)
     restarted.open(dict(world.held), 500, None)
     assert restarted.mirror.branches["Lamp"].description is None
-    filters = (*restarted.watched_filters, *restarted.watched_topics(), "upnp/+")
+    filters = (*restarted.watched.filters, *restarted.watched.topics(), "upnp/+")
     for topic in world.held:
         if topic.startswith("upnp/Lamp") and "/chunk/" not in topic:
             assert any(topic_matches_sub(one, topic) for one in filters), topic
@@ -218,7 +219,7 @@ def test_what_is_written_while_the_tree_is_still_published_is_right_in_the_end()
     world.router.open(dict(before), 500, None)
     world.write("upnp/Lamp/One/variable/V", b"junk")
     world.clock.now_s += LOOK_S
-    assert [1 for _ in world.router.mending()]
+    assert [1 for _ in world.router.watched.mending()]
     world.take()
     world.mended()
     assert world.held == before
@@ -227,7 +228,7 @@ def test_what_is_written_while_the_tree_is_still_published_is_right_in_the_end()
 def test_much_of_one_service_is_mended_without_computing_it_for_each_topic(monkeypatch):
     world = World()
     names = [f"V{number}" for number in range(300)]
-    world.router.variables_changed("Lamp", "One", [(one, "1") for one in names], initial=False)
+    world.router.apply_event("Lamp", "One", [(one, "1") for one in names], initial=False)
     world.take()
     before = dict(world.held)
     computed = []

@@ -677,7 +677,7 @@ class World:
         """Tell this within instance 0; return what is published then."""
         text = f'<Event><InstanceID val="0">{inside}</InstanceID></Event>'
         where = f"{self.udn}/{service}"
-        assert self.mirror.tell(where, [("LastChange", text)], initial=initial, now=NOW)
+        assert self.mirror.apply_event(where, [("LastChange", text)], initial=initial, now=NOW)
         return self.published()
 
     def recorded(self, service: str, number: int) -> list[str]:
@@ -685,7 +685,7 @@ class World:
         name = f"{self.number}-{service}.notify{number}.http"
         _, _, body = (CAPTURES / self.program / name).read_bytes().partition(b"\r\n\r\n")
         where = f"{self.udn}/{service}"
-        assert self.mirror.tell(where, read_properties(body), initial=number == 0, now=NOW)
+        assert self.mirror.apply_event(where, read_properties(body), initial=number == 0, now=NOW)
         return self.published()
 
     def media(self) -> dict[str, object] | None:
@@ -759,7 +759,7 @@ def test_media_is_told_at_once_and_then_at_most_ten_times_a_second():
     for track, at_s in enumerate((5.0, 5.04, 5.08, 5.1)):
         where = f"{world.udn}/AVTransport"
         text = f'<Event><InstanceID val="0"><CurrentTrack val="{track}"/></InstanceID></Event>'
-        world.mirror.tell(where, [("LastChange", text)], initial=False, now=NOW)
+        world.mirror.apply_event(where, [("LastChange", text)], initial=False, now=NOW)
         while (due := world.mirror.take(at_s)) is not None:
             world.held[due[0]] = due[1].payload
             if due[0] == world.topic:
@@ -772,7 +772,7 @@ def test_it_is_told_of_a_service_whose_state_or_track_has_changed():
     world = World("gmediarender/1")
     world.published()
     changed: list[str] = []
-    world.mirror.on_transport = changed.append
+    world.mirror._on_transport = changed.append
     world.event("AVTransport", '<TransportState val="PLAYING"/>')
     world.event("AVTransport", '<TransportState val="PLAYING"/><CurrentTrack val="2"/>')
     world.event("AVTransport", '<CurrentTrack val="2"/><CurrentPlayMode val="SHUFFLE"/>')
@@ -790,10 +790,10 @@ def test_what_was_asked_for_counts_as_what_was_told():
     world = World("gmediarender/1")
     world.published()
     where = f"{world.udn}/RenderingControl"
-    world.mirror.tell_asked(where, [(Key("Volume", "0", "Master"), "30")], now=NOW)
+    world.mirror.apply_answers(where, [(Key("Volume", "0", "Master"), "30")], now=NOW)
     assert world.topic in world.published()
     assert world.media() == {"volume": 30}
-    world.mirror.tell_asked(where, [(Key("Volume", "0", "Master"), "30")], now=NOW)
+    world.mirror.apply_answers(where, [(Key("Volume", "0", "Master"), "30")], now=NOW)
     assert world.published() == []
 
 
@@ -833,7 +833,7 @@ def test_media_that_somebody_wrote_is_made_right():
 def test_a_device_that_leaves_keeps_its_media_and_one_that_is_forgotten_does_not():
     world = World("rygel/2")
     world.recorded("AVTransport", 0)
-    world.mirror.leave(world.udn, NOW)
+    world.mirror.mark_offline(world.udn, NOW)
     assert world.topic not in world.published()
     assert world.media() is not None
     branch, _ = world.mirror.find(world.udn) or (None, None)
@@ -862,7 +862,7 @@ def test_a_player_whose_scpds_are_missing_has_all_of_media(base):
         ("RenderingControl", '<Volume val="20"/><Mute channel="Master" val="1"/>'),
     ):
         text = f'<Event><InstanceID val="0">{inside}</InstanceID></Event>'
-        assert mirror.tell(f"P/{service}", [("LastChange", text)], initial=True, now=NOW)
+        assert mirror.apply_event(f"P/{service}", [("LastChange", text)], initial=True, now=NOW)
     held = dict(iter(mirror.take, None))
     assert json.loads(held["upnp/P/media"].payload) == {
         "state": "playing",
@@ -931,10 +931,10 @@ def test_the_picture_outlasts_a_restart_and_a_device_that_is_away_and_goes_when_
     again = World("gmediarender/1", world.held)
     assert again.published() == []
     assert again.event("AVTransport", cover("a.jpg")) == []
-    again.mirror.leave(again.udn, NOW)
+    again.mirror.mark_offline(again.udn, NOW)
     assert again.art not in again.published()
     assert again.picture() == "http://192.0.2.9/a.jpg"
-    assert again.mirror.announce([again.udn]) > 1
+    assert again.mirror.publish_again([again.udn]) > 1
     assert again.published().count(again.art) == 1
     branch, _ = again.mirror.find(again.udn) or (None, None)
     assert branch is not None

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bridge.router import Router
 from bridge.runtime import Clock
+from bridge.tree import reading
 from bridge.tree.device_tree import Shape
 from bridge.tree.messages import Message, Publication
 from tests.unit.devices import (
@@ -18,6 +18,7 @@ from tests.unit.devices import (
     service,
 )
 from tests.unit.hubs import home_assistant
+from tests.unit.wired import Wired
 
 LIMIT = 100_000
 
@@ -27,18 +28,28 @@ class Onlooking:
 
     def __init__(self, instance="m", held=None, *, echoes=False, hubs=()):
         self.woken = 0
+        self.waits: list[float] = []
         self.calls: list[tuple[str, ...]] = []
         self.verbs: list[tuple[str, str]] = []
         self.now_s = 0.0
-        self.router = Router(
+        self.router = Wired(
             Shape("a/b", instance, hubs=hubs), qos=1, clock=Clock(monotonic=lambda: self.now_s)
         )
-        self.router.wake = self.wake
-        self.router.open(held or {}, LIMIT, None, echoes=echoes)
+        self.router.attach(self)
+        self.router.open(held or {}, LIMIT, None)
+        self.router.begin(echoes=echoes)
+        self.dispatch = self.router.receiving(
+            lambda _, device, read: self.calls.append((device, read)),
+            lambda _, name, answer: self.verbs.append((name, answer)),
+        )
+        self.dispatch.begin(echoes=echoes)
         self.taken()
 
     def wake(self):
         self.woken += 1
+
+    def wake_in(self, delay_s):
+        self.waits.append(delay_s)
 
     def taken(self):
         found = []
@@ -59,11 +70,7 @@ class Onlooking:
         return [one.topic for one in self.taken()]
 
     def receive(self, topic, payload=b"{}", *, retain=False):
-        self.router.command(
-            Message(f"a/b/{topic}", payload, retain),
-            call=lambda _, device, read: self.calls.append((device, read)),
-            verb=lambda _, name, answer: self.verbs.append((name, answer)),
-        )
+        self.dispatch.receive(Message(f"a/b/{topic}", payload, retain))
 
 
 def test_commands_go_where_they_belong():
@@ -116,7 +123,7 @@ def test_an_empty_retained_message_is_no_command():
 def test_answers_go_before_the_tree_and_news_behind_answers():
     world = Onlooking()
     world.router.device_joined(renderer(), "first")
-    world.router.answer(Publication("x/response", b"{}", retain=False))
+    world.router.reply(Publication("x/response", b"{}", retain=False))
     taken = world.taken()
     assert taken[0].topic == "x/response"
     assert taken[0].expiry_s == 60
@@ -140,7 +147,7 @@ def test_an_event_publishes_its_values_then_the_state():
     world.router.device_joined(renderer(), "first")
     world.taken()
     for _ in range(2):
-        world.router.variables_changed(
+        world.router.apply_event(
             "Renderer-1", "RenderingControl", [("Volume", "07")], initial=False
         )
     own = "a/b/Renderer-1/RenderingControl"
@@ -155,14 +162,14 @@ def test_an_event_of_nobody_changes_nothing(udn, level):
     world = Onlooking()
     world.router.device_joined(renderer(), "first")
     world.taken()
-    world.router.variables_changed(udn, level, [("V", "1")], initial=True)
+    world.router.apply_event(udn, level, [("V", "1")], initial=True)
     assert not world.topics()
 
 
 def test_without_a_broker_answers_wait_and_news_are_lost():
     world = Onlooking()
     world.router.device_joined(renderer(), "first")
-    world.router.answer(Publication("x/response", b"{}", retain=False))
+    world.router.reply(Publication("x/response", b"{}", retain=False))
     world.router.close()
     world.router.device_left("Renderer-1", "byebye")
     assert world.topics() == ["x/response"]
@@ -205,16 +212,14 @@ def test_a_device_is_left_to_the_instance_that_sorts_first_and_taken_back():
     world = Onlooking()
     world.router.device_joined(renderer(), "first")
     world.taken()
-    world.router.neighbour(state("a"))
+    world.router.ownership.receive(state("a"))
     assert world.owns()
-    world.router.neighbour(claim("a"))
+    world.router.ownership.receive(claim("a"))
     assert not world.owns()
     assert world.topics() == ["a/b/bridge/m/devices"]
-    world.router.variables_changed(
-        "Renderer-1", "RenderingControl", [("Volume", "1")], initial=True
-    )
+    world.router.apply_event("Renderer-1", "RenderingControl", [("Volume", "1")], initial=True)
     assert not world.topics()
-    world.router.neighbour(state("a", b"offline"))
+    world.router.ownership.receive(state("a", b"offline"))
     topics = world.topics()
     assert "a/b/Renderer-1" in topics
     assert "a/b/Renderer-1/RenderingControl/value/Volume" in topics
@@ -223,9 +228,9 @@ def test_a_device_is_left_to_the_instance_that_sorts_first_and_taken_back():
 def test_a_device_that_one_behind_us_takes_is_taken_back_at_once():
     world = Onlooking()
     world.router.device_joined(renderer(), "first")
-    world.router.neighbour(state("z"))
+    world.router.ownership.receive(state("z"))
     world.taken()
-    world.router.neighbour(claim("z"))
+    world.router.ownership.receive(claim("z"))
     assert world.owns()
     assert "a/b/Renderer-1" in world.topics()
 
@@ -246,28 +251,28 @@ def test_a_device_of_an_instance_before_ours_is_not_touched():
     world.router.device_joined(renderer(), "first")
     assert not world.owns()
     assert not [topic for topic in world.topics() if "Renderer" in topic]
-    assert world.router.is_elsewhere("Renderer-1")
-    assert world.router.is_elsewhere("nobody")
+    assert world.router.neighbours.answers_elsewhere("Renderer-1")
+    assert world.router.neighbours.answers_elsewhere("nobody")
 
 
 def test_our_own_state_called_offline_is_noticed():
     world = Onlooking()
-    assert not world.router.neighbour(state("m", b"offline"))
-    assert world.router.neighbour(state("m", b"online"))
-    assert world.router.neighbour(state("z", b"offline"))
+    assert not world.router.ownership.receive(state("m", b"offline"))
+    assert world.router.ownership.receive(state("m", b"online"))
+    assert world.router.ownership.receive(state("z", b"offline"))
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"\xff", b'{"bridge":[]}', b"[" * 9999])
 def test_no_document_of_others_breaks_it(payload):
     world = Onlooking()
     branch = world.router.device_joined(renderer(), "first")
-    world.router.neighbour(Message("a/b/Renderer-1", payload, retain=False))
+    world.router.ownership.receive(Message("a/b/Renderer-1", payload, retain=False))
     assert branch.owned
 
 
 def test_log_lines_are_told_whatever_they_hold():
     world = Onlooking()
-    world.router.tell_log({"event": "x", "error": ValueError("no"), "n": 1, "none": None})
+    world.router.publish_log({"event": "x", "error": ValueError("no"), "n": 1, "none": None})
     (line,) = world.taken()
     assert line.topic == "a/b/bridge/m/log"
     assert json.loads(line.payload) == {"event": "x", "error": "no", "n": 1, "none": None}
@@ -300,7 +305,7 @@ def with_devices() -> Onlooking:
     for description in (renderer(), router()):
         world.router.device_joined(description, "first")
     told = '<Volume channel="Master" val="1"/>'
-    world.router.variables_changed(
+    world.router.apply_event(
         "Renderer-1",
         "RenderingControl",
         [("LastChange", f'<Event><InstanceID val="0">{told}</InstanceID></Event>')],
@@ -318,13 +323,13 @@ def test_what_hubs_were_told_of_is_read_of_every_device_that_the_broker_names():
         "a/b/bridge/m/devices": b'[{"id":"G","subdevices":["H"]}]',
         "a/b/notes": b"nobody's",
     }
-    pieces = list(Onlooking(hubs=(HUB,)).router.hub_pieces(held))
+    pieces = list(reading.hub_pieces(Onlooking(hubs=(HUB,)).router.shape, held))
     assert pieces == [(OWN_TOPIC, *(hub_topic(device) for device in "DEFGH"))]
 
 
 def test_what_hubs_were_told_of_is_read_a_few_topics_at_a_time():
     held = {f"a/b/D{n}": document(f"D{n}") for n in range(120)}
-    pieces = list(Onlooking(hubs=(HUB,)).router.hub_pieces(held))
+    pieces = list(reading.hub_pieces(Onlooking(hubs=(HUB,)).router.shape, held))
     assert max(map(len, pieces)) == 50
     topics = [topic for piece in pieces for topic in piece]
     assert len(topics) == len(set(topics)) == 121
@@ -333,16 +338,16 @@ def test_what_hubs_were_told_of_is_read_a_few_topics_at_a_time():
 
 def test_without_hubs_nothing_more_is_read_and_nobody_is_born():
     world = Onlooking()
-    assert list(world.router.hub_pieces({"a/b/D": document("D")})) == []
-    assert world.router.birth_topics == ()
+    assert list(reading.hub_pieces(world.router.shape, {"a/b/D": document("D")})) == []
+    assert world.router.shape.birth_topics == ()
 
 
 def test_a_hub_that_is_not_enabled_is_read_to_be_cleared_and_not_heard():
     hub = home_assistant(base="a/b", instance="m", enabled=False)
     held = {"a/b/D": document("D"), OWN_TOPIC: b"{}", hub_topic("D"): b"{}"}
     world = Onlooking(hubs=(hub,))
-    assert list(world.router.hub_pieces(held)) == [(OWN_TOPIC, hub_topic("D"))]
-    assert world.router.birth_topics == ()
+    assert list(reading.hub_pieces(world.router.shape, held)) == [(OWN_TOPIC, hub_topic("D"))]
+    assert world.router.shape.birth_topics == ()
     world.router.open(held, LIMIT, None)
     cleared = [one.topic for one in world.taken() if not one.payload]
     assert {OWN_TOPIC, hub_topic("D")} <= set(cleared)
@@ -361,15 +366,15 @@ def test_a_hub_that_is_not_enabled_is_read_to_be_cleared_and_not_heard():
 def test_a_hub_that_does_not_start_now_is_told_nothing(message):
     world = with_devices()
     woken = world.woken
-    world.router.hub_born(message)
+    world.router.hub_started(message)
     assert world.taken() == []
     assert world.woken == woken
 
 
 def test_a_hub_that_starts_is_told_of_all_devices_and_then_their_states():
     world = with_devices()
-    assert world.router.birth_topics == (BIRTH,)
-    world.router.hub_born(born())
+    assert world.router.shape.birth_topics == (BIRTH,)
+    world.router.hub_started(born())
     taken = world.taken()
     assert all(one.retain and one.payload for one in taken)
     topics = [one.topic for one in taken]
@@ -394,12 +399,12 @@ def test_a_hub_that_starts_is_told_of_all_devices_and_then_their_states():
 
 def test_a_hub_that_starts_twice_is_told_twice_and_has_all_only_once_meanwhile():
     world = with_devices()
-    world.router.hub_born(born())
+    world.router.hub_started(born())
     once = world.topics()
     for _ in range(2):
-        world.router.hub_born(born())
+        world.router.hub_started(born())
     assert world.topics() == once
-    world.router.hub_born(born())
+    world.router.hub_started(born())
     assert world.topics() == once
 
 
@@ -415,19 +420,19 @@ def test_a_hub_that_starts_is_not_told_of_the_devices_of_others():
     first = [one.topic for one in world.later()]
     assert hub_topic("Router-1") in first
     assert hub_topic("Renderer-1") not in first
-    world.router.hub_born(born())
+    world.router.hub_started(born())
     again = world.topics()
     assert hub_topic("Router-1") in again
     assert not [topic for topic in again if "Renderer-1" in topic]
 
-    world.router.neighbour(state("a", b"offline"))
+    world.router.ownership.receive(state("a", b"offline"))
     assert hub_topic("Renderer-1") in [one.topic for one in world.later()]
 
 
 def test_a_device_that_another_takes_keeps_what_hubs_were_told():
     world = with_devices()
-    world.router.neighbour(state("a"))
-    world.router.neighbour(claim("a"))
+    world.router.ownership.receive(state("a"))
+    world.router.ownership.receive(claim("a"))
     assert not world.owns()
     assert not [topic for topic in world.topics() if topic.startswith("homeassistant/")]
 
@@ -436,7 +441,7 @@ def test_a_hub_that_starts_is_told_of_a_device_that_is_away_too():
     world = with_devices()
     world.router.device_left("Renderer-1", "byebye")
     world.taken()
-    world.router.hub_born(born())
+    world.router.hub_started(born())
     taken = {one.topic: one.payload for one in world.taken()}
     assert hub_topic("Renderer-1") in taken
     assert taken["a/b/Renderer-1/availability"] == b"offline"
@@ -445,9 +450,9 @@ def test_a_hub_that_starts_is_told_of_a_device_that_is_away_too():
 def test_answers_and_the_tree_take_turns():
     world = Onlooking()
     for number in range(3):
-        world.router.answer(Publication(f"answer/{number}", b"", retain=False))
+        world.router.reply(Publication(f"answer/{number}", b"", retain=False))
         world.router.mirror.ledger.put(f"tree/{number}", b"1")
-    world.router.answer(Publication("answer/3", b"", retain=False))
+    world.router.reply(Publication("answer/3", b"", retain=False))
     assert world.topics() == [
         *("answer/0", "tree/0", "answer/1", "tree/1", "answer/2", "tree/2", "answer/3")
     ]
@@ -455,20 +460,16 @@ def test_answers_and_the_tree_take_turns():
 
 def test_media_that_waits_for_its_time_wakes_the_session_or_goes_when_the_bridge_leaves():
     world = Onlooking()
-    waits: list[float] = []
-    world.router.wake_in = waits.append
     player = described(device("Renderer-1", service("AVTransport", RENDERING_CONTROL)))
     world.router.device_joined(player, "first")
     world.taken()
     for number in range(3):
         text = f'<Event><InstanceID val="0"><CurrentTrack val="{number}"/></InstanceID></Event>'
-        world.router.variables_changed(
-            "Renderer-1", "AVTransport", [("LastChange", text)], initial=False
-        )
+        world.router.apply_event("Renderer-1", "AVTransport", [("LastChange", text)], initial=False)
         world.taken()
-    assert waits
-    assert all(0 < one <= 0.1 for one in waits)
-    world.router.is_leaving = True
+    assert world.waits
+    assert all(0 < one <= 0.1 for one in world.waits)
+    world.router.leave()
     assert world.topics() == ["a/b/Renderer-1/media"]
 
 
@@ -489,7 +490,7 @@ def server_with_objects() -> Onlooking:
 def test_what_happens_that_is_no_value_is_told_and_not_retained():
     world = server_with_objects()
     event = [*happening(2), ("SystemUpdateID", "7")]
-    world.router.variables_changed("S", "ContentDirectory", event, initial=False)
+    world.router.apply_event("S", "ContentDirectory", event, initial=False)
     taken = world.taken()
     told = [one for one in taken if one.topic == "a/b/S/ContentDirectory/event"]
     assert [json.loads(one.payload) for one in told] == [
@@ -504,19 +505,19 @@ def test_what_happens_that_is_no_value_is_told_and_not_retained():
 
 def test_what_a_first_event_repeats_has_not_happened_now():
     world = server_with_objects()
-    world.router.variables_changed("S", "ContentDirectory", happening(), initial=True)
+    world.router.apply_event("S", "ContentDirectory", happening(), initial=True)
     assert "a/b/S/ContentDirectory/event" not in world.topics()
 
 
 def test_what_happens_without_a_broker_or_at_a_device_of_others_is_not_told():
     world = server_with_objects()
-    world.router.variables_changed("S", "ContentDirectory", happening(), initial=False)
+    world.router.apply_event("S", "ContentDirectory", happening(), initial=False)
     world.router.close()
-    world.router.variables_changed("S", "ContentDirectory", happening(), initial=False)
+    world.router.apply_event("S", "ContentDirectory", happening(), initial=False)
     world.router.open({}, LIMIT, None)
     assert "a/b/S/ContentDirectory/event" not in world.topics()
     world.router.mirror.branches["S"].owned = False
-    world.router.variables_changed("S", "ContentDirectory", happening(), initial=False)
+    world.router.apply_event("S", "ContentDirectory", happening(), initial=False)
     assert world.topics() == []
 
 
@@ -524,7 +525,7 @@ def test_a_flood_of_what_happens_is_bounded_and_starves_no_value():
     world = server_with_objects()
     for number in range(50):
         event = [*happening(100, number * 100), ("SystemUpdateID", str(number))]
-        world.router.variables_changed("S", "ContentDirectory", event, initial=False)
+        world.router.apply_event("S", "ContentDirectory", event, initial=False)
     topics = world.topics()
     assert topics.count("a/b/S/ContentDirectory/event") == 1000
     assert "a/b/S/ContentDirectory/value/SystemUpdateID" in topics[:2]
@@ -536,7 +537,7 @@ def test_a_service_may_have_the_name_of_what_happens():
     world.router.device_joined(described(device("S", odd)), "new")
     world.taken()
     event = [*happening(), ("event", "x")]
-    world.router.variables_changed("S", "event", event, initial=False)
+    world.router.apply_event("S", "event", event, initial=False)
     assert set(world.topics()) == {
         *("a/b/S/event/event", "a/b/S/event/value/event", "a/b/S/event/state")
     }

@@ -3,16 +3,16 @@
 import pytest
 
 from bridge.polling.plan import Plan
-from bridge.requests.subscriptions import limit, purpose
-from bridge.router import Router
+from bridge.requests.dispatch import limit, purpose
 from bridge.tree.device_tree import Shape
+from tests.unit.wired import Wired
 
-ROUTER = Router(Shape("home/upnp", "main", "full", "both", Plan(0, ()), ()), qos=1)
+ROUTER = Wired(Shape("home/upnp", "main", "full", "both", Plan(0, ()), ()), qos=1)
 
 
 def test_every_filter_of_the_bridge_has_a_purpose_of_its_own():
-    filters = (*ROUTER.command_filters, *ROUTER.neighbour_filters)
-    words = [ROUTER.purpose(one) for one in filters]
+    filters = (*ROUTER.dispatch.filters, *ROUTER.ownership.filters)
+    words = [purpose(one, "home/upnp") for one in filters]
     assert len(set(words)) == len(filters)
     assert not any("home/upnp" in one for one in words)
 
@@ -32,8 +32,8 @@ def test_words(topic_filter, words):
 
 
 def test_a_limit_of_levels_is_seen_where_all_that_is_deeper_is_refused():
-    deep = [one for one in ROUTER.command_filters if one.count("/") == 8]
-    assert limit(deep, ROUTER.command_filters) == "no more than 8 levels in a topic filter"
-    assert limit(deep[:1], ROUTER.command_filters) is None
-    assert limit(ROUTER.command_filters, ROUTER.command_filters) is None
-    assert limit(["home/upnp/+/call"], ROUTER.command_filters) is None
+    deep = [one for one in ROUTER.dispatch.filters if one.count("/") == 8]
+    assert limit(deep, ROUTER.dispatch.filters) == "no more than 8 levels in a topic filter"
+    assert limit(deep[:1], ROUTER.dispatch.filters) is None
+    assert limit(ROUTER.dispatch.filters, ROUTER.dispatch.filters) is None
+    assert limit(["home/upnp/+/call"], ROUTER.dispatch.filters) is None

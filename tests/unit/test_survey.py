@@ -10,8 +10,9 @@ from paho.mqtt.client import topic_matches_sub
 from bridge.formats import jsontext
 from bridge.mqtt.survey import Ask, Await, Lack, Say, Survey, told
 from bridge.polling.plan import Plan
-from bridge.router import Router
+from bridge.tree import reading
 from bridge.tree.device_tree import Shape
+from tests.unit.wired import Wired
 
 
 def document(one, children):
@@ -102,11 +103,11 @@ def tree(devices=3, variables=10, services=2):
 
 
 def survey(held=None):
-    router = Router(Shape(BASE, "main", "full", "both", Plan(0, ()), ()), qos=1)
+    router = Wired(Shape(BASE, "main", "full", "both", Plan(0, ()), ()), qos=1)
     held = {} if held is None else held
     return Survey(
-        lambda: router.pieces(held),
-        lambda: router.hub_pieces(held),
+        lambda: reading.pieces(router.shape, held),
+        lambda: reading.hub_pieces(router.shape, held),
         held=held,
         base=BASE,
         probe=PROBE,

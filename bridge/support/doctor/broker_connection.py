@@ -13,11 +13,10 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from bridge.bus import broker_options
 from bridge.errors import BrokerError, BrokerRefused, ConfigError
 from bridge.mqtt.limits import ProtocolUnknown
 from bridge.mqtt.trial import Trial
-from bridge.mqtt.url import BrokerOptions, Endpoint
+from bridge.mqtt.url import BrokerOptions, Endpoint, broker_options
 from bridge.settings import Settings
 from bridge.support.doctor.brands import UNKNOWN, Brand, recognise
 from bridge.support.doctor.finding import Finding, Status, Tell, error, ok

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bridge.adapters import Adapters
+from bridge.app.devices import look_around
 from bridge.formats.url import host_of
 from bridge.model.device import Description
 from bridge.model.topics import udn_key
-from bridge.network import look_around
+from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.support.doctor.finding import Finding, note, ok, warning
 from bridge.upnp.presence.admission import admission

@@ -25,10 +25,10 @@ from bridge.upnp.gena.subscription import (
     REQUESTED_S,
     SILENCE_S,
     Arrival,
-    Health,
     State,
     Step,
     Subscription,
+    SubscriptionHealth,
     same_sid,
 )
 from bridge.upnp.http.client import HttpClient, Response
@@ -209,7 +209,7 @@ class Subscriptions:
             item.subscription.health.state for services in self._roots.values() for item in services
         )
 
-    def health(self, root_udn: str) -> Mapping[str, Health]:
+    def health(self, root_udn: str) -> Mapping[str, SubscriptionHealth]:
         """Return how each service of a root device fares, by `<its device's UDN>/<its level>`."""
         return {item.key: item.subscription.snapshot() for item in self._roots.get(root_udn, ())}
 

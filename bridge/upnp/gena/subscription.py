@@ -58,7 +58,7 @@ class Arrival(Enum):
 
 
 @dataclass(slots=True)
-class Health:
+class SubscriptionHealth:
     """How a subscription fares, and what it has seen since the service was first subscribed to."""
 
     state: State = "pending"
@@ -104,7 +104,7 @@ class Subscription:
     silence_s: float = SILENCE_S
     sid: str = ""
     failures: int = 0
-    health: Health = field(default_factory=Health)
+    health: SubscriptionHealth = field(default_factory=SubscriptionHealth)
     _step: Step = Step.SUBSCRIBE
     _at: float = -inf
     _silent_at: float = inf
@@ -227,7 +227,7 @@ class Subscription:
             self._heal(now)
         return arrival
 
-    def snapshot(self) -> Health:
+    def snapshot(self) -> SubscriptionHealth:
         """Return the health as it is now."""
         return replace(self.health)
 

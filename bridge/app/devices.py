@@ -1,16 +1,16 @@
-"""The UPnP side, assembled: who is found is mirrored and subscribed to."""
+"""What happens as devices come and go: they are mirrored, subscribed to and asked."""
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Set as AbstractSet
 
-from bridge.adapters import Adapters
 from bridge.model import topics
 from bridge.model.action_call import ActionCall
 from bridge.model.device import Description, Service
 from bridge.polling.follow_up import questions_after
 from bridge.polling.follow_up_poller import Watch
-from bridge.polling.poller import Polls
-from bridge.router import Router
+from bridge.polling.poller import Poller
+from bridge.publishing import Publishing
+from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.tree.mirror import Remembered
 from bridge.upnp import soap
@@ -60,16 +60,25 @@ def look_around(  # noqa: PLR0913 - all but two by name
     return directory, discovery
 
 
-class Network:
-    """The devices' side of the bridge. `notify` and `multicast` listen while others work."""
+class Devices:
+    """The devices' side of the bridge. `notify` and `multicast` listen while others work.
+
+    `busy` has the ids of root devices that are not to be polled for a moment.
+    """
 
     def __init__(
-        self, settings: Settings, router: Router, notify: NotifyServer, adapters: Adapters
+        self,
+        settings: Settings,
+        publishing: Publishing,
+        notify: NotifyServer,
+        adapters: Adapters,
+        busy: AbstractSet[str],
     ) -> None:
-        self._router = router
+        self._publishing = publishing
+        self._mirror = publishing.mirror
         self._client = adapters.client()
         self._interfaces: frozenset[Interface] = frozenset()
-        self.multicast = adapters.multicast(self._told_all)
+        self.multicast = adapters.multicast(self._multicast_event)
         self.directory, self.discovery = look_around(
             settings,
             adapters,
@@ -83,22 +92,13 @@ class Network:
         self.subscriptions = Subscriptions(
             self._client,
             notify,
-            on_properties=router.variables_changed,
+            on_properties=publishing.apply_event,
             on_suspect=self.directory.suspect,
             local_address_towards=local_address_towards,
             callback_host=settings.upnp.callback_host,
             rng=adapters.rng,
         )
-        self.polls = Polls(
-            router.plan,
-            invoke=self.invoke,
-            states=self.subscriptions.states,
-            told=partial(router.values_told, regularly=True),
-            told_once=router.values_told,
-            suspect=self.directory.suspect,
-            rng=adapters.rng,
-        )
-        router.mirror.on_transport = self.changed
+        self.poller = Poller(publishing.plan, self, publishing, busy=busy, rng=adapters.rng)
 
     def parts(self) -> Mapping[str, Coroutine[None, None, None]]:
         """Return what is to run, by name."""
@@ -106,27 +106,53 @@ class Network:
             "upnp.discovery": self.discovery.run(),
             "upnp.directory": self.directory.run(),
             "upnp.events": self.subscriptions.run(),
-            "polls": self.polls.run(),
+            "polls": self.poller.run(),
         }
 
     def expect(self, remembered: Iterable[Remembered]) -> None:
         """Look at once for devices that were there before."""
         for device in remembered:
             if self.directory.is_denied(device.udn):  # met before the tree was read
-                self._router.device_left(device.udn, "denied")
+                self._publishing.device_left(device.udn, "denied")
             else:
                 self.directory.expect(
                     device.udn, device.location, device.server, duplicates=device.duplicates
                 )
 
+    # What requests ask for
+
+    def search(self) -> None:
+        """Send M-SEARCH now."""
+        self.discovery.search()
+
+    async def add(self, location: str) -> Description:
+        """Describe what is at a LOCATION; raises a DeviceError."""
+        return await self.directory.add(location)
+
+    async def refresh(self, udn: str) -> Description:
+        """Describe a device afresh; raises a DeviceError."""
+        return await self.directory.refresh(udn)
+
     def forget(self, udn: str) -> None:
         """Know nothing any more of a root device, and clear its topics."""
         self.directory.forget(udn)
         self.subscriptions.drop(udn, unsubscribe=True)
-        self.polls.end(topics.device_id(udn))
-        found = self._router.mirror.find_bare(udn)
+        self.poller.end(topics.device_id(udn))
+        found = self._mirror.find_bare(udn)
         if found is not None:
-            self._router.device_forgotten(found[0])
+            self._publishing.device_forgotten(found[0])
+
+    def is_denied(self, udn: str) -> bool:
+        """Return whether the filter keeps a device out."""
+        return self.directory.is_denied(udn)
+
+    def suspect(self, udn: str) -> None:
+        """Look whether a root device that did not answer is still there."""
+        self.directory.suspect(udn)
+
+    def subscription_states(self, udn: str) -> Mapping[str, str]:
+        """Return how the subscriptions of a root device fare, by the ids of its services."""
+        return self.subscriptions.states(udn)
 
     async def invoke(
         self,
@@ -139,21 +165,21 @@ class Network:
         return await soap.invoke(self._client, service, action, arguments, timeout_s=timeout_s)
 
     def _joined(self, description: Description, reason: str) -> None:
-        branch = self._router.device_joined(description, str(reason))
+        branch = self._publishing.device_joined(description, str(reason))
         if branch.description is not None:
             self.subscriptions.subscribe(branch.description)
-            self.polls.begin(branch, branch.description)
+            self.poller.begin(branch, branch.description)
 
     def _problems_changed(self, description: Description) -> None:
         """Mirror a device of which only the problems differ: all else of it goes on."""
-        branch = self._router.device_joined(description, "changed")
+        branch = self._publishing.device_joined(description, "changed")
         if branch.description is not None:
-            self.polls.begin(branch, branch.description)
+            self.poller.begin(branch, branch.description)
 
     def _left(self, udn: str, why: str) -> None:
-        self._router.device_left(udn, str(why))
+        self._publishing.device_left(udn, str(why))
         self.subscriptions.drop(udn, unsubscribe=False)
-        self.polls.end(topics.device_id(udn))
+        self.poller.end(topics.device_id(udn))
 
     async def _still_subscribed(self, udn: str) -> bool | None:
         return await self.subscriptions.holds(udn)
@@ -163,19 +189,19 @@ class Network:
 
         What the call may have changed is asked for when the watch is told so.
         """
-        branch, found = self._router.mirror.find_bare(topics.decode_level(device)) or (None, None)
+        branch, found = self._mirror.find_bare(topics.decode_level(device)) or (None, None)
         own = topics.service_id(device, call.service.level)
         if branch is None or found is None or own not in branch.services:
             return Watch()
         asked = questions_after(device, found, call.service, call.action, call.arguments)
         known = [one for one in asked if one.question.service_id in branch.services]
-        return self.polls.watch(branch, own, known)
+        return self.poller.watch(branch, own, known)
 
-    def changed(self, service: str) -> None:
+    def transport_changed(self, service: str) -> None:
         """Note that something has happened to a service, by its id: other values may differ too."""
-        found = self._router.mirror.find_bare(topics.decode_level(service.partition("/")[0]))
+        found = self._mirror.find_bare(topics.decode_level(service.partition("/")[0]))
         if found is not None:
-            self.polls.hurry(found[0], service)
+            self.poller.hurry(found[0], service)
 
     def _interfaces_changed(self, present: tuple[Interface, ...]) -> None:
         """Follow the interfaces; devices behind a new one, or a new address, send events there."""
@@ -189,22 +215,22 @@ class Network:
 
         Events of theirs may have been lost, and some may have restarted as another.
         """
-        for branch in self._router.mirror.branches.values():
+        for branch in self._mirror.branches.values():
             if branch.online and branch.description is not None:
                 host = address_of(branch.description.location)
                 if host is not None and any(one.holds(host) for one in interfaces):
                     self.subscriptions.subscribe(branch.description)
                     self.directory.suspect(branch.udn)
 
-    def _told_all(self, event: MulticastEvent, source: str) -> None:
+    def _multicast_event(self, event: MulticastEvent, source: str) -> None:
         """Take a multicast event, if it comes from where its device stands."""
-        branch, device = self._router.mirror.find_bare(event.udn) or (None, None)
+        branch, device = self._mirror.find_bare(event.udn) or (None, None)
         if branch is None or device is None or branch.description is None:
             return
         if str(address_of(branch.description.location)) != source:
             return
         for service in device.services:
             if service.service_id == event.service_id:
-                self._router.variables_changed(
+                self._publishing.apply_event(
                     device.udn, service.level, list(event.properties), initial=False
                 )

@@ -1,8 +1,8 @@
-"""The bridge as a whole: builds both sides, owns every task, and shuts down in order."""
+"""The bridge as a whole: it is built here, owns every task, and shuts down in order."""
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from typing import Any
@@ -10,20 +10,32 @@ from typing import Any
 import structlog
 
 from bridge import __version__, log, support_url
-from bridge.adapters import Adapters
-from bridge.bus import Bus
+from bridge.app.broker_link import BrokerLink
+from bridge.app.devices import Devices
+from bridge.app.upkeep import Watched
 from bridge.formats import jsontext
 from bridge.hubs.homeassistant.discovery import HomeAssistant
 from bridge.hubs.homeassistant.place import World
 from bridge.model import topics
+from bridge.monitoring.health_document import Health, Parts
 from bridge.monitoring.metrics import Metrics
 from bridge.monitoring.systemd import Supervisor
 from bridge.mqtt.mosquitto import EmbeddedBroker
-from bridge.network import Network
+from bridge.mqtt.reconnect import Broker
+from bridge.mqtt.url import broker_options
 from bridge.polling.plan import Plan
-from bridge.router import Router
+from bridge.publishing import Publishing
+from bridge.requests.bridge_request import BridgeRequests
+from bridge.requests.call_queue import CallQueue, Limits
+from bridge.requests.dispatch import Dispatch
+from bridge.requests.forget_instance import ForgetInstance
+from bridge.requests.replies import Replies
+from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.tree.device_tree import Shape
+from bridge.tree.messages import Publication
+from bridge.tree.mirror import Remembered
+from bridge.upnp.gena.notify_server import NotifyServer
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -32,6 +44,7 @@ FIRST_ROUND_S = 3.0
 
 _FIRST_DESCRIPTIONS_S = 15.0
 _FIRST_EVENTS_S = 1.0
+_CALLS_GRACE_S = 1.0
 _TICK_S = 0.05
 _HEALTH_S = 60.0
 _FORGET_S = 60.0
@@ -67,9 +80,19 @@ class Bridge:
             plan,
             (home_assistant,),
         )
-        self.router = Router(shape, qos=settings.mqtt.qos, clock=self._adapters.clock)
-        self.network: Network
-        self.bus: Bus
+        self.publishing = Publishing(
+            shape,
+            qos=mqtt.qos,
+            clock=self._adapters.clock,
+            on_transport=self._transport_changed,
+        )
+        self.devices: Devices
+        self.broker: Broker
+        self.calls: CallQueue
+        self.health: Health
+        self._parts: Parts
+        self._bridge_requests: BridgeRequests
+        self._link: BrokerLink
 
     async def run(
         self, stop: asyncio.Event, on_broker: Callable[[str], None] = lambda _: None
@@ -87,31 +110,69 @@ class Bridge:
                 urls = [embedded.url]
             notify = adapters.notify(None, settings.upnp.callback_port)
             await stack.enter_async_context(notify)
-            self.network = Network(settings, self.router, notify, adapters)
-            self.bus = Bus(
-                settings,
-                self.router,
-                self.network,
-                adapters,
-                urls=urls,
-                settle=self._settle,
-                online=self.online,
-            )
-            self.router.mirror.put_own("info", jsontext.encode(self._info()))
+            dispatch = self._build(notify, urls)
+            self.publishing.mirror.put_own("info", jsontext.encode(self._info()))
             on_broker(urls[0])
-            await stack.enter_async_context(self.network.multicast)
-            stack.callback(log.listen(self.router.tell_log))
-            metrics = Metrics(self.router, self.network, self.bus.broker, self.bus.calls)
+            await stack.enter_async_context(self.devices.multicast)
+            stack.callback(log.listen(self.publishing.publish_log))
+            metrics = Metrics(self._parts)
             await stack.enter_async_context(
                 adapters.serve(
                     settings.http.host,
                     settings.http.port,
                     why_not_ready=self._why_not_ready,
-                    health=self.bus.health.document,
+                    health=self.health.document,
                     metrics=metrics.exposition,
                 )
             )
-            await self._run_parts(stop, embedded)
+            await self._run_parts(stop, dispatch, embedded)
+
+    def _build(self, notify: NotifyServer, urls: Sequence[str]) -> Dispatch:
+        """Build both sides, and what carries out requests."""
+        settings, adapters, publishing = self.settings, self._adapters, self.publishing
+        mqtt, base = settings.mqtt, settings.mqtt.base_topic
+        busy: set[str] = set()
+        self.devices = devices = Devices(settings, publishing, notify, adapters, busy)
+        # The client id is the same at every start, so that a broker ends what is left of an
+        # earlier connection before it could publish that one's will after our `online`.
+        client_id = "-".join(["upnp2mqtt", settings.instance, *([] if base == "upnp" else [base])])
+        self.broker = Broker(
+            broker_options(settings, urls, client_id),
+            Publication(publishing.state_topic, b"offline"),
+            publishing,
+            rng=adapters.rng,
+            dial=adapters.dial,
+        )
+        self._link = BrokerLink(
+            settings,
+            publishing,
+            self.broker,
+            Watched(publishing, adapters.clock),
+            settle=self._settle,
+            online=self.online,
+        )
+        answer = Replies(publishing, mqtt.response_topics)
+        limits = Limits(settings.upnp.action_timeout, settings.read_only, mqtt.max_payload)
+        self.calls = CallQueue(publishing, answer, devices, limits, busy)
+        self._parts = Parts(
+            publishing,
+            self.broker,
+            self.calls,
+            devices.directory,
+            devices.discovery,
+            devices.subscriptions,
+            devices.poller,
+        )
+        self.health = Health(settings, self._parts)
+        self._bridge_requests = BridgeRequests(
+            publishing,
+            answer,
+            devices,
+            self.health,
+            ForgetInstance(publishing, self.broker, self._link),
+            max_bytes=mqtt.max_payload,
+        )
+        return Dispatch(publishing, self.calls, self._bridge_requests)
 
     def _info(self) -> dict[str, Any]:
         return {
@@ -121,13 +182,13 @@ class Bridge:
             "settings": self.settings.public(),
             "capabilities": {
                 "commands": ["call", "set", "get"],
-                "verbs": list(self.bus.verbs.names),
+                "verbs": list(self._bridge_requests.names),
             },
         }
 
     def _why_not_ready(self) -> str:
         """Return what is missing for the bridge to do all of its work; empty where nothing is."""
-        state = self.bus.broker.state
+        state = self.broker.state
         if self.online.is_set():
             return "; ".join(state.problems)
         if state.connected:
@@ -136,23 +197,25 @@ class Bridge:
 
     def _status(self) -> str:
         """Return in a few words what the bridge does."""
-        state = self.bus.broker.state
+        state = self.broker.state
         if self.online.is_set() and state.problems:
             return f"online at {state.url}, but {state.problems[0]}"
         if not self.online.is_set():
             return f"{'starting at' if state.connected else 'without'} the broker {state.url}"
-        return f"online at {state.url}, {len(self.router.mirror.branches)} devices"
+        return f"online at {state.url}, {len(self.publishing.mirror.branches)} devices"
 
-    async def _run_parts(self, stop: asyncio.Event, embedded: EmbeddedBroker | None) -> None:
+    async def _run_parts(
+        self, stop: asyncio.Event, dispatch: Dispatch, embedded: EmbeddedBroker | None
+    ) -> None:
         supervisor = Supervisor(os.environ)
         async with asyncio.TaskGroup() as tasks:
             parts = {
-                "mqtt.broker": self.bus.run(),
+                "mqtt.broker": self._link.run(dispatch),
                 "first_round": self._wait_for_first_round(),
                 "health": self._tell_health(),
                 "forget": self._forget_gone(),
                 "systemd": supervisor.run(self._status),
-                **self.network.parts(),
+                **self.devices.parts(),
             }
             if embedded is not None:
                 parts["mqtt.embedded"] = embedded.watch()
@@ -160,18 +223,30 @@ class Bridge:
             await stop.wait()
             _log.info("stopping")
             supervisor.tell("STOPPING=1", "STATUS=stopping")
-            await self.bus.leave()
+            await self._leave()
             for task in running:
                 task.cancel()
+
+    def _transport_changed(self, service: str) -> None:
+        self.devices.transport_changed(service)
+
+    async def _leave(self) -> None:
+        """Answer what is asked, end subscriptions, and say `offline`; takes less than 5 s."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.calls.close(_CALLS_GRACE_S))
+            tasks.create_task(self._bridge_requests.close())
+            tasks.create_task(self.devices.subscriptions.close())
+        await self._link.leave()
 
     async def _wait_for_first_round(self) -> None:
         """Wait until the devices that are there have answered the first searches."""
         await asyncio.sleep(FIRST_ROUND_S)
         await self._end_first_round()
 
-    async def _settle(self, is_remembered: bool) -> None:  # noqa: FBT001 - the bus's callback
-        """Wait for the end of the first round; who `is_remembered` need not be searched for."""
-        if is_remembered and not self._first_round.is_set():
+    async def _settle(self, remembered: Sequence[Remembered]) -> None:
+        """Wait for the end of the first round; what is remembered need not be searched for."""
+        self.devices.expect(remembered)
+        if remembered and not self._first_round.is_set():
             await self._end_first_round()
         await self._first_round.wait()
 
@@ -180,10 +255,10 @@ class Bridge:
 
         A service that does not tell them is waited for 1 s.
         """
-        await self.network.directory.wait_idle(_FIRST_DESCRIPTIONS_S)
+        await self.devices.directory.wait_idle(_FIRST_DESCRIPTIONS_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_EVENTS_S):
-                while self.network.subscriptions.pending:  # noqa: ASYNC110 - nobody else waits
+                while self.devices.subscriptions.pending:  # noqa: ASYNC110 - nobody else waits
                     await asyncio.sleep(_TICK_S)
         self._first_round.set()
 
@@ -194,8 +269,8 @@ class Bridge:
         while True:
             is_online = self.online.is_set()
             if left_s <= 0 or (is_online and not was_online):
-                self.router.mirror.put_own("health", jsontext.encode(self.bus.health.document()))
-                self.bus.wake()
+                self.publishing.mirror.put_own("health", jsontext.encode(self.health.document()))
+                self.publishing.wake()
                 left_s = _HEALTH_S
             was_online = is_online
             await asyncio.sleep(_ONLINE_TICK_S)
@@ -207,9 +282,9 @@ class Bridge:
         while forget_after_s:
             await asyncio.sleep(min(_FORGET_S, max(1.0, forget_after_s / 10)))
             now = self._adapters.clock.now()
-            for branch in tuple(self.router.mirror.branches.values()):
+            for branch in tuple(self.publishing.mirror.branches.values()):
                 if branch.online is False and branch.offline_since:
                     with suppress(ValueError):
                         gone = now - datetime.fromisoformat(branch.offline_since)
                         if gone.total_seconds() > forget_after_s:
-                            self.network.forget(topics.decode_level(branch.id))
+                            self.devices.forget(topics.decode_level(branch.id))

@@ -1,0 +1,302 @@
+"""What goes to the broker next, and when: one consumer of all that devices say.
+
+What devices do changes the mirror, and what is to be published waits here until the session with
+the broker takes it. Everything runs in one event loop, so that each step is whole before the next
+begins.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Protocol
+
+import structlog
+
+from bridge.formats import jsontext
+from bridge.model import topics
+from bridge.model.device import Description, Key
+from bridge.model.lastchange import Happening
+from bridge.polling.plan import Plan
+from bridge.runtime import Clock
+from bridge.tree.delays import Delays
+from bridge.tree.device_tree import Branch, Shape
+from bridge.tree.instances import Neighbours
+from bridge.tree.messages import Message, Publication
+from bridge.tree.mirror import Mirror, Remembered, at_once
+from bridge.tree.outbox import Outbox
+from bridge.tree.overwritten import Overwritten
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_LEAST_S = 0.005
+_MOST_NAMES = 6
+_SORTED_AT_ONCE = 500
+
+
+class Waker(Protocol):
+    """Has the session with the broker take what there is to publish."""
+
+    def wake(self) -> None:
+        """Take it now."""
+
+    def wake_in(self, delay_s: float) -> None:
+        """Take it in so many seconds, or before."""
+
+
+class _Asleep:
+    """Stands for a session while there is none."""
+
+    def wake(self) -> None:
+        pass
+
+    def wake_in(self, delay_s: float) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class Counters:
+    """What went through since the start."""
+
+    publications: int = 0
+    answers: int = 0
+    events: int = 0
+    malformed_events: int = 0
+
+
+class Publishing:
+    """The mirror and what waits for the broker; `take` is the session's source.
+
+    `qos` is that of the tree. `on_transport` is told the id of a service whose player plays
+    otherwise, or something else.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        qos: int,
+        clock: Clock | None = None,
+        on_transport: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.shape = shape
+        self._clock = clock or Clock()
+        self._qos = qos
+        self._is_trees_turn = False
+        self._is_leaving = False
+        self._waker: Waker = _Asleep()
+        self.mirror = Mirror(shape, on_transport=on_transport, on_happenings=self._happened)
+        self.neighbours = Neighbours(shape.instance)
+        self.outbox = Outbox()
+        self.overwritten = Overwritten()
+        self.delays = Delays()
+        self.counters = Counters()
+        self.broker_limit: int | None = None
+        """The most bytes that the broker takes in a message; None where it takes any."""
+
+    @property
+    def plan(self) -> Plan:
+        """What services are asked for regularly."""
+        return self.shape.plan
+
+    @property
+    def state_topic(self) -> str:
+        """Where this bridge's `online` or `offline` stands."""
+        return f"{self.shape.own}/state"
+
+    # From devices
+
+    def device_joined(self, description: Description, reason: str) -> Branch:
+        """Mirror a device that was described."""
+        is_anothers = self.neighbours.comes_first(topics.device_id(description.udn))
+        branch = self.mirror.join(description, owned=not is_anothers)
+        event = "device_changed" if reason in ("changed", "refreshed") else "device_joined"
+        self.publish_device_event(event, branch, reason=reason)
+        self.wake()
+        return branch
+
+    def device_left(self, udn: str, why: str) -> None:
+        """Mark a device as offline, or forget one that the filter denies."""
+        found = self.mirror.find_bare(udn)
+        if why == "denied":
+            if found is not None:
+                self.device_forgotten(found[0])
+        elif (branch := self.mirror.mark_offline(udn, self._clock.stamp())) is not None:
+            self.publish_device_event("device_left", branch, reason=why)
+            self.wake()
+
+    def device_forgotten(self, branch: Branch) -> None:
+        """Clear every topic of a device."""
+        self.mirror.forget(branch)
+        self.publish_device_event("device_forgotten", branch)
+        self.wake()
+
+    def apply_event(
+        self, udn: str, level: str, properties: list[tuple[str, str]], *, initial: bool
+    ) -> None:
+        """Take in the properties of an event of a service, by its device's UDN and its level."""
+        came_s = self._clock.monotonic()
+        self.counters.events += 1
+        service = topics.service_id(topics.device_id(udn), level)
+        mirror = self.mirror
+        if not mirror.apply_event(service, properties, initial=initial, now=self._clock.stamp()):
+            self.counters.malformed_events += 1
+            _log.debug("last_change_unreadable", service=service)
+        if mirror.ledger:
+            self.delays.begin(came_s)
+        self.wake()
+
+    def apply_answers(
+        self, service: str, told: list[tuple[Key, str]], *, regularly: bool = False
+    ) -> None:
+        """Take in values that a service, by its id, was asked for, `regularly` or once."""
+        self.mirror.apply_answers(service, told, now=self._clock.stamp(), regularly=regularly)
+        self.wake()
+
+    # To the broker
+
+    def hub_started(self, message: Message) -> None:
+        """Tell a hub that has just started of everything again; not for a message of before."""
+        if message.payload == b"online" and not message.retain:
+            _log.info("hub_started", topic=message.topic)
+            self.mirror.introduce(self._clock.monotonic())
+            self.wake()
+
+    def attach(self, waker: Waker) -> None:
+        """Begin to wake a session."""
+        self._waker = waker
+
+    def wake(self) -> None:
+        """Say that there may be something to publish."""
+        self._waker.wake()
+
+    def leave(self) -> None:
+        """Let nothing wait for its time any more: the bridge ends."""
+        self._is_leaving = True
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether there is more than was taken, of that which may go in bulk."""
+        return self.mirror.has_bulk
+
+    def take(self, *, in_bulk: bool = True, steps: int | None = None) -> Publication | None:
+        """Return what is to be published next, None where nothing is or more is to be looked for.
+
+        Answers and the tree take turns: neither a flood of requests nor a large device may hold
+        up the other. To find what may go `in_bulk` takes so many `steps` at most.
+        """
+        if not self._is_trees_turn and (answer := self._take_answer()):
+            self._is_trees_turn = True
+            return answer
+        self._is_trees_turn = False
+        now_s = self._clock.monotonic()
+        mirror, is_leaving = self.mirror, self._is_leaving
+        due = mirror.take(
+            inf if is_leaving else now_s, in_bulk=in_bulk, steps=steps, is_leaving=is_leaving
+        )
+        if self.delays and not mirror.ledger.has_live and (due is None or mirror.took_in_bulk):
+            self.delays.end(self._clock.monotonic())
+        if due is None:
+            self._log_variables_never_reported()
+            if not is_leaving and (due_s := mirror.due_s) is not None:
+                self._waker.wake_in(max(_LEAST_S, due_s - now_s))
+            return self._take_answer()
+        self.counters.publications += 1
+        topic, entry = due
+        self.overwritten.sent(topic)
+        return Publication(
+            topic,
+            entry.payload,
+            retain=True,
+            qos=self._qos,
+            content_type=entry.content_type,
+            in_bulk=mirror.took_in_bulk,
+        )
+
+    def _log_variables_never_reported(self) -> None:
+        for branch in self.mirror.take_introduced():
+            if names := branch.on_paper():
+                _log.info(
+                    "variables_never_reported",
+                    device=branch.id,
+                    count=len(names),
+                    variables=names[:_MOST_NAMES],
+                )
+
+    def _take_answer(self) -> Publication | None:
+        answer = self.outbox.take(self._clock.monotonic())
+        self.counters.answers += answer is not None
+        return answer
+
+    def reply(self, publication: Publication) -> None:
+        """Send an answer as soon as there is a broker, within a minute."""
+        self.outbox.answer(publication, self._clock.monotonic())
+        self.wake()
+
+    def publish_device_event(self, event: str, branch: Branch, **more: object) -> None:
+        """Send news of a device to whoever listens now."""
+        if branch.owned:
+            news: dict[str, object] = {"event": event, "id": branch.id}
+            if "friendly_name" in branch.row:
+                news["friendly_name"] = branch.row["friendly_name"]
+            self._publish_news("event", {**news, **more, "time": self._clock.stamp()}, qos=1)
+
+    def publish_log(self, line: Any) -> None:  # noqa: ANN401 - whatever a log line holds
+        """Send a log line to whoever listens now."""
+        self._publish_news("log", {name: _plain(value) for name, value in line.items()}, qos=0)
+
+    def _happened(self, service: str, happened: Sequence[Happening]) -> None:
+        """Send what has happened at a service, by its id, to whoever listens now."""
+        if self.mirror.ledger.is_open:
+            topic = self.shape.topic(topics.event_id(service))
+            for one in happened:
+                payload = jsontext.encode(one)
+                if self.broker_limit is None or len(payload) <= self.broker_limit:
+                    self.outbox.happen(Publication(topic, payload, retain=False, qos=1))
+
+    def _publish_news(self, name: str, document: object, *, qos: int) -> None:
+        if self.mirror.ledger.is_open:
+            payload = jsontext.encode(document)
+            topic = f"{self.shape.own}/{name}"
+            self.outbox.tell(Publication(topic, payload, retain=False, qos=qos))
+            self.wake()
+
+    # What the broker holds
+
+    def open(
+        self, held: dict[str, bytes], max_payload: int, broker_limit: int | None
+    ) -> tuple[Remembered, ...]:
+        """Begin with a broker that holds this; return the devices that it remembers as ours.
+
+        `held` is empty afterwards, for it may be large. `max_payload` is the most bytes that a
+        payload is to have, `broker_limit` the most that it can have, if there is a limit.
+        """
+        return at_once(self.opening(held, max_payload, broker_limit))
+
+    def opening(
+        self, held: dict[str, bytes], max_payload: int, broker_limit: int | None
+    ) -> Generator[None, None, tuple[Remembered, ...]]:
+        """Do what `open` does, in pieces between which devices may say anything."""
+        holdings = self.shape.holdings()
+        for number, (topic, payload) in enumerate(held.items()):
+            holdings.take(topic, payload)
+            if number % _SORTED_AT_ONCE == 0:
+                yield
+        yield from holdings.sort()
+        held.clear()
+        limit = min(max_payload, broker_limit or max_payload)
+        opening = self.mirror.opening(holdings, limit, self.neighbours.comes_first)
+        self.neighbours.begin(holdings.online, holdings.owners)
+        remembered = yield from opening
+        self.broker_limit = broker_limit
+        return remembered
+
+    def close(self) -> None:
+        """Go on without a broker: values change the wanted tree, answers wait, news are lost."""
+        self.mirror.close()
+        self.overwritten.clear()
+        self.outbox.drop_news()
+        self.delays.clear()
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
