@@ -240,16 +240,16 @@ def test_what_waits_for_a_device_that_is_forgotten_again_and_again_is_not_taken_
     mirror, held = opened()
     mirror.join(described(device("A", PART)))
     if is_online:
-        mirror.leave("A", NOW)
+        mirror.mark_offline("A", NOW)
     drain(mirror, held)
     if not is_online:
-        mirror.leave("A", NOW)
+        mirror.mark_offline("A", NOW)
         mirror.forget(mirror.branches["A"])
     for _ in range(2):
         mirror.forget(mirror.join(described(device("A", PART))))
     mirror.join(described(device("A", PART)))
     if not is_online:
-        mirror.leave("A", NOW)
+        mirror.mark_offline("A", NOW)
     drain(mirror, held)
     assert held["upnp/A/availability"] == (b"online" if is_online else b"offline")
 
@@ -260,10 +260,10 @@ STATE_PART = "upnp/A/One/state/chunk/%d"
 def test_of_a_state_in_parts_that_is_forgotten_while_it_waits_no_part_is_left():
     mirror, held = opened()
     branch = mirror.join(described(device("A", PART)))
-    mirror.tell("A/One", [("V", "x" * 50_000)], initial=True, now=NOW)
+    mirror.apply_event("A/One", [("V", "x" * 50_000)], initial=True, now=NOW)
     drain(mirror, held)
     assert STATE_PART % 6 in held
-    mirror.tell("A/One", [("V", "x" * 15_000)], initial=True, now=NOW)
+    mirror.apply_event("A/One", [("V", "x" * 15_000)], initial=True, now=NOW)
     mirror.forget(branch)
     drain(mirror, held)
     assert set(held) == {TABLE}
@@ -274,16 +274,16 @@ def test_of_a_state_in_parts_that_is_forgotten_while_it_waits_no_part_is_left():
 def test_of_a_state_that_grows_while_a_tree_is_published_no_part_is_missing(is_restarted, steps):
     mirror, held = opened()
     mirror.join(described(device("A", PART)))
-    mirror.tell("A/One", [("V", "x" * 50_000)], initial=True, now=NOW)
+    mirror.apply_event("A/One", [("V", "x" * 50_000)], initial=True, now=NOW)
     drain(mirror, held)
     if is_restarted:
         mirror, _ = opened(None, **held)
     mirror.join(described(device("A", PART, service("Two", scpd("V:string")))))
-    mirror.tell("A/One", [("V", "x" * 15_000)], initial=True, now=NOW)
+    mirror.apply_event("A/One", [("V", "x" * 15_000)], initial=True, now=NOW)
     for _ in range(steps):
         if (due := mirror.take(steps=1)) is not None:
             held[due[0]] = due[1].payload
-    mirror.tell("A/One", [("V", "x" * 35_000)], initial=True, now=NOW)
+    mirror.apply_event("A/One", [("V", "x" * 35_000)], initial=True, now=NOW)
     drain(mirror, held)
     assert b"x" * 35_000 in whole_payloads(held)["upnp/A/One/state"]
     assert STATE_PART % 5 not in held
