@@ -180,7 +180,9 @@ class BrokerLink:
         state = self._broker.state
         state.problems = tuple(problems)
         if state.problems and state.problems != self._told:
-            _log.error("broker_capability_missing", problem="; ".join(state.problems), url=state.url)
+            _log.error(
+                "broker_capability_missing", problem="; ".join(state.problems), url=state.url
+            )
         self._told = state.problems
 
     async def _count(self) -> None:
