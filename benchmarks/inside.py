@@ -26,7 +26,7 @@ from bridge.upnp.gena.event_body import read_properties
 from bridge.upnp.gena.notify_reader import StrictReader
 from bridge.upnp.gena.notify_server import NotifyServer
 from bridge.upnp.gena.subscriber import Subscriptions
-from bridge.upnp.http.client import HttpClient
+from bridge.upnp.http.client import HttpClient, local_address_towards
 
 _LOCATION = "http://192.0.2.1/"
 _DEVICES = 8
@@ -76,8 +76,8 @@ class Inside:
             self.server,
             on_properties=self.router.apply_event,
             on_suspect=lambda _: None,
-            local_address_towards=lambda *_: "192.0.2.1",
-            callback_host=None,
+            local_address_towards=local_address_towards,
+            callback_host="192.0.2.1",
             rng=Random(1),
         )
         self.router.open({}, _LIMIT, None)

@@ -149,7 +149,7 @@ class _Capture:
         try:
             async with turn:
                 headers = {
-                    "CALLBACK": self._callback(url, f"{catcher.port}{path}"),
+                    "CALLBACK": await self._callback(url, f"{catcher.port}{path}"),
                     "NT": "upnp:event",
                     "TIMEOUT": f"Second-{_SUBSCRIBED_S}",
                 }
@@ -171,10 +171,12 @@ class _Capture:
         finally:
             catcher.close(path)
 
-    def _callback(self, url: str, port_and_path: str) -> str:
+    async def _callback(self, url: str, port_and_path: str) -> str:
         address = split_url(url)
         try:
-            host = self._manner.callback_host or local_address_towards(address.host, address.port)
+            host = self._manner.callback_host or await local_address_towards(
+                address.host, address.port
+            )
         except DeviceError as error:
             self.failures.append(f"callback: {error}")
             host = "127.0.0.1"

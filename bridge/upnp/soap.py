@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
+from async_upnp_client.exceptions import UpnpActionErrorCode
+
 from bridge.errors import (
     BadResponse,
     Code,
@@ -21,16 +23,11 @@ from bridge.model.device import Service
 from bridge.upnp.http.client import HttpClient
 
 STANDARD_FAULTS = {
-    401: "Invalid Action",
-    402: "Invalid Args",
+    **{
+        int(code): code.name.replace("_", " ").title().replace(" Of ", " of ")
+        for code in UpnpActionErrorCode
+    },
     404: "Invalid Var",
-    501: "Action Failed",
-    600: "Argument Value Invalid",
-    601: "Argument Value Out of Range",
-    602: "Optional Action Not Implemented",
-    603: "Out of Memory",
-    604: "Human Intervention Required",
-    605: "String Argument Too Long",
     606: "Action Not Authorized",
 }
 """What the error codes of the architecture mean (UDA 2.0, section 3.2.5)."""

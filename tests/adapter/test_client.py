@@ -409,16 +409,16 @@ async def test_a_connection_that_is_not_accepted_is_unreachable(connect_timeout_
 
 
 @pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
-def test_the_address_that_faces_a_device_is_found(host, address):
-    assert local_address_towards(host, 1900) == address
+async def test_the_address_that_faces_a_device_is_found(host, address):
+    assert await local_address_towards(host, 1900) == address
 
 
 @pytest.mark.parametrize(
     "host", ["fe80::1%nosuch0", "no-such-name.invalid", "a..b", "x" * 70, "\0"]
 )
-def test_a_device_without_a_way_to_it_is_unreachable(host):
+async def test_a_device_without_a_way_to_it_is_unreachable(host):
     with pytest.raises(DeviceUnreachable):
-        local_address_towards(host, 80)
+        await local_address_towards(host, 80)
 
 
 @pytest.mark.parametrize(

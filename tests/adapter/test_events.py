@@ -416,7 +416,7 @@ async def test_a_device_that_is_not_there_is_suspected():
 
 
 async def test_a_device_without_a_way_to_it_is_suspected():
-    def no_way(host: str, port: int) -> str:
+    async def no_way(host: str, port: int) -> str:
         raise DeviceUnreachable(f"{host}:{port}")
 
     async with bridging(local_address_towards=no_way) as bridge:
@@ -448,7 +448,7 @@ async def test_the_callback_is_at_the_host_that_was_configured(host, authority):
 async def test_the_callback_is_at_the_address_that_faces_the_device():
     asked: list[tuple[str, int]] = []
 
-    def facing(host: str, port: int) -> str:
+    async def facing(host: str, port: int) -> str:
         asked.append((host, port))
         return "2001:db8::5"
 

@@ -175,7 +175,7 @@ async def _subscribe(
     trial.path = server.open(receive)
     try:
         where = split_url(url)
-        host = settings.upnp.callback_host or local_address_towards(where.host, where.port)
+        host = settings.upnp.callback_host or await local_address_towards(where.host, where.port)
         trial.address = bracketed(host)
         callback = f"<http://{trial.address}:{server.port}{trial.path}>"
         answer = await client.request(

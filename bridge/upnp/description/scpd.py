@@ -10,6 +10,8 @@ from dataclasses import replace
 from itertools import islice
 from sys import intern
 
+from async_upnp_client.const import STATE_VARIABLE_TYPE_MAPPING
+
 from bridge.errors import DescriptionError
 from bridge.formats.xml import Element, XmlError, child, child_text, children, local, parse, text
 from bridge.model.device import Action, Argument, Device, Direction, Scpd, Service, StateVariable
@@ -23,12 +25,8 @@ MAX_ALLOWED_VALUES = 1000
 NO_SCPD = Scpd.of(())
 """What a service has while its SCPD is not read, or where none is to be had."""
 
-_INTEGERS = frozenset({"ui1", "ui2", "ui4", "ui8", "i1", "i2", "i4", "i8", "int"})
-_DATA_TYPES = _INTEGERS | {
-    *("r4", "r8", "number", "float", "fixed.14.4"),
-    *("char", "string", "uri", "uuid", "boolean", "bin.base64", "bin.hex"),
-    *("date", "dateTime", "dateTime.tz", "time", "time.tz"),
-}
+_DATA_TYPES = STATE_VARIABLE_TYPE_MAPPING.keys()
+_INTEGERS = {name for name, how in STATE_VARIABLE_TYPE_MAPPING.items() if how["type"] is int}
 _YES = frozenset({"yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -5,7 +5,7 @@ When to do what is `subscription`'s to say, and what an event means to the mirro
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -95,7 +95,7 @@ class Subscriptions:
         *,
         on_properties: OnProperties,
         on_suspect: Callable[[str], None],
-        local_address_towards: Callable[[str, int], str],
+        local_address_towards: Callable[[str, int], Awaitable[str]],
         callback_host: str | None,
         rng: Random,
         requested_s: int = REQUESTED_S,
@@ -271,22 +271,23 @@ class Subscriptions:
         self._notify_server.close(item.path)
         item.path = self._notify_server.open(partial(self._receive, item))
         item.subscription.begin()
-        await self._ask(item, lambda: {"CALLBACK": self._callback(item), "NT": "upnp:event"})
+        await self._ask(item, is_new=True)
         if not item.subscription.sid:
             self._notify_server.close(item.path)
 
     async def _renew(self, item: _Subscribed) -> None:
-        await self._ask(item, lambda: {"SID": item.subscription.sid})
+        await self._ask(item, is_new=False)
 
-    async def _ask(self, item: _Subscribed, headers: Callable[[], dict[str, str]]) -> None:
-        """Send SUBSCRIBE and note what comes of it."""
+    async def _ask(self, item: _Subscribed, *, is_new: bool) -> None:
+        """Send SUBSCRIBE, for a new subscription or to renew it, and note what comes of it."""
         now = asyncio.get_running_loop().time
         subscription = item.subscription
         try:
+            headers = await self._wishes(item) if is_new else {"SID": subscription.sid}
             answer = await self._client.request(
                 "SUBSCRIBE",
                 item.url,
-                headers=headers() | {"TIMEOUT": f"Second-{self._requested_s}"},
+                headers=headers | {"TIMEOUT": f"Second-{self._requested_s}"},
                 timeout_s=_ANSWER_S,
                 max_bytes=_MAX_ANSWER_BYTES,
             )
@@ -319,13 +320,15 @@ class Subscriptions:
         log = _log.warning if first else _log.debug
         log(event, service=item.key, url=item.url, reason=str(error))
 
-    def _callback(self, item: _Subscribed) -> str:
+    async def _wishes(self, item: _Subscribed) -> dict[str, str]:
+        """Return the headers of a first SUBSCRIBE. Raises BadResponse, DeviceUnreachable."""
         try:
             device = split_url(item.url)
         except ValueError as error:
             raise BadResponse(str(error)) from error
-        host = self._callback_host or self._local_address_towards(device.host, device.port)
-        return f"<http://{bracketed(unscoped(host))}:{self._notify_server.port}{item.path}>"
+        host = self._callback_host or await self._local_address_towards(device.host, device.port)
+        callback = f"<http://{bracketed(unscoped(host))}:{self._notify_server.port}{item.path}>"
+        return {"CALLBACK": callback, "NT": "upnp:event"}
 
     def _receive(self, item: _Subscribed, notify: Notify) -> bool:
         """Hand on an event that came to an item's path; return whether it is this subscription's.

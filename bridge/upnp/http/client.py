@@ -7,9 +7,10 @@ How messages are read is `http1`'s work, what they mean that of the callers.
 import asyncio
 import platform
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from async_upnp_client.utils import async_get_local_ip
 
 from bridge import __version__
 from bridge.errors import BadResponse, DeviceTimeout, DeviceUnreachable
@@ -22,6 +23,7 @@ USER_AGENT = f"{platform.system()}/{platform.release()} UPnP/2.0 upnp2mqtt/{__ve
 
 _FIRST_FINAL_STATUS = 200
 _NO_CONTENT = 204
+_RESOLVE_S = 5.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # The answers to SUBSCRIBE and UNSUBSCRIBE are their heads. Without a Content-Length nothing more
 # is waited for, since devices that leave it out may keep the connection open.
@@ -197,16 +199,14 @@ def _write_request(
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def local_address_towards(host: str, port: int) -> str:
+async def local_address_towards(host: str, port: int) -> str:
     """Return the address of this machine that faces a device, without its IPv6 scope.
 
-    Sends nothing. Resolving a name blocks; an address does not. Raises DeviceUnreachable.
+    Sends nothing but what it takes to resolve a name. Raises DeviceUnreachable.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        family, kind, protocol, _, target = found[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.connect(target)
-            return str(probe.getsockname()[0]).partition("%")[0]
+        async with asyncio.timeout(_RESOLVE_S):
+            _, address = await async_get_local_ip(f"//{bracketed(host)}:{port}")
     except (OSError, ValueError) as error:
         raise DeviceUnreachable(f"no way to {host}: {error}") from error
+    return unscoped(address)
