@@ -17,9 +17,9 @@ _COMMANDS = {
     "demo": "bridge simulated devices onto an embedded broker",
     "discover": "list what answers on the network, without a broker",
     "call": "call one action over the broker: UDN [SERVICE] ACTION [Arg=value …]",
-    "doctor": "look for what keeps the bridge from working, and say what to do about it",
-    "diagnostics": "write a redacted file about a device, or all, for a bug report",
-    "health": "exit 0 while the bridge that runs here is online",
+    "doctor": "look for what keeps the bridge from working, and say what to do",
+    "diagnostics": "write a redacted file about one device, or all, for a bug report",
+    "health": "exit with 0 while the bridge on this machine is online",
 }
 _DEMO_SETTINGS = {"upnp.interfaces": "lo", "upnp.callback_port": "0"}
 _TELL_THEMSELVES = frozenset({"run", "demo", "doctor"})
@@ -33,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is a line: the usage with every setting would push it off."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"upnp2mqtt: {message} (`{self.prog} --help` has all)\n")
+        self.exit(2, f"upnp2mqtt: {message} (see `{self.prog} --help`)\n")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def _given(words: Sequence[str]) -> argparse.Namespace:
     if others:
         names = [f"--{name}" for name in _names()]
         other = next((word for word in others if word.startswith("-")), others[0])
-        kind = "flag" if other.startswith("-") else f"word of `{given.command}`"
+        kind = "flag" if other.startswith("-") else f"argument of `{given.command}`"
         raise ConfigError(_unknown(kind, other.partition("=")[0], names))
     return given
 
@@ -139,22 +139,27 @@ def _parser() -> _Parser:
             one.add_argument(
                 "--retained",
                 action="store_true",
-                help="publish 1,100 retained messages at the broker, count them, and clear them",
+                help="also publish 1,100 retained messages, count what arrives, and clear them",
             )
         if command == "diagnostics":
             one.add_argument(
-                "device", nargs="?", metavar="UDN", help="or the URL of its description; else all"
+                "device",
+                nargs="?",
+                metavar="UDN",
+                help="UDN, or URL of the description; all devices if left out",
             )
             one.add_argument(
                 "--output",
                 metavar="FILE",
-                help="- is standard output; else upnp2mqtt-diagnostics-UDN.json in this folder",
+                help="file to write, - for standard output; else upnp2mqtt-diagnostics-UDN.json",
             )
             one.add_argument(
                 "--seconds", type=_seconds, default=_SEARCH_S, help="how long to search"
             )
         if command == "call":
-            one.add_argument("words", nargs="+", metavar="WORD", help="UDN [SERVICE] ACTION …")
+            one.add_argument(
+                "words", nargs="+", metavar="WORD", help="UDN [SERVICE] ACTION [Arg=value …]"
+            )
     return parser
 
 
@@ -187,7 +192,7 @@ def _seconds(text: str) -> float:
 def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
     like = settings.nearest(word, known)
     hint = f": did you mean {like}?" if like else ""
-    return f"there is no {kind} '{word}'{hint} (`upnp2mqtt --help` has all)"
+    return f"there is no {kind} '{word}'{hint} (see `upnp2mqtt --help`)"
 
 
 def _complain(error: BaseException) -> int:

@@ -28,7 +28,7 @@ def cannot_listen(group: str, host: str | None, port: int, error: OSError) -> Co
         case errno.EACCES:
             return ConfigError(f"{at}: TCP port {port} is for root alone: choose one from 1024")
         case errno.EADDRNOTAVAIL:
-            return ConfigError(f"{where}: {host} is no address of this machine")
+            return ConfigError(f"{where}: {host} is not an address of this machine")
         case number:
             said = os.strerror(number) if number and number > 0 else error.strerror or str(error)
             return ConfigError(f"{where}: cannot listen on {host or '*'}, port {port}: {said}")

@@ -85,7 +85,8 @@ async def _take(
         found = [(one.location, one) for one in searched]
     if len(found) > MAX_DEVICES:
         sys.stderr.write(
-            f"upnp2mqtt: {len(found)} devices answered, {MAX_DEVICES} are captured: name another\n"
+            f"upnp2mqtt: {len(found)} devices answered, {MAX_DEVICES} are captured: give a UDN for "
+            "another\n"
         )
     how = manner(settings, await _callback_port(settings.upnp.callback_port))
     captures = []
@@ -151,7 +152,7 @@ async def _callback_port(wanted: int) -> int:
             return wanted
     except ConfigError:
         sys.stderr.write(
-            f"upnp2mqtt: port {wanted} is taken, as by a running bridge: events go to another\n"
+            f"upnp2mqtt: port {wanted} is taken (by a running bridge?): events go to another\n"
         )
         return 0
 
@@ -173,9 +174,10 @@ def _show(document: dict[str, Any], output: str, size: int, told: TextIO) -> Non
     told.write(f"{place}: {size} bytes\n")
     told.writelines(line for one in document["captures"] for line in _summary(one))
     told.write(
-        "Addresses, names, serial numbers, UDNs and what plays were replaced, shapes were kept.\n"
-        "No program knows all that is private to you: read the file before you pass it on.\n"
-        "Its name may have the device's UDN: give it another then.\n"
+        "Addresses, names, serial numbers, UDNs and what plays were replaced by others of the same "
+        "shape.\n"
+        "No program knows everything that is private to you: read the file before you pass it on.\n"
+        "If the file name contains the device's UDN, rename it.\n"
     )
 
 

@@ -48,7 +48,7 @@ def doctor(settings: Settings, *, as_json: bool, retained: bool = False) -> int:
         signals.run(work)
     except signals.Interrupted:
         page.show_progress(())
-        sys.stderr.write("upnp2mqtt: ended before all was looked at\n")
+        sys.stderr.write("upnp2mqtt: ended before all checks were done\n")
         return 1
     status, elapsed_s = verdict(found), time.monotonic() - began_s
     if as_json:
@@ -122,8 +122,8 @@ class Page:
         status = verdict(found)
         said = {
             Status.ERROR: "Something is wrong",
-            Status.WARNING: "Nothing keeps the bridge from working",
-        }.get(status, "All is well")
+            Status.WARNING: "The bridge can work",
+        }.get(status, "Everything works")
         told = f"{said}: {', '.join(counts)}." if counts else f"{said}."
         self._write(f"\n{self._paint(told, _MARKS[status][2])} ({elapsed_s:.0f} s)\n")
 

@@ -51,7 +51,7 @@ def check_footing(settings: Settings) -> Iterator[tuple[str, Mapping[str, str]]]
         yield "interface_unknown", {"reason": f"upnp.interfaces: {_sentence(missing)}"}
     host = settings.upnp.callback_host
     if host is not None and _is_elsewhere(host):
-        said = f"upnp.callback_host: {host} is no address of this machine"
+        said = f"upnp.callback_host: {host} is not an address of this machine"
         yield (
             "callback_host_not_local",
             {"reason": f"{said}; events come only if something forwards them from there"},
@@ -104,7 +104,7 @@ async def _findings(bridge: "Bridge") -> AsyncIterator[Finding]:
         yield Finding(
             "search",
             Status.WARNING,
-            f"the filter leaves out all that was found: {directory.denied} devices",
+            f"the filter excludes all devices that were found: {directory.denied}",
             ("see upnp.allow and upnp.deny",),
         )
     for one in check_search(settings, Answered((), (), refused=directory.refused), let_in):
@@ -115,7 +115,9 @@ def _sentence(missing: tuple[str, ...]) -> str:
     there = names()
     like = get_close_matches(missing[0], there, 1)
     hint = f"; did you mean {like[0]}?" if like else ""
-    verb = "is no interface or address" if len(missing) == 1 else "are no interfaces or addresses"
+    verb = (
+        "is not an interface or address" if len(missing) == 1 else "are not interfaces or addresses"
+    )
     return f"{', '.join(missing)} {verb} of this machine, which has {', '.join(there)}{hint}"
 
 

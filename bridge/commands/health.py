@@ -28,7 +28,7 @@ def health(settings: Settings) -> int:
     else:
         url = url_of(settings) if settings.http.port else ""
     if not url:
-        sys.stderr.write("upnp2mqtt: http.port is 0: there is no health to ask for\n")
+        sys.stderr.write("upnp2mqtt: http.port is 0: the bridge does not report its health\n")
         return 1
     try:
         status, said = _ask(f"{url}/readyz")
@@ -40,7 +40,9 @@ def health(settings: Settings) -> int:
         sys.stderr.write(f"upnp2mqtt: no bridge at {url}: {clean}\n")
         return 1
     if "uptime_s" not in said or "broker" not in said:
-        sys.stderr.write(f"upnp2mqtt: what answers at {url} is no bridge: see http.port\n")
+        sys.stderr.write(
+            f"upnp2mqtt: no bridge at {url}: another program answers; see http.port\n"
+        )
     elif status != _OK:
         sys.stderr.write(f"upnp2mqtt: the bridge runs, and is {_state(said)}\n")
     else:

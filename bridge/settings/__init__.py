@@ -48,7 +48,7 @@ def _base_topic(value: str) -> str:
     if not topic or re.search(r"[+#\x00-\x1f\x7f-\x9f]|//", topic) or topic.startswith("$"):
         raise ValueError("it must be topic levels, without + and # and not beginning with $")
     if len(topic) > _MAX_BASE:
-        raise ValueError(f"it may have {_MAX_BASE} characters at most")
+        raise ValueError(f"it may have at most {_MAX_BASE} characters")
     return topic
 
 
@@ -63,7 +63,7 @@ def _url(value: str) -> str:
         hint = f"; did you mean mqtt://{without_credentials(value)}?" if "://" not in value else ""
         raise ValueError(f"it must begin with mqtt://, mqtts://, ws://, wss:// or unix://{hint}")
     if "," in value.partition("://")[2].rpartition("@")[2].partition("/")[0]:
-        raise ValueError("of several brokers, each begins with mqtt:// or the like")
+        raise ValueError("the URL of each broker must begin with mqtt:// or the like")
     return value
 
 
@@ -98,7 +98,7 @@ def _network(value: object) -> object:
 
 def _filter(value: str) -> str:
     if not re.fullmatch(r"(?:\+|[^+#\x00/]*)(?:/(?:\+|[^+#\x00/]*))*(?:(?<=/)#)?|#", value):
-        raise ValueError("it is no topic filter of MQTT")
+        raise ValueError("it is not an MQTT topic filter")
     return value
 
 
@@ -129,15 +129,15 @@ class MqttSettings(_Group):
 
     url: Urls = Field(
         [],
-        description="The broker: `mqtt://`, `mqtts://`, `ws://`, `wss://` or `unix://`; a list is "
-        "tried in turn. Unset: an embedded broker on loopback.",
+        description="URL of the broker: `mqtt://`, `mqtts://`, `ws://`, `wss://` or `unix://`; "
+        "several are tried in turn. Unset: an embedded broker on loopback.",
     )
     username: str | None = Field(None, description="User name at the broker.")
     password: SecretStr | None = Field(None, description="Password at the broker.")
     username_file: Path | None = Field(None, description="A file with the user name.")
     password_file: Path | None = Field(None, description="A file with the password.")
     tls_ca: File = Field(
-        None, description="Certificates of authorities to trust, PEM. Unset: the system's."
+        None, description="Certificates of the authorities to trust, PEM. Unset: the system's."
     )
     tls_cert: File = Field(None, description="Client certificate, PEM.")
     tls_key: File = Field(None, description="Key of the client certificate, PEM.")
@@ -154,13 +154,13 @@ class MqttSettings(_Group):
         262144,
         ge=1024,
         le=268435455,
-        description="The longest payload in bytes; longer ones are cut into parts. Lowered to "
+        description="The longest payload in bytes; longer ones are cut into chunks. Lowered to "
         "what the broker announces.",
     )
     response_topics: Filters = Field(
         [], description="Topic filters that answers may go to, besides `<base>/reply/#`."
     )
-    keepalive: int = Field(30, ge=5, le=3600, description="Seconds between signs of life.")
+    keepalive: int = Field(30, ge=5, le=3600, description="MQTT keep alive in seconds.")
 
 
 class UpnpSettings(_Group):
@@ -177,18 +177,21 @@ class UpnpSettings(_Group):
         description="Patterns (`*`, `?`) over UDN, device type, friendly name, manufacturer, model "
         "and address. Unset: every device.",
     )
-    deny: Texts = Field([], description="Patterns likewise; a device that matches is left out.")
-    search_interval: float = Field(
-        300, ge=10, le=86400, description="Seconds from search to search."
+    deny: Texts = Field(
+        [], description="Patterns of the same kind; a device that matches is left out."
     )
+    search_interval: float = Field(300, ge=10, le=86400, description="Seconds between searches.")
     action_timeout: float = Field(
-        30, gt=0, le=300, description="Seconds that an action may take, unless its call says."
+        30,
+        gt=0,
+        le=300,
+        description="Seconds that an action may take, unless its call has a `timeout`.",
     )
     poll_interval: float = Field(
         60,
         ge=0,
         le=86400,
-        description="Seconds from question to question for values that no event tells; 0: never.",
+        description="Seconds between polls of values that no event reports; 0: never.",
     )
     callback_host: Annotated[str, AfterValidator(_reachable)] | None = Field(
         None,
@@ -196,17 +199,17 @@ class UpnpSettings(_Group):
     )
     callback_port: Port = Field(8098, description="TCP port that devices send events to.")
     trusted_networks: Networks = Field(
-        [], description="Networks that a LOCATION may point to besides its sender's own subnet."
+        [], description="Networks that a LOCATION may point to, besides its sender's own subnet."
     )
 
 
 class PollSettings(_Group):
-    """Values that no event tells, and that the bridge asks for every `upnp.poll_interval`."""
+    """Values that no event reports, and that the bridge polls every `upnp.poll_interval`."""
 
     variables: Texts = Field(
         [],
         description="Patterns (`*`, `?`) over `<udn>/<service>/<Var>`, `<service>/<Var>` and "
-        "`<Var>`: state variables to ask for besides those that matter to most people.",
+        "`<Var>`: state variables to poll, besides those that matter to most people.",
     )
 
 
@@ -217,10 +220,11 @@ class MirrorSettings(_Group):
         "full", description="The deepest kind of document that is published."
     )
     state: Literal["both", "values", "document"] = Field(
-        "both", description="Values as a topic each, as a document per service, or both."
+        "both",
+        description="`values`: a topic for each value; `document`: one `state` for each service.",
     )
     forget_after: float = Field(
-        2592000, ge=0, description="Seconds after which a device that is gone is cleared; 0: never."
+        2592000, ge=0, description="Seconds after which an offline device is cleared; 0: never."
     )
 
 
@@ -232,7 +236,7 @@ class HomeAssistantSettings(_Group):
         description="Publish discovery documents; `false` clears them.",
     )
     prefix: Annotated[str, AfterValidator(_base_topic)] = Field(
-        "homeassistant", description="Discovery prefix, as Home Assistant has it."
+        "homeassistant", description="Discovery prefix, as set in Home Assistant."
     )
 
 
@@ -247,7 +251,7 @@ class LogSettings(_Group):
     """The log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least severe lines that are written."
+        "info", description="The lowest level that is written."
     )
     format: Literal["console", "json"] | None = Field(
         None, description="Unset: `console` on a terminal, else `json`."
@@ -269,7 +273,7 @@ class Settings(BaseSettings):
 
     instance: Annotated[str, AfterValidator(_instance)] = Field(
         "main",
-        description="This bridge's name on the bus.",
+        description="This bridge's name in topics and as MQTT client.",
     )
     read_only: bool = Field(
         default=False,

@@ -48,7 +48,7 @@ def no_setting(group: str, known: Iterable[str]) -> str:
     members = [variable(name) for name in known if name.startswith(f"{group}.")]
     more = " and so on" if len(members) > _MAX_NAMED else ""
     name = PREFIX + group.upper()
-    return f"{name} is no setting: there are {', '.join(members[:_MAX_NAMED])}{more}"
+    return f"{name} is not a setting: there are {', '.join(members[:_MAX_NAMED])}{more}"
 
 
 def _place(setting: str, flags: Mapping[str, str]) -> str:

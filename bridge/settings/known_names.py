@@ -38,7 +38,7 @@ class Unknown:
             return f"{self.where} ({self.name}) is not NAME=value, and counts for nothing"
         hint = f"; did you mean {self.like}?" if self.like else ""
         place = f" ({self.where})" if self.where != "environment" else ""
-        return f"{self.name}{place} is no setting, and counts for nothing{hint}"
+        return f"{self.name}{place} is not a setting, and is ignored{hint}"
 
 
 def variable(setting: str) -> str:

@@ -279,7 +279,7 @@ async def test_a_search_takes_a_sensible_time(command: str, seconds: str) -> Non
         (("discove",), "no command 'discove': did you mean discover?"),
         (("--mqtt.ulr", "x"), "no flag '--mqtt.ulr': did you mean --mqtt.url?"),
         (("run", "--mqtt-url=x"), "no flag '--mqtt-url': did you mean --mqtt.url?"),
-        (("discover", "eth0"), "no word of `discover` 'eth0'"),
+        (("discover", "eth0"), "no argument of `discover` 'eth0'"),
         (("--mqtt.url",), "--mqtt.url: expected one argument"),
     ],
 )
@@ -308,8 +308,8 @@ async def test_what_is_not_of_this_machine_is_told_at_the_start() -> None:
     async with program(chosen) as bridge:
         await until(lambda: any(one["event"] == "starting" for one in bridge.lines))
         told = {one["event"]: one.get("reason", "") for one in bridge.lines}
-        assert "eth77 is no interface or address" in told["interface_unknown"]
-        assert "203.0.113.7 is no address of this machine" in told["callback_host_not_local"]
+        assert "eth77 is not an interface or address" in told["interface_unknown"]
+        assert "203.0.113.7 is not an address of this machine" in told["callback_host_not_local"]
         assert (await bridge.stop())[0] == 0
 
 
@@ -319,7 +319,7 @@ async def test_a_typing_error_in_the_env_file_is_told_by_every_command(tmp_path:
     ended = await run(*words, directory=tmp_path)
     first, *_ = ended.err.splitlines()
     assert first == (
-        "upnp2mqtt: BRIDGE_UPNP_INTERFACES (.env, line 1) is no setting, and counts for nothing; "
+        "upnp2mqtt: BRIDGE_UPNP_INTERFACES (.env, line 1) is not a setting, and is ignored; "
         "did you mean BRIDGE_UPNP__INTERFACES?"
     )
 

@@ -228,7 +228,7 @@ class Lines:
         ({"upnp.allow": "", "upnp.deny": "*"}, "the filter leaves out all that was found"),
         (
             {"upnp.interfaces": "eth77", "upnp.locations": "http://127.0.0.1:1/d.xml"},
-            "upnp.interfaces names eth77, which is not there or cannot be used",
+            "upnp.interfaces names eth77, which does not exist or cannot be used",
         ),
     ],
 )

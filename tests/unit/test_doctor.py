@@ -99,7 +99,7 @@ def test_a_page_that_knows_ascii_only_holds_nothing_else() -> None:
     text = written(out)
     assert text.isascii()
     assert "XX search" in text
-    assert "All is well." in text
+    assert "Everything works." in text
 
 
 def test_what_strangers_named_their_devices_cannot_write_on_the_terminal() -> None:
@@ -408,7 +408,7 @@ def test_a_filter_is_told_where_it_lets_none_in_or_matches_nothing() -> None:
     first, second = searched(replace(NOTHING, denied=(one,)), upnp__allow="Kitchn*")
     assert first.status is Status.WARNING
     assert "Kitchen" in first.fact
-    assert second == note("search", "upnp.allow: nothing that answered matches 'Kitchn*'")
+    assert second == note("search", "upnp.allow: no device that answered matches 'Kitchn*'")
 
 
 def test_a_location_that_leads_to_nothing_is_told() -> None:

@@ -171,7 +171,7 @@ def test_commas_part_what_they_are_meant_to(name, text, members):
         ("http.port", "x", "http.port cannot be 'x': it must be a whole number from 0 to 65535"),
         ("upnp.action_timeout", "0", "it must be a number above 0 to 300"),
         ("mqtt.url", "10.0.0.1", "did you mean mqtt://10.0.0.1?"),
-        ("mqtt.url", "mqtt://a,b", "each begins with mqtt://"),
+        ("mqtt.url", "mqtt://a,b", "must begin with mqtt://"),
         ("upnp.trusted_networks", "10.0.0.0/99", "'10.0.0.0/99': it must be a network such as"),
         ("upnp.callback_host", "224.0.0.1", "an address that devices can reach"),
         ("upnp.callback_host", "10.0.0.1:8098", "without port and brackets"),
@@ -190,7 +190,9 @@ def test_a_wrong_value_is_echoed_with_what_it_must_be(name, text, said):
 @pytest.mark.parametrize("text", ["debug", "5", "{", '{"levle": 1}x'])
 def test_a_value_for_a_group_is_told_with_the_names_in_it(text, monkeypatch):
     monkeypatch.setenv("BRIDGE_LOG", text)
-    with pytest.raises(ConfigError, match=r"BRIDGE_LOG is no setting: there are BRIDGE_LOG__LEVEL"):
+    with pytest.raises(
+        ConfigError, match=r"BRIDGE_LOG is not a setting: there are BRIDGE_LOG__LEVEL"
+    ):
         settings.load({})
 
 

@@ -152,7 +152,7 @@ async def _reach(endpoint: Endpoint, tell: Tell) -> bool:
             error(
                 "broker_address",
                 f"{endpoint}: the name {endpoint.host} has no address here: {_said(failure)}",
-                "see mqtt.url and this machine's name server; an address does as well",
+                "see mqtt.url and this machine's name server; an address works too",
                 "names that end in .local need mDNS: apt install libnss-mdns",
             )
         )
@@ -168,9 +168,9 @@ async def _reach(endpoint: Endpoint, tell: Tell) -> bool:
             error(
                 "broker_address",
                 f"{endpoint} ({', '.join(addresses)}): {reason}",
-                "is the broker running, and is this its port? `ss -ltn` on its machine tells",
-                "mosquitto without a `listener` line listens on loopback alone; does a firewall "
-                "let the port in?",
+                "is the broker running, and is this its port? See `ss -ltn` on its machine",
+                "mosquitto without a `listener` line listens on loopback only; does a firewall "
+                "block the port?",
             )
         )
         return False
@@ -185,9 +185,9 @@ async def _reach(endpoint: Endpoint, tell: Tell) -> bool:
 
 def _find_socket(endpoint: Endpoint) -> Finding:
     if Path(endpoint.path).is_socket():
-        return ok("broker_address", f"{endpoint} is there")
+        return ok("broker_address", f"{endpoint} exists")
     advice = "see mqtt.url, and `listener 0 <path>` in mosquitto.conf"
-    return error("broker_address", f"{endpoint} is no socket", advice)
+    return error("broker_address", f"{endpoint} is not a socket", advice)
 
 
 def _said(failure: OSError | TimeoutError) -> str:

@@ -80,14 +80,17 @@ async def check_callback(
             server = await stack.enter_async_context(_Server(0))
         trials = _choose(found)
         if not trials:
-            return [*findings, skipped("callback", "no device with events to be subscribed to")]
+            return [
+                *findings,
+                skipped("callback", "there is no device with events to subscribe to"),
+            ]
         await _try(settings, server, trials)
         if not port:
             findings.append(
                 note(
                     "callback",
-                    "upnp.callback_port is 0: another port after each start",
-                    "a firewall can let in a fixed one alone",
+                    "upnp.callback_port is 0: the port differs at each start",
+                    "a firewall can let in only a fixed port",
                 )
             )
         return [
@@ -104,7 +107,7 @@ def _taken(settings: Settings, failure: ConfigError) -> Finding:
         return error("callback", str(failure), "see upnp.callback_port and upnp.callback_host")
     said = f"TCP port {port} (upnp.callback_port) is held by {ports.said(holding)}"
     if any(one.name == "upnp2mqtt" for one in holding) and not settings.http.port:
-        return note("callback", said, "with an http.port it could be asked how it fares")
+        return note("callback", said, "with http.port set, the doctor could ask it for its health")
     return error("callback", said, "stop that program, or set upnp.callback_port to a free port")
 
 
@@ -114,7 +117,7 @@ def _of_local(local: Local, port: int) -> Finding:
     said = f"TCP port {port} is the running bridge's; its subscriptions: {told}"
     if counts.get("subscribed") or not counts.get("silent"):
         return ok("callback", said)
-    return warning("callback", said, "devices grant subscriptions, and none sends events")
+    return warning("callback", said, "devices grant subscriptions, but none sends events")
 
 
 def _choose(found: Sequence[Description]) -> list[_Trial]:
@@ -226,12 +229,12 @@ def _judge(
         return note(
             "callback",
             f"{_names(connected)} connected to {connected[0].address}, {port}, and sent nothing",
-            "the way is free; some devices grant subscriptions and send no first event",
+            "nothing blocks events; some devices grant subscriptions and send no initial event",
         )
     if granted:
         where = granted[0]
         said = (
-            f"{_names(granted)} granted a subscription, and nothing came to {where.address}, {port}"
+            f"{_names(granted)} granted a subscription, but nothing came to {where.address}, {port}"
         )
         if is_own:
             return note("callback", f"{said}: a firewall may let in the bridge's port alone")
@@ -239,7 +242,7 @@ def _judge(
             "callback",
             said,
             let_in(where.host),
-            "in a container with a network of its own, devices do not reach it: use the host's",
+            "devices do not reach a container with a network of its own: use the host's",
             f"is {where.address} this machine's address as devices see it? If not, set "
             "upnp.callback_host",
         )
@@ -247,7 +250,7 @@ def _judge(
     return warning(
         "callback",
         f"no device granted a subscription ({refusals})",
-        "the bridge asks such services for their values regularly, and hears no events",
+        "the bridge polls such services, and gets no events",
     )
 
 
@@ -264,8 +267,8 @@ def _dates(trials: Sequence[_Trial]) -> list[Finding]:
     return [
         note(
             "clock",
-            f"{', '.join(off)}: a date that is {abs(days)} days {way} ours",
-            "one of the clocks is wrong; `date` tells this machine's",
+            f"{', '.join(off)}: the date is {abs(days)} days {way} this machine's",
+            "one of the clocks is wrong; `date` shows this machine's",
         )
     ]
 

@@ -69,7 +69,7 @@ def check_container(surroundings: Surroundings, taken: Sequence[Interface]) -> I
         yield error(
             "container",
             f"{name} with a network of its own ({outward[0].name}, {outward[0].ipv4[0].ip}): "
-            "multicast does not reach it, and devices do not",
+            "neither multicast nor devices reach it",
             *_ADVICE.get(surroundings.kind, ()),
         )
     else:

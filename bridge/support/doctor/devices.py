@@ -101,11 +101,11 @@ def check_search(settings: Settings, answered: Answered, let_in: str) -> Iterato
     for location in answered.unread[:_MOST_NAMES]:
         yield warning(
             "search",
-            f"a device answered, and its description cannot be read: {location}",
-            f"is it reached from here? curl {location}",
+            f"a device answered, but its description cannot be read: {location}",
+            f"can it be reached from here? curl {location}",
         )
     if answered.admitted and answered.denied:
-        yield note("search", f"the filter leaves out {_names(answered.denied)}")
+        yield note("search", f"the filter excludes {_names(answered.denied)}")
     for description, others in answered.duplicates:
         for other in others[:_MOST_NAMES]:
             yield _duplicate(description, other)
@@ -113,7 +113,7 @@ def check_search(settings: Settings, answered: Answered, let_in: str) -> Iterato
         yield note(
             "search",
             f"{answered.refused} announcements point to another network than their sender's",
-            "where that is meant to be so, name the network in upnp.trusted_networks",
+            "if that is intended, add the network to upnp.trusted_networks",
         )
     yield from _vain(settings, (*answered.admitted, *answered.denied))
 
@@ -123,9 +123,9 @@ def _duplicate(description: Description, other: str) -> Finding:
         "duplicate_udn",
         f"two devices have the UDN uuid:{description.udn}: {description.device.friendly_name!r} at "
         f"{description.location} and another at {other}",
-        "a UDN is one device's alone: the bridge shows the one that it has known longer",
-        "give one of them another: by an option of its program (gmediarender: --uuid), by its "
-        "settings, or by a reset of a device whose image or SD card was copied",
+        "a UDN must be unique: the bridge shows the device that it has known longer",
+        "give one of them another UDN: by an option of its program (gmediarender: --uuid), in its "
+        "settings, or by resetting a device whose image or SD card was copied",
     )
 
 
@@ -137,18 +137,18 @@ def _judge(settings: Settings, answered: Answered, let_in: str) -> Finding:
     if answered.denied:
         return warning(
             "search",
-            f"{_counted(answered.denied)} answered, and the filter lets none in: "
+            f"{_counted(answered.denied)} answered, but the filter excludes all: "
             f"{_names(answered.denied)}",
-            "see upnp.allow and upnp.deny; `upnp2mqtt discover` with neither has all that they "
-            "are matched with",
+            "see upnp.allow and upnp.deny; `upnp2mqtt discover` without them lists what they are "
+            "matched with",
         )
     return warning(
         "search",
         "no device answered",
-        "is one on, and in this machine's network? Multicast crosses no router and no VLAN",
-        "access points: no client isolation; switches with IGMP snooping: a querier",
+        "is a device on, and in this machine's network? Multicast does not cross routers or VLANs",
+        "access points must not isolate clients; switches with IGMP snooping need a querier",
         f"{_ANSWERS}: {let_in}",
-        "devices that no search reaches can be named: upnp.locations",
+        "list devices that no search reaches in upnp.locations",
     )
 
 
@@ -157,14 +157,14 @@ def _vain(settings: Settings, everyone: Sequence[Description]) -> Iterator[Findi
     upnp = settings.upnp
     for pattern in upnp.allow if everyone else ():
         if not any(admission([pattern], [])(one, _host(one)) for one in everyone):
-            yield note("search", f"upnp.allow: nothing that answered matches {pattern!r}")
+            yield note("search", f"upnp.allow: no device that answered matches {pattern!r}")
     there = {one.location for one in everyone}
     for location in upnp.locations:
         if location not in there:
             yield warning(
                 "search",
-                f"upnp.locations: no device's description at {location}",
-                f"is it on, and at this address still? curl {location}",
+                f"upnp.locations: no description at {location}",
+                f"is the device on, and still at this address? curl {location}",
             )
 
 
@@ -174,7 +174,7 @@ def _unanswered(settings: Settings, answered: Answered, let_in: str) -> Finding:
         return note("search", f"no device answered; upnp.locations leads to {names}")
     return warning(
         "search",
-        f"{_counted(answered.admitted)} announced themselves and answered no search: {names}",
+        f"{_counted(answered.admitted)} announced themselves, but answered no search: {names}",
         f"{_ANSWERS}: {let_in}",
         "until then, devices are found when they announce themselves, some every 15 minutes",
     )

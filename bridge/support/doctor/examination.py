@@ -173,8 +173,8 @@ class Examination:
             tell(
                 note(
                     check,
-                    f"{unset} would start a broker of its own, beside the one at {EMBEDDED}",
-                    f"to use that one, set mqtt.url to {EMBEDDED}; it is looked at here",
+                    f"{unset} would start a broker of its own, besides the one at {EMBEDDED}",
+                    f"to use that one, set mqtt.url to {EMBEDDED}; the checks below use it",
                 )
             )
             return [EMBEDDED], lambda finding: tell(_milder(finding))
@@ -215,7 +215,7 @@ class Examination:
         except TimeoutError:
             tell(error(check, f"no result within {_CHECK_S:g} s"))
         except BrokerError as failure:
-            tell(error(check, f"the broker: {failure}", "the broker's own log says more"))
+            tell(error(check, f"the broker: {failure}", "see the broker's log"))
         except Exception as failure:  # noqa: BLE001 - one check's fault is not the others'
             tell(_crash(check, failure))
         finally:
@@ -266,4 +266,4 @@ def _milder(finding: Finding) -> Finding:
 
 def _crash(check: str, failure: Exception) -> Finding:
     reason = f"{type(failure).__name__}: {failure}"
-    return error(check, f"this check crashed: {reason}", "please report this as a fault of ours")
+    return error(check, f"this check crashed: {reason}", "please report this bug")

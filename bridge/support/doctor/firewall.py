@@ -63,12 +63,12 @@ def check_firewall(firewall: Firewall) -> Finding:
     """Return what stands in the way of devices; whether it lets them in, the next checks tell."""
     chains = ", ".join(firewall.chains or ())
     if firewall.name in ("ufw", "firewalld", "iptables"):
-        return note("firewall", f"{firewall.name} is up")
+        return note("firewall", f"{firewall.name} is active")
     if chains:
-        return note("firewall", f"nftables lets only some of what comes in pass: {chains}")
+        return note("firewall", f"nftables lets only some incoming packets pass: {chains}")
     if firewall.chains is None:
-        return skipped("firewall", "neither ufw nor firewalld; nftables is not to be read here")
-    return ok("firewall", "nothing that comes in is dropped on this machine")
+        return skipped("firewall", "neither ufw nor firewalld; nftables cannot be read here")
+    return ok("firewall", "this machine drops no incoming packets")
 
 
 def _ufw_is_enabled() -> bool:

@@ -32,7 +32,7 @@ def check_interfaces(wanted: Sequence[str], taken: Sequence[Interface]) -> Itera
     for name in named:
         yield error(
             "interfaces",
-            f"upnp.interfaces names {name}, which is not there or cannot be used",
+            f"upnp.interfaces names {name}, which does not exist or cannot be used",
             "`ip address` lists names and addresses; it must be up and have an address",
         )
     for one in taken:
@@ -43,13 +43,13 @@ def check_interfaces(wanted: Sequence[str], taken: Sequence[Interface]) -> Itera
         yield note(
             "interfaces",
             f"without an IPv4 address, which most devices need: {', '.join(without)}",
-            "where no devices are there, name the other interfaces in upnp.interfaces",
+            "if no devices are there, set upnp.interfaces to the others",
         )
     if not taken and not named:
         yield error(
             "interfaces",
             "no interface is up, has an address and can multicast",
-            "connect this machine to the devices' network; `ip address` tells what there is",
+            "connect this machine to the devices' network; `ip address` lists what there is",
         )
     left: dict[str, list[str]] = {}
     for name, why in _left_out(wanted, taken):
@@ -114,7 +114,7 @@ async def _try_multicast(interface: Interface, let_in: Callable[[str], str]) -> 
     try:
         hearing = _open_hearing()
     except OSError as failure:
-        return error("multicast", f"{interface.name}: no socket for it: {failure}")
+        return error("multicast", f"{interface.name}: cannot open a socket: {failure}")
     with hearing:
         try:
             sockets.join(hearing, GROUP_IPV4, interface.index)
@@ -123,7 +123,7 @@ async def _try_multicast(interface: Interface, let_in: Callable[[str], str]) -> 
                 "multicast",
                 f"{interface.name}: the group {GROUP_IPV4} cannot be joined: {failure}",
                 f"ip link set dev {interface.name} multicast on",
-                "where many programs join groups: sysctl -w net.ipv4.igmp_max_memberships=100",
+                "if many programs join groups: sysctl -w net.ipv4.igmp_max_memberships=100",
             )
         is_member = _is_member(interface)
         try:
@@ -134,7 +134,7 @@ async def _try_multicast(interface: Interface, let_in: Callable[[str], str]) -> 
         except TimeoutError:
             return error(
                 "multicast",
-                f"{interface.name}: what is sent to {GROUP_IPV4} is not heard here",
+                f"{interface.name}: what is sent to {GROUP_IPV4} is not received here",
                 let_in(str(interface.ipv4[0].network)),
             )
         except OSError as failure:
@@ -146,10 +146,10 @@ async def _try_multicast(interface: Interface, let_in: Callable[[str], str]) -> 
     if is_member is False:
         return warning(
             "multicast",
-            f"{interface.name}: heard here, and /proc/net/igmp knows of no membership",
+            f"{interface.name}: received here, but /proc/net/igmp lists no membership",
             "switches with IGMP snooping will not send the group here",
         )
-    return ok("multicast", f"{interface.name}: {GROUP_IPV4} joined, sent to and heard")
+    return ok("multicast", f"{interface.name}: {GROUP_IPV4} joined, sent to and received")
 
 
 def _open_hearing() -> socket.socket:
@@ -201,10 +201,10 @@ def check_ssdp_port() -> Finding:
             if others
             else f"UDP port {ssdp.PORT} cannot be had: {failure}",
             "stop that program, or have it open the port with SO_REUSEADDR",
-            "without the port the bridge finds devices, and sees late who comes and goes",
+            "without the port the bridge finds devices, but notices late which come and go",
         )
     shared = f", shared with {ports.said(others)}" if others else ""
-    return ok("ssdp_port", f"UDP port {ssdp.PORT} can be had{shared}")
+    return ok("ssdp_port", f"UDP port {ssdp.PORT} can be opened{shared}")
 
 
 def network_of(taken: Sequence[Interface], host: str) -> str:

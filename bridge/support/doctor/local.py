@@ -80,7 +80,7 @@ def check_local(settings: Settings, local: Local | None) -> Iterator[Finding]:
             "bridge",
             f"TCP port {port} (http.port) is held by {ports.said(others)}, which does not answer "
             "as a bridge does",
-            "set http.port to a free one, or stop that program: the bridge does not start so",
+            "set http.port to a free port, or stop that program: else the bridge does not start",
         )
     else:
         yield note("bridge", f"none runs here (nothing at {settings.http.host}:{port})")

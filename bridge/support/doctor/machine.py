@@ -49,9 +49,9 @@ def _group(settings: Settings, name: str) -> Settings:
 
 def _unknown() -> Iterator[Finding]:
     for one in known.unknown_names():
-        said = str(one) if one.is_torn else f"{one.name} is no setting, and counts for nothing"
-        hint = f"did you mean {one.like}?" if one.like else "`upnp2mqtt run --help` has all"
-        place = f" It stands in {one.where}" if one.where != "environment" else ""
+        said = str(one) if one.is_torn else f"{one.name} is not a setting, and is ignored"
+        hint = f"did you mean {one.like}?" if one.like else "`upnp2mqtt run --help` lists all"
+        place = f" It is in {one.where}" if one.where != "environment" else ""
         yield warning("settings", said, f"{hint}{place}")
 
 
@@ -93,7 +93,7 @@ def _clear_passwords(settings: Settings) -> Iterator[Finding]:
             yield note(
                 "settings",
                 f"{endpoint}: the password crosses the network in clear",
-                "where the broker offers TLS, let mqtt.url begin with mqtts://",
+                "if the broker offers TLS, use mqtts:// in mqtt.url",
             )
 
 
@@ -113,9 +113,9 @@ def check_clock() -> Iterator[Finding]:
     said = f"{now:%Y-%m-%d %H:%M} UTC"
     advice = "timedatectl set-ntp true, or install chrony"
     if now.year < _FIRST_YEAR:
-        yield error("clock", f"{said}: long ago, so every certificate is invalid", advice)
+        yield error("clock", f"{said}: in the past, so every certificate is invalid", advice)
     elif _is_synchronised() is False:
-        yield note("clock", f"{said}; the kernel knows nothing that keeps it right", advice)
+        yield note("clock", f"{said}; the clock is not synchronized", advice)
     else:
         yield ok("clock", said)
 
@@ -137,14 +137,14 @@ def check_limits(root: Path = Path("/")) -> Iterator[Finding]:
     if 0 <= files < _LEAST_FILES:
         yield warning(
             "limits",
-            f"{told} open files at most; each device in use takes some",
+            f"at most {told} open files; each device needs some",
             "ulimit -n 1024 or more; LimitNOFILE=4096 in a systemd unit",
         )
     memory_mb = _memory_mb(root)
     if memory_mb is not None and memory_mb < _LEAST_MEMORY_MB:
         yield warning(
             "limits",
-            f"{memory_mb} MB of memory are left; a bridge takes some 60 to 100",
+            f"{memory_mb} MB of memory are free; a bridge needs some 60 to 100",
             "give this machine or container more memory",
         )
     yield ok(

@@ -14,9 +14,7 @@ from bridge.support.doctor.local import Local
 from bridge.support.doctor.machine import stays_here
 from bridge.tree.messages import Message, Publication
 
-UNTRIED = (
-    "only when asked for: `doctor --retained` publishes 1,100 retained messages and clears them"
-)
+UNTRIED = "not tried: `doctor --retained` publishes 1,100 retained messages, counts and clears them"
 COUNT = 1100
 """More than mosquitto hands over, unless it is told otherwise: 1,020."""
 
@@ -54,7 +52,7 @@ async def check_retained(settings: Settings, way: Way, tell: Tell) -> None:
             tell(
                 warning(
                     "retained_queue",
-                    f"messages of this trial are left retained under {below}/",
+                    f"retained messages of this check are left below {below}/",
                     f"mosquitto_sub -h … -t '{below}/+' --remove-retained -W 5",
                 )
             )
@@ -105,17 +103,19 @@ def _judge(came: int, brand: Brand) -> Finding:
     if came == 0:
         return error(
             "retained_queue",
-            "nothing of what is retained comes",
+            "no retained message arrives",
             "does the broker keep retained messages, and may this user have them?",
         )
     if came < COUNT:
         return warning(
             "retained_queue",
-            f"only {came:,} of {COUNT:,} retained messages come to a subscriber at QoS 1",
-            "what is beyond them, hubs and dashboards miss: "
+            f"only {came:,} of {COUNT:,} retained messages arrive at a subscriber with QoS 1",
+            "hubs and dashboards miss the others: "
             + (brand.many or "raise the broker's limit of what it queues or hands over"),
         )
-    return ok("retained_queue", f"all of {COUNT:,} retained messages come to a subscriber at QoS 1")
+    return ok(
+        "retained_queue", f"all of {COUNT:,} retained messages arrive at a subscriber with QoS 1"
+    )
 
 
 async def check_instances(settings: Settings, way: Way, local: Local | None) -> list[Finding]:
@@ -163,15 +163,15 @@ def judge_instances(
         yield note(
             "instance",
             f"{name}{_version(held, own, name)} is online at the broker{told}",
-            "it does not answer at http.port here; where it is not the one that is meant to run "
-            "with these settings, give each an instance of its own",
+            "it does not answer at http.port here; if two bridges are to run with these settings, "
+            "give each its own instance",
         )
     else:
         yield warning(
             "instance",
             f"{name}{_version(held, own, name)} is online at the broker, not on this machine{told}",
-            "two bridges of one name throw each other out: set instance to another name",
-            "if there is no other, the broker holds the word of one that was killed: start it",
+            "two bridges with one name disconnect each other: set instance to another name",
+            "if there is no other, this is left from a bridge that was killed: start it",
         )
 
 

@@ -178,16 +178,17 @@ def _judge(family: Family, tried: _Tried, came: set[str], way: Way, user: str) -
     if family.is_command and (tried.unwritten or (lost and protocol != "5")):
         return note(
             family.check,
-            f"{family.what}: subscribed to; whether they come could not be tried, since this user "
-            "writes none",
-            "send one as another user: `upnp2mqtt call` does",
+            f"{family.what}: subscribed; not tried whether they arrive, since this user may not "
+            "write any",
+            "send one as another user, with `upnp2mqtt call`",
         )
     failing = warning if family.check == "rights_homeassistant" else error
     if tried.unwritten:
         said = f"{family.what}: may not write {', '.join(tried.unwritten)}"
         if tried.hung_up:
             hint = (
-                "the broker hung up over it: in mosquitto.conf, max_queued_messages 100000, not 0"
+                "the broker closed the connection: in mosquitto.conf, set max_queued_messages to "
+                "100000, not 0"
             )
             return failing(family.check, said, advice, hint)
         return failing(family.check, said, advice)

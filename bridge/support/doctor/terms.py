@@ -33,7 +33,7 @@ def judge_refusal(  # noqa: PLR0911 - a case each
     if other is not None:
         what = "with TLS" if other.tls else "MQTT without TLS"
         check = "broker_tls" if endpoint.tls else "broker_login"
-        return error(check, f"{said}; it speaks {what} there", f"set mqtt.url to {other}")
+        return error(check, f"{said}; the port speaks {what}", f"set mqtt.url to {other}")
     is_alert = re.search(r"\balert\b", str(failure), re.IGNORECASE)
     if is_alert or isinstance(cause, ssl.SSLError) or "TLS handshake" in str(failure):
         advice = "is this the broker's TLS port? Without TLS, mqtt.url begins with mqtt://"
@@ -41,7 +41,7 @@ def judge_refusal(  # noqa: PLR0911 - a case each
             advice = "the broker wants another client certificate: mqtt.tls_cert and mqtt.tls_key"
         return error("broker_tls", said, advice)
     if "retained" in str(failure):
-        advice = "retained messages are all that the bridge works with: allow them at the broker"
+        advice = "the bridge needs retained messages: allow them at the broker"
         return error("broker_session", said, advice)
     if isinstance(failure, BrokerRefused) and not isinstance(failure, ProtocolUnknown):
         has = settings.mqtt.username or settings.mqtt.username_file or endpoint.username
@@ -51,8 +51,8 @@ def judge_refusal(  # noqa: PLR0911 - a case each
             said,
             advice if has else f"no user name is set: {advice}",
         )
-    advice = "is this a port of MQTT? A TLS port needs mqtts://, a websocket ws:// and its path"
-    return error("broker_login", said, advice, "the broker's own log says why it hung up")
+    advice = "is this an MQTT port? A TLS port needs mqtts://, a WebSocket ws:// and its path"
+    return error("broker_login", said, advice, "the broker's log says why it closed the connection")
 
 
 def _trust_advice(
@@ -65,12 +65,12 @@ def _trust_advice(
             "clock is wrong"
         )
     if "not yet valid" in said:
-        return "this machine's clock is wrong, or the certificate's first day is to come"
+        return "this machine's clock is wrong, or the certificate is not valid yet"
     if "mismatch" in said or "not valid for" in said:
-        return f"mqtt.url must name the host as the certificate does; it has no {endpoint.host}"
+        return f"mqtt.url must use a name that is in the certificate; {endpoint.host} is not"
     if settings.mqtt.tls_ca is not None:
-        return f"{settings.mqtt.tls_ca} (mqtt.tls_ca) is not of the authority that signed it"
-    return "give the certificate of the authority that signed the broker's: mqtt.tls_ca"
+        return f"{settings.mqtt.tls_ca} (mqtt.tls_ca) is not the authority that signed it"
+    return "set mqtt.tls_ca to the certificate of the authority that signed the broker's"
 
 
 def judge_certificate(certificate: Mapping[str, Any], now_s: float) -> Finding:
@@ -86,7 +86,7 @@ def judge_certificate(certificate: Mapping[str, Any], now_s: float) -> Finding:
     days = int((ssl.cert_time_to_seconds(certificate["notAfter"]) - now_s) // _DAY_S)
     said = f"certificate of {told or 'nobody'}, valid for {days} more days"
     if days < _SOON_DAYS:
-        return warning("broker_tls", said, "renew it: with the last day, the bridge is locked out")
+        return warning("broker_tls", said, "renew it: the bridge cannot connect after the last day")
     return ok("broker_tls", said)
 
 
@@ -98,9 +98,9 @@ def judge_session(
         yield note(
             "broker_session",
             "MQTT 3.1.1: no reason where a right is missing, no response topics, no expiry",
-            "all that the bridge does works with it; a broker with MQTT 5 tells more",
+            "the bridge works with it; a broker with MQTT 5 gives reasons",
             "Home Assistant needs MQTT 5 from its release 2027.1 on: "
-            + (brand.mqtt_5 or "let mqtt.protocol be auto, and the broker speak MQTT 5"),
+            + (brand.mqtt_5 or "set mqtt.protocol to auto, and enable MQTT 5 at the broker"),
         )
         return
     packet = announced.get("MaximumPacketSize")
@@ -110,16 +110,18 @@ def judge_session(
         sound = False
         yield error(
             "broker_session",
-            "the broker takes no subscriptions with wildcards",
-            "commands come by such: allow them at the broker, or use another",
+            "the broker accepts no subscriptions with wildcards",
+            "the bridge needs them for commands: allow them at the broker, or use another broker",
         )
     if qos < 1:
-        yield note("broker_session", "the broker takes QoS 0 only: what is lost is not sent again")
+        yield note(
+            "broker_session", "the broker accepts QoS 0 only: lost messages are not sent again"
+        )
     if isinstance(packet, int) and packet < _SMALL_PACKET:
         yield note(
             "broker_session",
-            f"packets of at most {packet:,} bytes: documents that are longer come in parts",
-            brand.packet or "the broker's own setting for the largest packet",
+            f"packets of at most {packet:,} bytes: longer documents are published in chunks",
+            brand.packet or "see the broker's setting for the maximum packet size",
         )
     if sound:
         size = f"{packet:,} bytes" if packet else "any size"
