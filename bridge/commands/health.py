@@ -40,9 +40,7 @@ def health(settings: Settings) -> int:
         sys.stderr.write(f"upnp2mqtt: no bridge at {url}: {clean}\n")
         return 1
     if "uptime_s" not in said or "broker" not in said:
-        sys.stderr.write(
-            f"upnp2mqtt: no bridge at {url}: another program answers; see http.port\n"
-        )
+        sys.stderr.write(f"upnp2mqtt: no bridge at {url}: another program answers; see http.port\n")
     elif status != _OK:
         sys.stderr.write(f"upnp2mqtt: the bridge runs, and is {_state(said)}\n")
     else:

@@ -314,12 +314,12 @@ async def test_tls_at_a_port_without_and_the_reverse_are_told(tls: Path, tmp_pat
     async with mosquitto(tmp_path) as broker:
         finding = await refused(f"mqtts://localhost:{broker.port}")
         assert finding.check == "broker_tls"
-        assert "it speaks MQTT without TLS there" in finding.fact
+        assert "the port speaks MQTT without TLS" in finding.fact
         assert finding.advice == (f"set mqtt.url to mqtt://localhost:{broker.port}",)
     async with mosquitto(tmp_path, *lines(tls, "server")) as broker:
         finding = await refused(f"mqtt://localhost:{broker.port}")
         assert finding.check == "broker_login"
-        assert "it speaks with TLS there" in finding.fact
+        assert "the port speaks MQTT with TLS" in finding.fact
         assert finding.advice == (f"set mqtt.url to mqtts://localhost:{broker.port}",)
 
 
@@ -330,7 +330,7 @@ async def test_another_authority_than_the_one_that_was_given_is_told(
     async with mosquitto(tmp_path, *lines(tls, "server")) as broker:
         finding = await refused(f"mqtts://localhost:{broker.port}", mqtt__tls_ca=f"{tls}/other.pem")
     (advice,) = finding.advice
-    assert (finding.check, "is not of the authority that signed it" in advice) == (
+    assert (finding.check, "is not the authority that signed it" in advice) == (
         "broker_tls",
         True,
     )
@@ -566,7 +566,7 @@ async def test_a_broker_that_ends_meanwhile_is_a_finding(
         monkeypatch.setattr(retained_messages, "_count", kill_it)
         await check_retained(one, await way_to(broker), told.append)
     assert told[-1].status == "warning"
-    assert "left retained" in told[-1].fact
+    assert "retained messages of this check are left" in told[-1].fact
 
 
 async def test_another_bridge_of_the_same_name_is_told(tmp_path: Path) -> None:

@@ -187,8 +187,8 @@ def _judge(family: Family, tried: _Tried, came: set[str], way: Way, user: str) -
         said = f"{family.what}: may not write {', '.join(tried.unwritten)}"
         if tried.hung_up:
             hint = (
-                "the broker closed the connection: in mosquitto.conf, set max_queued_messages to "
-                "100000, not 0"
+                "the broker closed the connection: in mosquitto.conf, max_queued_messages 100000, "
+                "not 0"
             )
             return failing(family.check, said, advice, hint)
         return failing(family.check, said, advice)

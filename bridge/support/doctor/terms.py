@@ -31,7 +31,7 @@ def judge_refusal(  # noqa: PLR0911 - a case each
     if isinstance(cause, ssl.SSLCertVerificationError):
         return error("broker_tls", said, _trust_advice(settings, cause, endpoint))
     if other is not None:
-        what = "with TLS" if other.tls else "MQTT without TLS"
+        what = "MQTT with TLS" if other.tls else "MQTT without TLS"
         check = "broker_tls" if endpoint.tls else "broker_login"
         return error(check, f"{said}; the port speaks {what}", f"set mqtt.url to {other}")
     is_alert = re.search(r"\balert\b", str(failure), re.IGNORECASE)
