@@ -10,6 +10,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks import stage
+from bridge.formats.url import Address
+from bridge.model.didl import Item
+from bridge.upnp.ssdp.message import Announcement
 
 RSS_TOLERANCE = 0.04
 RSS_SLACK_KB = 2048
@@ -34,15 +37,15 @@ _BOUNDED = (
 )
 """What may fill up to a stated bound, and timers, which asyncio keeps until they are due."""
 _CACHED = (
-    "bridge.model.didl.Item",
-    "bridge.upnp.http.http1.Address",
-    "bridge.upnp.ssdp.message.Announcement",
+    *(f"{one.__module__}.{one.__qualname__}" for one in (Item, Address, Announcement)),
+    "async_upnp_client.utils.CaseInsensitiveDict",
+    "multidict.",
     "ipaddress.",
     "urllib.",
     "_struct.",
     "re.",
 )
-"""Of these classes the caches hold instances, up to their bounds."""
+"""Of these classes caches hold instances up to their bounds, those of async-upnp-client too."""
 _NOT_OURS = ("builtins.", "collections.", "tracemalloc.", "weakref.", *_CACHED)
 """Of these classes instances come and go with whatever runs at the moment."""
 
