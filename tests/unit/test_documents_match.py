@@ -182,6 +182,24 @@ def test_every_warning_and_error_of_the_log_is_explained():
     assert told <= explained
 
 
+def test_the_picture_of_the_rooms_has_every_package_and_module():
+    text = (ROOT / "docs/architecture.md").read_text()
+    picture = text.partition("\nbridge/\n")[2].partition("\n```")[0]
+    named = set(re.findall(r"\w+", picture))
+    modules = [path.with_suffix("") for path in (ROOT / "bridge").rglob("*.py")]
+    at = [path.relative_to(ROOT / "bridge").parts for path in modules]
+    rooms = [place for place in at if not {"demo", "doctor", "redaction"} & set(place)]
+    assert {name for place in rooms for name in place} - {"__init__"} <= named
+
+
+def test_every_module_in_a_diagram_exists():
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(r"participant \w+ as ([\w.]+\.[\w.]+)$", text, re.MULTILINE)
+    assert len(named) > 10
+    for module in named:
+        import_module(f"bridge.{module}")
+
+
 UNITS = {"": 1, "s": 1, "KiB": 1024, "MiB": 1024 * 1024}
 
 
