@@ -73,7 +73,7 @@ class Metrics(Collector):
         ssdp, directory = self._parts.discovery.counters, self._parts.directory
         yield _gauge(
             "interfaces",
-            "Interfaces that devices are looked for on.",
+            "Interfaces in use.",
             len(self._parts.discovery.interfaces),
         )
         yield _counter("ssdp_datagrams", "Datagrams of discovery.", ssdp.datagrams)
@@ -98,12 +98,12 @@ class Metrics(Collector):
     def _of_durations(self) -> Iterator[Metric]:
         yield _histogram(
             "event_delay_seconds",
-            "From the arrival of an event to the moment at which all that it changed was sent.",
+            "From the arrival of an event until all that it changed was sent.",
             self._parts.publishing.delays,
         )
         yield _histogram(
             "call_duration_seconds",
-            "From the arrival of a command to its answer, where that was no error.",
+            "From the arrival of a command to its answer, for commands that succeed.",
             self._parts.calls.durations,
         )
 

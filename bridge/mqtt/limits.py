@@ -75,14 +75,14 @@ class Limits:
     def fault(self, publication: Publication) -> str | None:
         """Return why the broker would end the connection over this, None where it would not."""
         if not publication.topic or _UNFIT.search(publication.topic):
-            return "the topic is empty or holds what no topic may"
+            return "the topic is empty or has characters that no topic may have"
         topic = len(publication.topic.encode())
         if max(topic, len(publication.correlation_data or b"")) > _MAX_FIELD:
             return "the topic or the correlation data is too long"
         size = topic + len(publication.payload) + len(publication.correlation_data or b"")
         size += len((publication.content_type or "").encode()) + 32
         if self.max_packet is not None and size > self.max_packet:
-            return "the packet is larger than the broker takes"
+            return "the packet is larger than the broker accepts"
         return None
 
 

@@ -47,7 +47,7 @@ _FAILURE = 0x80
 """Reason codes from here on tell of a failure (MQTT 5, section 2.4)."""
 
 _UNSUBSCRIBE_AT_ONCE = 100
-_ENDS = "the broker ends the connection over it"
+_ENDS = "the broker ends the connection because of it"
 QUIET_S = 0.2
 """How long silence ends what is read of the retained tree."""
 

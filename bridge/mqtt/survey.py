@@ -284,13 +284,13 @@ def told(lacks: Collection[Lack], limit: int | None = None) -> list[str]:
 
 
 _WORDS = {
-    Lack.RETAINED: "the broker keeps no retained messages: who subscribes later sees nothing of "
-    "what was told before, and after each start everything is told anew",
-    Lack.WILDCARDS: "the broker does not hand over retained messages to wildcard subscriptions: "
-    "hubs find only what is told of while they listen, and after each start everything is "
-    "published anew",
+    Lack.RETAINED: "the broker keeps no retained messages: later subscribers see nothing that was "
+    "published before, and everything is published again at each start",
+    Lack.WILDCARDS: "the broker does not send retained messages to wildcard subscriptions: "
+    "hubs find only what is published while they listen, and everything is published again at "
+    "each start",
     Lack.CLEARING: "the broker does not clear a retained message when an empty one is published: "
-    "what is gone stays there for whoever subscribes",
-    Lack.MANY: "the broker hands over only {limit:,} retained messages for one subscription: hubs "
+    "subscribers still see devices that are gone",
+    Lack.MANY: "the broker sends only {limit:,} retained messages for one subscription: hubs "
     "that subscribe to the whole tree miss the rest",
 }

@@ -14,9 +14,9 @@ _VERBS = ("set", "get")
 _PURPOSES = {
     "+/call": "calls to <udn>/call are not received",
     "+/+/action/+/call": "calls to …/action/<Action>/call are not received",
-    "bridge/+/state": "whether other bridges are online is not known",
-    "+": "what is held of devices is not read, nor what other bridges write",
-    "bridge/#": "what is held of bridges is not read",
+    "bridge/+/state": "the bridge does not know whether other bridges are online",
+    "+": "retained device documents, and what other bridges write, are not read",
+    "bridge/#": "retained topics of bridges are not read",
     "bridge/all/request/+": "requests to all bridges are not received",
 } | {
     f"+/+/value/+{place}/{verb}": f"{verb} of values {kind} is not received"
@@ -109,10 +109,10 @@ def purpose(topic_filter: str, base: str) -> str:
     if below.endswith("/request/+"):
         return "requests to this bridge are not received"
     if below != topic_filter:
-        return f"what is held at {topic_filter} is not read, and is published anew"
+        return f"retained messages at {topic_filter} are not read, and are published again"
     if below.endswith("/config"):
-        return f"what a hub was told at {topic_filter} is not read, and is published anew"
-    return f"a hub's start is not heard of at {topic_filter}"
+        return f"discovery documents at {topic_filter} are not read, and are published again"
+    return f"birth messages of a hub at {topic_filter} are not received"
 
 
 def limit(refused: Collection[str], asked: Collection[str]) -> str | None:

@@ -54,7 +54,7 @@ class Replies:
             short
             | {
                 "success": False,
-                "error": f"an answer of {len(payload)} bytes, and the broker takes {limit}",
+                "error": f"the answer has {len(payload)} bytes, but the broker accepts {limit}",
                 "code": Code.INTERNAL,
                 "outcome": Outcome.UNKNOWN,
             }

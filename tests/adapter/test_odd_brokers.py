@@ -237,11 +237,11 @@ async def test_a_filter_that_is_too_deep_costs_what_it_was_for(
 
 REFUSED = {
     "upnp/+": "other bridges",
-    "upnp/bridge/#": "what is held of bridges",
+    "upnp/bridge/#": "retained topics of bridges",
     "upnp/+/call": "calls",
     "upnp/bridge/main/request/+": "requests to this bridge",
     "upnp/bridge/+/state": "other bridges are online",
-    "homeassistant/status": "a hub's start",
+    "homeassistant/status": "birth messages of a hub",
 }
 
 

@@ -37,15 +37,15 @@ _MOSQUITTO = Brand(
 _EJABBERD = Brand(
     "ejabberd",
     rights="access_publish and access_subscribe of mod_mqtt in ejabberd.yml",
-    many="ejabberd.yml, under mod_mqtt: match_retained_limit: infinity (1000 unless said)",
-    some="ejabberd hands over 1,000 for one subscription unless told otherwise",
+    many="ejabberd.yml, under mod_mqtt: match_retained_limit: infinity (default 1000)",
+    some="ejabberd sends 1,000 for one subscription by default",
 )
 _RABBITMQ = Brand(
     "RabbitMQ",
     rights="rabbitmqctl set_topic_permissions",
     packet="rabbitmq.conf: mqtt.max_packet_size_authenticated",
     wildcards="RabbitMQ's retained message store serves exact topics only, and no setting changes "
-    "that: use another broker, mosquitto for one",
+    "that: use another broker, such as mosquitto",
 )
 _EMQX = Brand("EMQX", rights="EMQX's authorization (acl.conf)", packet="EMQX: mqtt.max_packet_size")
 _HIVEMQ = Brand(

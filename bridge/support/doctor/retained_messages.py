@@ -111,7 +111,7 @@ def _judge(came: int, brand: Brand) -> Finding:
             "retained_queue",
             f"only {came:,} of {COUNT:,} retained messages arrive at a subscriber with QoS 1",
             "hubs and dashboards miss the others: "
-            + (brand.many or "raise the broker's limit of what it queues or hands over"),
+            + (brand.many or "raise the broker's limit of queued or retained messages"),
         )
     return ok(
         "retained_queue", f"all of {COUNT:,} retained messages arrive at a subscriber with QoS 1"

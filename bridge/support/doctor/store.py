@@ -58,12 +58,12 @@ def judge_store(survey: Survey, brand: Brand) -> Finding:
 def _remedies(lacks: set[Lack], brand: Brand) -> list[str]:
     known = {Lack.MANY: brand.many, Lack.WILDCARDS: brand.wildcards}
     found = [known.get(lack, "") or _OTHERWISE[lack] for lack in Lack if lack in lacks]
-    return [*found, "the bridge goes on live, without a store"] if Lack.MANY not in lacks else found
+    return [*found, "the bridge works without a stored tree"] if Lack.MANY not in lacks else found
 
 
 _OTHERWISE = {
     Lack.RETAINED: "allow retained messages at the broker, and this user to write them",
-    Lack.WILDCARDS: "use a broker that hands over retained messages to wildcard subscriptions",
+    Lack.WILDCARDS: "use a broker that sends retained messages to wildcard subscriptions",
     Lack.CLEARING: "use a broker that clears a topic when an empty retained message comes",
     Lack.MANY: "raise the broker's limit of retained messages for one subscription",
 }
