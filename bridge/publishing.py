@@ -213,7 +213,7 @@ class Publishing:
         )
 
     def _log_variables_never_reported(self) -> None:
-        for branch in self.mirror.take_introduced():
+        for branch in self.mirror.hub_telling.take_introduced():
             if names := branch.on_paper():
                 _log.info(
                     "variables_never_reported",

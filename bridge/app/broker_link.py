@@ -196,7 +196,7 @@ class BrokerLink:
             return
         self._count_from = published + _COUNTED
         held: dict[str, bytes] = {}
-        for piece in publishing.mirror.auditing(AUDITED_AFTER_FLOOD):
+        for piece in publishing.mirror.repair.auditing(AUDITED_AFTER_FLOOD):
             held.update(dict.fromkeys(piece, b"1"))
             await asyncio.sleep(0)
         if len(held) <= _COUNTED:

@@ -102,7 +102,7 @@ class Watched:
             for one in self._overwritten.take(now_s, _MENDED_AT_ONCE)
             if not is_claimed(one[0][len(self._shape.base) + 1 :].partition("/")[0])
         ]
-        for piece in self._mirror.mending(due):
+        for piece in self._mirror.repair.mending(due):
             for topic, payload, is_mended in piece:
                 if is_mended is None:
                     self._overwritten.note(topic, payload, now_s)
@@ -153,12 +153,12 @@ class Upkeep:
         if not has_retained:
             pass  # nothing is there to be looked at
         elif self._watched.was_flooded():
-            for piece in self._mirror.auditing(AUDITED_AFTER_FLOOD):
+            for piece in self._mirror.repair.auditing(AUDITED_AFTER_FLOOD):
                 await self._audit(piece)
                 await self._mend()
         elif self._is_audited:
             if not (piece := next(self._auditing, {})):
-                self._auditing = self._mirror.auditing(_AUDITED_AT_ONCE)
+                self._auditing = self._mirror.repair.auditing(_AUDITED_AT_ONCE)
             await self._audit(piece)
         await self._mend()
 

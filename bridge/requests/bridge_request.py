@@ -138,7 +138,7 @@ class BridgeRequests:
             raise CommandError(Code.BAD_REQUEST, "ids must be a list of strings")
         count = 0
         try:
-            for topics_put in self._mirror.publishing_again(ids):
+            for topics_put in self._mirror.announcing.publishing_again(ids):
                 count += topics_put
                 self._publishing.wake()
                 await asyncio.sleep(0)

@@ -3,10 +3,8 @@
 Nothing here knows how a description was fetched or how a payload travels.
 """
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -20,12 +18,14 @@ from bridge.model.datatypes import Value
 from bridge.model.device import Description, Device, Key
 from bridge.polling.plan import MOVES
 from bridge.tree import duplicates
-from bridge.tree.device_tree import Branch, Hub, Keys, LiveService, Player, Shape
+from bridge.tree.announcing import Announcing
+from bridge.tree.device_tree import Branch, LiveService, Player, Shape
 from bridge.tree.difference import UNKNOWN, Passage
-from bridge.tree.hub_schedule import HubNews
+from bridge.tree.hub_telling import HubTelling
 from bridge.tree.ledger import Entry, Ledger
 from bridge.tree.media_pace import Players
-from bridge.tree.retained import Holdings, is_ours, join_parts, strings, whole_payloads
+from bridge.tree.repair import Repair
+from bridge.tree.retained import Holdings, join_parts, strings, whole_payloads
 from bridge.tree.root_devices import Roster
 from bridge.tree.service_state import Change, typed
 
@@ -39,9 +39,6 @@ _LIVE_IN_A_ROW = 8
 
 _PIECE = 32
 """How many topics are computed in one piece where there are many."""
-
-_MENDED_AT_ONCE = 200
-"""How many topics of one place are looked at in one piece when others have written them."""
 
 _MAX_FORGOTTEN = 10_000
 
@@ -82,10 +79,6 @@ class Mirror:
         self._forgotten: dict[str, None] = {}
         """Roots of which a broker may remember what is not to come back."""
         self._players = Players()
-        self._news = HubNews()
-        self._introduced: list[Branch] = []
-        self._telling: deque[tuple[Branch, Keys]] = deque()
-        self._missed: deque[tuple[str, tuple[str, bytes]]] = deque()
         self._roster = Roster()
         self._passages: dict[str, Passage] = {}
         """By the ids of branches, of which some may be forgotten."""
@@ -100,6 +93,9 @@ class Mirror:
         self._on_transport = on_transport
         self._on_happenings = on_happenings
         self.ledger = Ledger(shape.foreword)
+        self.repair = Repair(shape, self.ledger, self._roster, self._passages, self._own)
+        self.announcing = Announcing(shape, self.ledger, self._roster, self._own)
+        self.hub_telling = HubTelling(shape, self.ledger, self._roster, self._passages)
 
     @property
     def waiting(self) -> int:
@@ -113,7 +109,7 @@ class Mirror:
 
     @property
     def _has_bulk_before_the_table(self) -> bool:
-        waiting = self._passages or self._introduction or self._telling or self._missed
+        waiting = self._passages or self._introduction or self.hub_telling.is_busy
         return bool(waiting) or self.ledger.has_bulk
 
     # What devices do
@@ -272,7 +268,7 @@ class Mirror:
             asked_for=live.spared,
         )
         if initial and branch.shown is None:
-            self._note_for_hubs(branch)
+            self.hub_telling.note(branch)
         self._publish(branch, live, changes)
         if happened and branch.owned and not initial:
             self._on_happenings(live.id, happened)
@@ -363,7 +359,7 @@ class Mirror:
         self.ledger.close()
         self._passages.clear()
         self._introduction = None
-        self._missed.clear()
+        self.hub_telling.close()
 
     def take(
         self,
@@ -414,12 +410,11 @@ class Mirror:
     ) -> tuple[str, Entry] | None:
         left = inf if steps is None else steps
         while (due := self.ledger.take(in_bulk=True)) is None and left > 0:
-            if steps is not None and (self._introduction or self._telling):
+            if steps is not None and (self._introduction or self.hub_telling.is_computing):
                 left = 0  # what hubs are told takes longer
             if is_leaving:
-                self._telling.clear()
-                self._missed.clear()
-            if not self._step() and (is_leaving or not self._tell_hubs(now_s)):
+                self.hub_telling.leave()
+            if not self._step() and (is_leaving or not self.hub_telling.step(now_s)):
                 return None
             left -= 1
             if self.ledger.has_live:  # to be there before what was put in bulk just now
@@ -445,13 +440,12 @@ class Mirror:
     @property
     def due_s(self) -> float | None:
         """When the next player or hub is due that is told of too often to be told of now."""
-        known = [at_s for at_s in (self._players.due_s, self._news.due_s) if at_s is not None]
+        known = [
+            at_s
+            for at_s in (self._players.due_s, self.hub_telling.schedule.due_s)
+            if at_s is not None
+        ]
         return min(known, default=None)
-
-    def take_introduced(self) -> list[Branch]:
-        """Return the devices that hubs have been told of for the first time, and forget them."""
-        introduced, self._introduced = self._introduced, []
-        return introduced
 
     def put_own(self, name: str, payload: bytes) -> None:
         """Set a retained document of the bridge itself."""
@@ -461,100 +455,14 @@ class Mirror:
             self._own[topic] = payload
             self.ledger.put(topic, payload, was=len(was))
 
-    def publish_again(self, ids: Iterable[str] | None = None) -> int:
-        """Publish again these components with all below them, or all; return how many topics.
-
-        Hubs are told of root devices again too. A device may be named in any spelling of its UDN.
-        Raises KeyError with the first id not known.
-        """
-        return sum(self.publishing_again(ids))
-
-    def publishing_again(self, ids: Iterable[str] | None = None) -> Iterator[int]:
-        """Do what `publish_again` does in pieces; yield how many topics each had."""
-        if ids is None:
-            for branch in tuple(self.branches.values()):
-                yield from self._put_again(branch)
-            yield self._put_all(self._own, "")
-            return
-        chosen = tuple(dict.fromkeys(ids))
-        for one in chosen:
-            self._below(one)
-            yield 0
-        for one in chosen:
-            with suppress(KeyError):  # it may have gone in between
-                branch, tree = self._below(one)
-                yield self._put_all(tree, branch.id)
-
     def introduce(self, now_s: float = -inf) -> None:
         """Tell hubs of everything again, and publish behind that what they take from the tree.
 
         From the beginning, where that is under way. In the end this bridge says again that it is
         online. What changes within a minute of now is told them again after that.
         """
-        self._news.begin(now_s)
-        self._introduction = self._introducing()
-
-    def _introducing(self) -> Iterator[int]:
-        named: dict[str, set[str]] = {}
-        for hub in self._shape.hubs:
-            own = {topic: self._own[topic] for topic in hub.own_topics() if topic in self._own}
-            named[""] = {one for payload in own.values() for one in hub.sources(payload)}
-            yield self._put_all(own, "")
-            for branch in tuple(self.branches.values()):
-                told = self._told_to(hub, branch)
-                found = {one for payload in told.values() for one in hub.sources(payload)}
-                named.setdefault(branch.id, set()).update(found)
-                yield self._put_all(told, branch.id)
-        yield self._put_all(
-            {t: self._own[t] for t in sorted(named.get("", ())) if t in self._own}, ""
-        )
-        for device, sources in named.items():
-            yield from self._put_sources(device, sources)
-        state = self._shape.topic(f"bridge/{self._shape.instance}/state")
-        self.ledger.put(state, b"online", in_bulk=True)
-
-    def _told_to(self, hub: Hub, branch: Branch) -> Mapping[str, bytes]:
-        told: dict[str, bytes] = {}
-        for topic in hub.topics(branch.id) if self._is_ours(branch) else ():
-            told |= self._shape.near(branch, topic, self.ledger.limit)
-        return told
-
-    def _put_sources(self, device: str, sources: Iterable[str]) -> Iterator[int]:
-        near: Mapping[str, bytes] = {}
-        for topic in sorted(sources):
-            branch = self.branches.get(device)
-            if branch is not None and branch.owned:
-                if topic not in near:
-                    near = self._shape.near(branch, topic, self.ledger.limit)
-                if topic in near:
-                    yield self._put_all({topic: near[topic]}, device)
-
-    def _put_again(self, branch: Branch) -> Iterator[int]:
-        walk = self._shape.walk(branch, self.ledger.limit)
-        while self._is_ours(branch) and (piece := dict(islice(walk, _PIECE))):
-            yield self._put_all(piece, branch.id)
-
-    def _below(self, named: str) -> tuple[Branch, Mapping[str, bytes]]:
-        """Return what should be held at and below a component, and by hubs of it.
-
-        Raises KeyError with an id that is not known.
-        """
-        device, *below = named.split("/")
-        own = "/".join((self._roster.id_of(device) or device, *below))
-        holder = self._roster.holder(own.partition("/")[0])
-        if holder is None or not holder.owned:
-            raise KeyError(named)
-        limit = self.ledger.limit
-        found = self._shape.below(holder, own, limit)
-        if not found:
-            raise KeyError(named)
-        for topic in self._shape.hub_topics(own):
-            if topic in (told := self._shape.near(holder, topic, limit)):
-                found[topic] = told[topic]
-        return holder, found
-
-    def _is_ours(self, branch: Branch) -> bool:
-        return branch.owned and self.branches.get(branch.id) is branch
+        self.hub_telling.schedule.begin(now_s)
+        self._introduction = self.announcing.to_hubs()
 
     # What other instances do
 
@@ -577,84 +485,7 @@ class Mirror:
             hubs = self._shape.hub_topics(branch.id)
             before = ((topic, p if topic in hubs else UNKNOWN) for topic, p in held)
             self._begin(branch, before, gone)
-        self._note_for_hubs(branch)
-
-    def mending(
-        self, written: Iterable[tuple[str, bytes]]
-    ) -> Iterator[list[tuple[str, bytes, bool | None]]]:
-        """Write topics of ours again that do not hold what they should, by what they hold.
-
-        Yields some at a time, each with whether it is written; None where that is not known yet,
-        because its device's tree is still to be published. What a hub cleared that it was told
-        stays so until the hub starts again.
-        """
-        places: dict[tuple[str, ...], list[tuple[str, bytes]]] = {}
-        for topic, payload in written:
-            places.setdefault(self._place_of(topic), []).append((topic, payload))
-        told = self._by_hub_topic() if any(map(_is_hubs, places)) else {}
-        for place, everything in places.items():
-            for at in range(0, len(everything), _MENDED_AT_ONCE):
-                some = everything[at : at + _MENDED_AT_ONCE]
-                branch = told.get(place[0]) if _is_hubs(place) else self._roster.holder(place[0])
-                yield list(self._mend_there(branch, some))
-
-    def _mend_there(
-        self, branch: Branch | None, written: Iterable[tuple[str, bytes]]
-    ) -> Iterator[tuple[str, bytes, bool | None]]:
-        """Mend likewise what stands in one place, a service's or a device's."""
-        near: Mapping[str, bytes] = {}
-        for topic, payload in written:
-            whole, is_part, number = topic.rpartition("/chunk/")
-            if not (is_part and number.isdecimal()):
-                whole = topic
-            if whole in self._own:
-                yield topic, payload, self._mend(topic, payload, whole, self._own[whole], "")
-            elif branch is None or not self._is_ours(branch):
-                yield topic, payload, False
-            elif branch.id in self._passages:
-                yield topic, payload, None
-            else:
-                if whole not in near:
-                    near = self._shape.near(branch, whole, self.ledger.limit)
-                wanted = near.get(whole, b"")
-                yield topic, payload, self._mend(topic, payload, whole, wanted, branch.id)
-
-    def _mend(self, topic: str, payload: bytes, whole: str, wanted: bytes, of: str) -> bool:
-        is_hubs = not topic.startswith(f"{self._shape.base}/")
-        if topic in self.ledger or (is_hubs and not payload):
-            return False
-        own = topic[len(self._shape.base) + 1 :]
-        if not wanted and not (topics.is_mirrored(own) and is_ours(own, payload)):
-            return False
-        entries = dict(self.ledger.cut_one(whole, wanted))
-        is_wanted = topic in entries
-        held = entries[topic].payload if is_wanted else b""
-        if held == payload or (topic == whole and _says_same(topic, payload, wanted)):
-            return False
-        self.ledger.put(
-            whole if is_wanted else topic, wanted if is_wanted else b"", of=of, in_bulk=True
-        )
-        return True
-
-    def _place_of(self, topic: str) -> tuple[str, ...]:
-        """Return device and service, by their levels, or a whole topic outside the base."""
-        base = f"{self._shape.base}/"
-        if not topic.startswith(base):
-            return topic, ""
-        return tuple(topic[len(base) :].split("/", 2)[:2])
-
-    def _by_hub_topic(self) -> dict[str, Branch]:
-        return {t: b for b in self.branches.values() for t in self._shape.hub_topics(b.id)}
-
-    def auditing(self, most: int) -> Iterator[dict[str, bytes]]:
-        """Yield what the broker should hold, so many topics at a time, long ones in parts."""
-        for branch in tuple(self.branches.values()):
-            walk = self._shape.walk(branch, self.ledger.limit)
-            while self._is_ours(branch) and branch.id not in self._passages:
-                if not (piece := dict(islice(walk, most))):
-                    break
-                yield self.ledger.cut(piece)
-        yield self.ledger.cut(self._own)
+        self.hub_telling.note(branch)
 
     # Looking up
 
@@ -717,7 +548,7 @@ class Mirror:
         if live.moves != live.state.moves:
             live.moves = live.state.moves
             self.moves += 1
-            self._note_for_hubs(branch)
+            self.hub_telling.note(branch)
 
     def _name_first(self, branch: Branch, live: LiveService, passage: Passage) -> None:
         """Put the document of a device before its values, where the broker has none yet."""
@@ -760,7 +591,7 @@ class Mirror:
             self._tell_player(branch, player)
 
     def _tell_player(self, branch: Branch, player: Player, now_s: float = inf) -> None:
-        if self._is_ours(branch):
+        if self._roster.is_ours(branch):
             was, art = player.told, player.art
             player.told, player.art = player.shown()
             if player.told != was:
@@ -768,79 +599,6 @@ class Mirror:
                 self._put_shown(branch, player.id, player.told, was)
             if player.art != art:
                 self._put_shown(branch, player.art_id, player.art, art)
-
-    def _walk_hubs(self, branch: Branch, passage: Passage) -> Iterator[tuple[str, bytes]]:
-        """Yield what hubs should be told of a branch, by what the broker holds of that."""
-        found = ((topic, passage.held(topic)) for topic in self._shape.hub_topics(branch.id))
-        held = {topic: p for topic, p in found if p is not None and p != UNKNOWN}
-        self._meet_hubs(branch, held)
-        told = self._shape.told_to_hubs(branch, self.ledger.limit)
-        for topic, payload in held.items():
-            if told.get(topic) != payload:
-                self._news.changed(topic, branch.id, payload)
-        passage.is_past_hubs = True
-        yield from told.items()
-
-    def _meet_hubs(self, branch: Branch, held: Mapping[str, bytes]) -> None:
-        """Keep what hubs were told of a device until it is known to be wrong.
-
-        That is when its first values are there; mostly it is right already.
-        """
-        if branch.description is None:
-            return
-        self._note_for_hubs(branch)
-        if branch.shown is not None:
-            return
-        shape = self._shape
-        topics_ = (one for one in shape.hub_topics(branch.id) if shape.is_kept(one))
-        branch.held_by_hubs = {topic: held[topic] for topic in topics_ if topic in held}
-        if branch.held_by_hubs:
-            branch.shown = branch.keys()
-            if shape.told_to_hubs(branch, self.ledger.limit) != branch.held_by_hubs:
-                branch.shown = None
-
-    def _note_for_hubs(self, branch: Branch) -> None:
-        if self._shape.hubs:
-            self._news.note(branch)
-
-    def _tell_hubs(self, now_s: float) -> bool:
-        """Note what hubs are to be told of one device that is due, or what they may have missed.
-
-        Returns whether there was any.
-        """
-        if not self._telling:
-            self._telling.extend(self._news.take(now_s))
-            self._missed.extend(self._news.take_missed(now_s).items())
-        if self._telling:
-            self._tell_hubs_of(*self._telling.popleft())
-        elif self._missed:
-            topic, (device, held) = self._missed.popleft()
-            holder = self.branches.get(device)
-            if holder is None or holder.owned:
-                told = self._shape.told_to_hubs(holder, self.ledger.limit) if holder else {}
-                self.ledger.put_after(topic, held, told.get(topic, b""), of=device)
-        else:
-            return False
-        return True
-
-    def _tell_hubs_of(self, branch: Branch, keys: Keys) -> None:
-        limit, shape = self.ledger.limit, self._shape
-        if self.branches.get(branch.id) is not branch or branch.description is None:
-            return
-        before = shape.told_to_hubs(branch, limit)
-        if branch.shown is None:
-            self._introduced.append(branch)
-        branch.shown, branch.held_by_hubs = keys, {}
-        passage = self._passages.get(branch.id)
-        if branch.owned and (passage is None or passage.is_past_hubs):
-            after = shape.told_to_hubs(branch, limit)
-            for topic, payload in before.items():
-                if after.get(topic) != payload:
-                    self._news.changed(topic, branch.id, payload)
-            self.ledger.reconcile(before, after, of=branch.id, in_bulk=True)
-            if passage is not None:
-                for topic in after:
-                    passage.passed(topic)
 
     def _put_shown(self, branch: Branch, own: str, payload: bytes, was: bytes) -> None:
         topic = self._shape.topic(own)
@@ -868,12 +626,7 @@ class Mirror:
         for one in media.values():  # which may be nothing now
             self._tell_waiting(branch, one)
         if branch.description is not None:
-            yield from self._walk_hubs(branch, self._passages[branch.id])
-
-    def _put_all(self, tree: Mapping[str, bytes], of: str) -> int:
-        for topic, payload in tree.items():
-            self.ledger.put(topic, payload, of=of, in_bulk=True)
-        return len(tree)
+            yield from self.hub_telling.walk(branch, self._passages[branch.id])
 
     def _clear(
         self,
@@ -887,7 +640,7 @@ class Mirror:
         A hub that still knew the device would take what is cleared for values.
         """
         for topic in self._shape.hub_topics(root):
-            self._news.changed(topic, root, first.get(topic, b""))
+            self.hub_telling.schedule.changed(topic, root, first.get(topic, b""))
         self.ledger.clear(first, of=root)
         self._passages[root] = Passage(root, self.ledger, before=held, devices=set(devices))
         for topic in first:
@@ -961,7 +714,7 @@ class Mirror:
 
     def _drop(self, branch: Branch) -> None:
         self._roster.drop(branch)
-        self._news.drop(branch.id)
+        self.hub_telling.schedule.drop(branch.id)
         self._table_due = True
 
 
@@ -980,20 +733,6 @@ def _naming_all(row: dict[str, object], gone: Mapping[str, object]) -> dict[str,
     named = strings(row.get("subdevices"))
     every = list(dict.fromkeys((*named, *strings(gone.get("subdevices")))))
     return row if every == named else {**row, "subdevices": every}
-
-
-def _is_hubs(place: tuple[str, ...]) -> bool:
-    return place[1:] == ("",)
-
-
-def _says_same(topic: str, payload: bytes, wanted: bytes) -> bool:
-    """Return whether two `state` documents are the same, but for when values have changed."""
-    if not topic.endswith("/state"):
-        return False
-    one, other = jsontext.read(payload), jsontext.read(wanted)
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {**one, "updated": None} == {**other, "updated": None}
-    return False
 
 
 def _payload(value: Value | None) -> bytes:

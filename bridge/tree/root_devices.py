@@ -92,3 +92,7 @@ class Roster:
 
         device = pruned(description.device)
         return description if device is description.device else replace(description, device=device)
+
+    def is_ours(self, branch: Branch) -> bool:
+        """Return whether a root device, as it is described now, is this bridge's to publish."""
+        return branch.owned and self.branches.get(branch.id) is branch

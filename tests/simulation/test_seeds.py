@@ -132,7 +132,7 @@ def _nothing(owner: type, name: str, result: Any = None) -> Callable[[pytest.Mon
         (_twice, "answered more than once"),
         (_silent, "never answered"),
         (_again, "carried out 2 times"),
-        (_nothing(Mirror, "leave"), "is away, and b'online'"),
+        (_nothing(Mirror, "mark_offline"), "is away, and b'online'"),
         (_nothing(Mirror, "forget"), "is forgotten, and"),
         (_nothing(Passage, "_compare"), "wanted"),
         (_nothing(Watched, "mending", ()), "did not stay"),
@@ -147,7 +147,7 @@ def test_a_bridge_that_is_wrong_in_one_thing_is_seen(wrong, seen, monkeypatch):
 
 
 def test_what_is_needed_for_a_fault_is_found(monkeypatch):
-    monkeypatch.setattr(Mirror, "leave", lambda *_: None)
+    monkeypatch.setattr(Mirror, "mark_offline", lambda *_: None)
     seed = next(seed for seed in _ENOUGH if run.run(seed).faults)
     needed = run.shrink(seed)
     assert 0 < len(needed) < len(run.plan_of(seed)) / 2

@@ -55,7 +55,7 @@ def settled() -> Wired:
 
 
 def announce(router: Wired) -> None:
-    router.mirror.publish_again()
+    router.mirror.announcing.publish_again()
 
 
 def introduce(router: Wired) -> None:
@@ -97,7 +97,7 @@ def test_an_event_overtakes_all_that_is_only_told_of(begin: Callable[[Wired], No
 
 def test_events_without_end_leave_room_for_the_rest():
     router = settled()
-    router.mirror.publish_again()
+    router.mirror.announcing.publish_again()
     bulk = 0
     for number in range(2000):
         tell(router, str(number))
@@ -109,7 +109,7 @@ def test_events_without_end_leave_room_for_the_rest():
 
 def test_what_may_not_go_in_bulk_is_not_even_looked_for():
     router = settled()
-    router.mirror.publish_again()
+    router.mirror.announcing.publish_again()
     while (one := router.take(in_bulk=False)) is not None:
         assert not one.in_bulk
     assert router.has_bulk
@@ -146,13 +146,13 @@ def test_of_a_large_tree_little_is_computed_in_one_piece(is_empty, monkeypatch):
 
 
 def drained_again(router: Wired) -> dict[str, bytes]:
-    router.mirror.publish_again()
+    router.mirror.announcing.publish_again()
     return drained(router)
 
 
 def test_of_what_is_announced_little_is_put_in_line_in_one_piece():
     router = settled()
-    counts = list(router.mirror.publishing_again())
+    counts = list(router.mirror.announcing.publishing_again())
     assert max(counts) <= STEPS
     assert sum(counts) == len(drained(router))
 

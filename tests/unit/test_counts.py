@@ -93,7 +93,7 @@ def test_while_many_devices_join_the_trees_of_few_wait():
     at_most = 0
     while router.take() is not None:
         at_most = max(at_most, len(router.mirror.ledger))
-    of_one = router.mirror.publish_again(["Player-1"])
+    of_one = router.mirror.announcing.publish_again(["Player-1"])
     assert at_most <= 10 * of_one < MANY * of_one
 
 

@@ -203,7 +203,7 @@ def test_a_player_of_whom_nothing_is_known_is_not_told_of():
     mirror, held = opened(with_hub())
     mirror.join(described(device("A", transport)))
     drain(mirror, held)
-    for publish in (mirror.publish_again, mirror.introduce):
+    for publish in (mirror.announcing.publish_again, mirror.introduce):
         publish()
         assert "upnp/A/media" not in taken(mirror)
     mirror.apply_event("A/AVTransport", [("TransportState", "PLAYING")], initial=True, now="now")
@@ -414,14 +414,14 @@ def test_components_are_announced_by_any_spelling_of_their_device(named):
         ("/One", "upnp/Abc-1/One"),
         ("/One/variable/V", ""),
     ):
-        assert mirror.publish_again([f"{named}{below}"]) >= 1
+        assert mirror.announcing.publish_again([f"{named}{below}"]) >= 1
         told: dict[str, bytes] = {}
         drain(mirror, told)
         assert all(topic.startswith(expected or "upnp/Abc-1/One/variable/V") for topic in told)
         assert f"upnp/Abc-1{below}" in told
     assert mirror.id_of(named) == "Abc-1"
     with pytest.raises(KeyError, match="one"):
-        mirror.publish_again([f"{named}/one"])
+        mirror.announcing.publish_again([f"{named}/one"])
 
 
 @pytest.mark.parametrize("named", ["uuid:Twice", "UUID:TWICE", "uuid:uuid:twice", "twice"])

@@ -153,7 +153,7 @@ def test_the_last_that_was_written_counts_and_what_we_wrote_since_then_not_at_al
 
 def test_an_audit_looks_at_everything_a_piece_at_a_time_but_for_what_was_sent_meanwhile():
     world = World()
-    pieces = list(world.router.mirror.auditing(5))
+    pieces = list(world.router.mirror.repair.auditing(5))
     assert max(map(len, pieces)) < 12
     wanted = {topic: payload for piece in pieces for topic, payload in piece.items()}
     assert wanted.keys() == world.held.keys()

@@ -934,7 +934,7 @@ def test_the_picture_outlasts_a_restart_and_a_device_that_is_away_and_goes_when_
     again.mirror.mark_offline(again.udn, NOW)
     assert again.art not in again.published()
     assert again.picture() == "http://192.0.2.9/a.jpg"
-    assert again.mirror.publish_again([again.udn]) > 1
+    assert again.mirror.announcing.publish_again([again.udn]) > 1
     assert again.published().count(again.art) == 1
     branch, _ = again.mirror.find(again.udn) or (None, None)
     assert branch is not None

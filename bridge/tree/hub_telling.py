@@ -1,0 +1,127 @@
+"""What hubs are told of devices: when a device is new, and when its values stand elsewhere."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from bridge.tree.device_tree import Branch, Keys, Shape
+from bridge.tree.difference import UNKNOWN, Passage
+from bridge.tree.hub_schedule import HubNews
+from bridge.tree.ledger import Ledger
+from bridge.tree.root_devices import Roster
+
+
+class HubTelling:
+    """Puts in line what hubs are to be told, device by device, when `schedule` says that it is due.
+
+    `passages` has the root devices, by id, whose tree is still to be published.
+    """
+
+    def __init__(
+        self, shape: Shape, ledger: Ledger, roster: Roster, passages: Mapping[str, Passage]
+    ) -> None:
+        self._shape = shape
+        self._ledger = ledger
+        self._roster = roster
+        self._passages = passages
+        self.schedule = HubNews()
+        self._introduced: list[Branch] = []
+        self._telling: deque[tuple[Branch, Keys]] = deque()
+        self._missed: deque[tuple[str, tuple[str, bytes]]] = deque()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is to be told now."""
+        return bool(self._telling or self._missed)
+
+    @property
+    def is_computing(self) -> bool:
+        """Whether what is told next has to be computed, which takes longer than else."""
+        return bool(self._telling)
+
+    def take_introduced(self) -> list[Branch]:
+        """Return the devices that hubs have been told of for the first time, and forget them."""
+        introduced, self._introduced = self._introduced, []
+        return introduced
+
+    def leave(self) -> None:
+        """Tell nothing more: the bridge ends."""
+        self._telling.clear()
+        self._missed.clear()
+
+    def close(self) -> None:
+        """Note that there is no broker."""
+        self._missed.clear()
+
+    def walk(self, branch: Branch, passage: Passage) -> Iterator[tuple[str, bytes]]:
+        """Yield what hubs should be told of a branch, by what the broker holds of that."""
+        found = ((topic, passage.held(topic)) for topic in self._shape.hub_topics(branch.id))
+        held = {topic: p for topic, p in found if p is not None and p != UNKNOWN}
+        self._meet(branch, held)
+        told = self._shape.told_to_hubs(branch, self._ledger.limit)
+        for topic, payload in held.items():
+            if told.get(topic) != payload:
+                self.schedule.changed(topic, branch.id, payload)
+        passage.is_past_hubs = True
+        yield from told.items()
+
+    def _meet(self, branch: Branch, held: Mapping[str, bytes]) -> None:
+        """Keep what hubs were told of a device until it is known to be wrong.
+
+        That is when its first values are there; mostly it is right already.
+        """
+        if branch.description is None:
+            return
+        self.note(branch)
+        if branch.shown is not None:
+            return
+        shape = self._shape
+        topics_ = (one for one in shape.hub_topics(branch.id) if shape.is_kept(one))
+        branch.held_by_hubs = {topic: held[topic] for topic in topics_ if topic in held}
+        if branch.held_by_hubs:
+            branch.shown = branch.keys()
+            if shape.told_to_hubs(branch, self._ledger.limit) != branch.held_by_hubs:
+                branch.shown = None
+
+    def note(self, branch: Branch) -> None:
+        """Note that hubs are to be told of a device, when that is due."""
+        if self._shape.hubs:
+            self.schedule.note(branch)
+
+    def step(self, now_s: float) -> bool:
+        """Note what hubs are to be told of one device that is due, or what they may have missed.
+
+        Returns whether there was any.
+        """
+        if not self._telling:
+            self._telling.extend(self.schedule.take(now_s))
+            self._missed.extend(self.schedule.take_missed(now_s).items())
+        if self._telling:
+            self._tell(*self._telling.popleft())
+        elif self._missed:
+            topic, (device, held) = self._missed.popleft()
+            holder = self._roster.branches.get(device)
+            if holder is None or holder.owned:
+                told = self._shape.told_to_hubs(holder, self._ledger.limit) if holder else {}
+                self._ledger.put_after(topic, held, told.get(topic, b""), of=device)
+        else:
+            return False
+        return True
+
+    def _tell(self, branch: Branch, keys: Keys) -> None:
+        limit, shape = self._ledger.limit, self._shape
+        if self._roster.branches.get(branch.id) is not branch or branch.description is None:
+            return
+        before = shape.told_to_hubs(branch, limit)
+        if branch.shown is None:
+            self._introduced.append(branch)
+        branch.shown, branch.held_by_hubs = keys, {}
+        passage = self._passages.get(branch.id)
+        if branch.owned and (passage is None or passage.is_past_hubs):
+            after = shape.told_to_hubs(branch, limit)
+            for topic, payload in before.items():
+                if after.get(topic) != payload:
+                    self.schedule.changed(topic, branch.id, payload)
+            self._ledger.reconcile(before, after, of=branch.id, in_bulk=True)
+            if passage is not None:
+                for topic in after:
+                    passage.passed(topic)
