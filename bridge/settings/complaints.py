@@ -34,7 +34,7 @@ def complaint(error: Mapping[str, Any], known: Mapping[str, Any], flags: Mapping
     if not setting:
         return no_setting(path[0], known) if path else reason
     must = reason if error["type"] == "value_error" else _must(known[setting], error["input"])
-    shown = "what it is" if is_secret(known[setting]) else _shown(error["input"])
+    shown = "this value" if is_secret(known[setting]) else _shown(error["input"])
     return f"{setting}{_place(setting, flags)} cannot be {shown}: {must}"
 
 

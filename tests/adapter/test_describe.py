@@ -205,9 +205,9 @@ async def test_a_url_that_services_share_is_fetched_once(device, describer):
         ((302, b""), "S1: no SCPD: HTTP 302", 1),
         ((200, b"<html/>"), "S1: no SCPD: no scpd element", 1),
         ((200, b""), "S1: no SCPD: no XML element", 1),
-        ((CLOSED, b""), "S1: no SCPD: an answer that is not to be read", 1),
+        ((CLOSED, b""), "S1: no SCPD: an unreadable answer", 1),
         ((SILENT, b""), "S1: no SCPD: no answer in time", 2),
-        ((200, b" " * (2 * 1024 * 1024 + 1)), "S1: no SCPD: an answer that is not to be read", 1),
+        ((200, b" " * (2 * 1024 * 1024 + 1)), "S1: no SCPD: an unreadable answer", 1),
     ],
 )
 async def test_a_bad_scpd_costs_only_its_service(device, answer, problem, asked):

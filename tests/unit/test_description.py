@@ -375,7 +375,7 @@ def test_a_bad_icon_costs_only_itself():
     assert (icon.mimetype, icon.width, icon.height, icon.depth) == ("image/png", None, None, 24)
     assert (bare.url, bare.mimetype) == ("http://cdn.example/i", None)
     assert found.problems == (
-        "icon: height tall is no number",
+        "icon: height tall is not a number",
         "icon without a url: left out",
         "icon: neither an http nor an https URL, left out",
     )

@@ -155,7 +155,11 @@ def test_allowed_values_keep_their_order_without_duplicates():
 @pytest.mark.parametrize(
     ("data_type", "default", "problems"),
     [
-        ("ui4", "NOT_IMPLEMENTED", ("stateVariable A: defaultValue NOT_IMPLEMENTED is no ui4",)),
+        (
+            "ui4",
+            "NOT_IMPLEMENTED",
+            ("stateVariable A: defaultValue NOT_IMPLEMENTED is not of type ui4",),
+        ),
         ("ui4", " -1 ", ()),
         ("ui4", "", ()),
         ("dateTime", "never", ()),

@@ -388,4 +388,4 @@ def test_a_secret_of_any_setting_is_not_echoed():
     field = settings.MqttSettings.model_fields["password"]
     error = {"loc": ("mqtt", "password"), "type": "string_type", "msg": "x", "input": "s3cret"}
     said = complaint(error, {"mqtt.password": field}, {})
-    assert said == "mqtt.password cannot be what it is: it must be a text"
+    assert said == "mqtt.password cannot be this value: it must be a text"

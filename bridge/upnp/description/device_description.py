@@ -71,7 +71,7 @@ def _number(icon: Element, name: str, problems: Problems) -> int | None:
     if _NUMBER.fullmatch(written):
         return int(written)
     if written:
-        problems.add(f"icon: {name} {written} is no number")
+        problems.add(f"icon: {name} {written} is not a number")
     return None
 
 

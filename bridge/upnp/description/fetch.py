@@ -42,7 +42,7 @@ _HOLD_AT_SLOW_HOST_S = 0.02
 
 _NO_CONNECTION = "no SCPD: no connection"
 _NO_ANSWER = "no SCPD: no answer in time"
-_NO_SENSE = "no SCPD: an answer that is not to be read"
+_NO_SENSE = "no SCPD: an unreadable answer"
 _PASSING = frozenset({_NO_CONNECTION, _NO_ANSWER, _NO_SENSE})
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -148,7 +148,9 @@ def _variable(name: str, element: Element, problems: Problems) -> StateVariable:
     default = child(element, "defaultValue")
     default_text = None if default is None else text(default)
     if data_type in _INTEGERS and default_text and not _INTEGER.fullmatch(default_text):
-        problems.add(f"stateVariable {name}: defaultValue {default_text} is no {data_type}")
+        problems.add(
+            f"stateVariable {name}: defaultValue {default_text} is not of type {data_type}"
+        )
     bounds = child(element, "allowedValueRange")
 
     def bound(which: str) -> str | None:
