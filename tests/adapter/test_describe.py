@@ -272,7 +272,8 @@ async def test_an_scpd_that_does_not_come_this_time_is_the_one_read_before(devic
     assert without.description.device.problems == ("S0: no SCPD: HTTP 404",)
     device.answers["/s"] = (CLOSED, b"")
     assert (
-        "not to be read" in (await describer.describe(device.url())).description.device.problems[0]
+        "unreadable answer"
+        in (await describer.describe(device.url())).description.device.problems[0]
     )
 
 
