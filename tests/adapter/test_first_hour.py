@@ -224,8 +224,8 @@ class Lines:
 @pytest.mark.parametrize(
     ("chosen", "reason"),
     [
-        ({"upnp.allow": "nobody"}, "the filter leaves out all that was found: 1 devices"),
-        ({"upnp.allow": "", "upnp.deny": "*"}, "the filter leaves out all that was found"),
+        ({"upnp.allow": "nobody"}, "the filter excludes all devices that were found: 1"),
+        ({"upnp.allow": "", "upnp.deny": "*"}, "the filter excludes all devices that were found"),
         (
             {"upnp.interfaces": "eth77", "upnp.locations": "http://127.0.0.1:1/d.xml"},
             "upnp.interfaces names eth77, which does not exist or cannot be used",
