@@ -47,13 +47,17 @@ DEVICES: Mapping[str, Device] = {
         Device(
             name="minidlna",
             host=12,
-            packages=("minidlna",),
-            programs=("minidlnad",),
+            packages=("minidlna", "nftables"),
+            programs=("minidlnad", "nft"),
             types=_types("MediaServer:1"),
-            command="exec minidlnad -S -f /tmp/minidlna.conf -P /tmp/pid",
+            command="nft -f nft.conf; exec minidlnad -S -f /tmp/minidlna.conf -P /tmp/pid",
             files={
-                "minidlna.conf": "network_interface=eth0\nfriendly_name=Lab MiniDLNA\n"
-                "media_dir=/tmp/media\ndb_dir=/tmp\nlog_dir=/tmp\n"
+                "minidlna.conf": "network_interface=eth0\nport=8200\nfriendly_name=Lab MiniDLNA\n"
+                "media_dir=/tmp/media\ndb_dir=/tmp\nlog_dir=/tmp\n",
+                # Version 1.3.0 sends no event by itself; this keeps newer ones from it.
+                "nft.conf": "table inet filter {\n"
+                " chain output { type filter hook output priority 0;"
+                " tcp sport != 8200 tcp flags & psh != 0 drop; }\n}\n",
             },
         ),
         Device(
