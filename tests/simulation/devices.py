@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from html import unescape
 from random import Random
@@ -14,8 +14,12 @@ from bridge.upnp.description.device_description import read_description
 from bridge.upnp.description.scpd import read_scpd, with_scpds
 from bridge.upnp.http.client import Response
 from tests.adapter.device import Action, Part, Service, Variable
+from tests.simulation.naive_faults import Away
+from tests.simulation.naive_tree import Served
 
 SERVER = "Model/1 UPnP/1.1 Test/1"
+NOTEBOOKS = ("/note", "/inner")
+"""The paths of the services of which a variable has to be asked for."""
 VARIANTS = 4
 SEEN_VARIANTS = 3
 """How many of them differ in the description itself."""
@@ -43,6 +47,20 @@ _RENDERING = (
         ),
     ),
 )
+_GAUGE = (
+    Variable("Level", "ui2"),
+    Variable("Größe", "r4", range=("-0.50", "1e3")),
+    Variable("Count", "i4", default="007"),
+    Variable("On", "boolean", default="no"),
+    Action("SetCount", ("in Neu:Count",)),
+)
+"""Names and values that are written otherwise in the tree."""
+_MORE = (
+    "<manufacturer>Müller &amp; Söhne</manufacturer><manufacturerURL>/m</manufacturerURL>"
+    "<modelName>One</modelName><serialNumber>007</serialNumber><iconList><icon>"
+    "<mimetype>image/png</mimetype><width>48</width><height>32</height><depth>24</depth>"
+    "<url>i/1.png</url></icon></iconList><presentationURL>../ui?a=b</presentationURL>"
+)
 _EXTRA = (Variable("Extra", evented=False), Action("ClearExtra"))
 _ACTION = re.compile(rb"<u:(\w+) ")
 _NOTE = re.compile(rb"<NewNote>([^<]*)</NewNote>")
@@ -62,9 +80,13 @@ def _part(udn: str, variant: int) -> Part:
     services = [Service("Notebook", note, path="/note")]
     if variant != 2:
         services.append(Service("RenderingControl", _RENDERING, path="/sound"))
+    if udn == "plain-1":
+        gauge = Service("", _GAUGE, service_id="urn:müller:serviceId:Gauge 1", path="/gauge")
+        services.append(gauge)
     inner = Service("Notebook", _NOTEBOOK, path="/inner")
     parts = (Part(f"{udn}-in", "Inner", (inner,)),) if udn.startswith("nested") else ()
-    return Part(udn, f"Name {variant == 1}", tuple(services), parts)
+    part = Part(udn, f"Name {variant == 1}", tuple(services), parts)
+    return replace(part, more=_MORE) if udn == "plain-1" else part
 
 
 @lru_cache(maxsize=256)
@@ -169,9 +191,38 @@ class Device:
         told = {"Note": f"fresh {self.life}", "Level": "0"}
         self.state = {"/note": dict(told), "/inner": dict(told)}
         self.state["/sound"] = {"Volume/Master": "10", "Volume/LF": "20", "Mute": "0"}
+        self.state["/gauge"] = {"Level": "0", "Größe": "1.50", "Count": "007", "On": "yes"}
         for path, values in self.state.items():
             for name, text in values.items():
                 self.past[path, name].add(text)
+            self.past[path, "Told"].add(self.told)
+
+    @property
+    def told(self) -> str:
+        """What it answers for the variable that no event tells."""
+        return f"told {self.life}"
+
+    @property
+    def served(self) -> Served:
+        """What it serves now, for the naive tree."""
+        paths = self.paths()
+        return Served(
+            self.location,
+            SERVER,
+            documents(self.udn, self.variant),
+            {f"{path}/event": self.event(path, self.state[path]) for path in paths},
+            {f"{path}/control": {"Told": self.told} for path in paths if path in NOTEBOOKS},
+        )
+
+    @property
+    def left(self) -> Away:
+        """What may be left of it while it is away."""
+        past = {
+            (f"{path}/event", _within(name) if path == "/sound" else (name,)): texts
+            for (path, name), texts in self.past.items()
+        }
+        files = [documents(self.udn, variant) for variant in range(VARIANTS)]
+        return Away(self.udns, SERVER, files, past, is_forgotten=self.forgotten == self.life)
 
     def paths(self) -> tuple[str, ...]:
         """The paths of the services that it has in its variant."""
@@ -259,12 +310,18 @@ class Device:
             case "GetNote":
                 out = f"<Note>{escape(values['Note'])}</Note>"
             case "GetTold":
-                out = f"<CurrentTold>told {self.life}</CurrentTold>"
+                out = f"<CurrentTold>{self.told}</CurrentTold>"
             case "GetVolume":
                 out = f"<CurrentVolume>{values['Volume/Master']}</CurrentVolume>"
             case _:
                 return Response(500, {}, _FAULT.encode())
         return Response(200, {}, _ENVELOPE.format(name, out).encode())
+
+
+def _within(name: str) -> tuple[str, ...]:
+    """Return where a value of LastChange stands."""
+    variable, *channel = name.split("/")
+    return variable, "0", *channel
 
 
 def _change(name: str, text: str) -> str:

@@ -25,6 +25,8 @@ from tests.simulation import run, steps
 from tests.simulation.world import Outcome
 
 SEEDS = range(2000)
+_COMPARED = 200
+"""Of how many of them the tree of a device at least is compared with the naive one."""
 _ENOUGH = range(400)
 """Seeds of which one at least sees a bridge that is wrong in one thing."""
 
@@ -41,12 +43,15 @@ def _told(outcome: Outcome) -> str:
 def test_the_tree_is_right_in_the_end_and_each_command_answered_once():
     counts: Counter[str] = Counter()
     failed = []
+    compared = 0
     for outcome in run.run_all(SEEDS):
         counts += outcome.counts
+        compared += outcome.counts["compared"] > 0
         if outcome.faults:
             failed.append(outcome)
     assert not failed, "\n\n".join(map(_told, failed[:3]))
     assert counts.keys() >= steps.KINDS.keys()
+    assert compared >= _COMPARED
 
 
 def test_a_seed_is_the_same_run_each_time():

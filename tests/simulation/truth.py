@@ -8,8 +8,9 @@ from bridge.model import topics
 from bridge.model.device import Key
 from bridge.tree.mirror import Mirror
 from bridge.tree.retained import Holdings, join_parts
+from tests.simulation import naive_faults
 from tests.simulation.broker import ModelBroker
-from tests.simulation.devices import Device
+from tests.simulation.devices import NOTEBOOKS, Device
 from tests.simulation.network import Network
 
 FOREIGN = {
@@ -40,8 +41,8 @@ def wanted(bridge: Bridge, devices: list[Device]) -> dict[str, bytes]:
             service = topics.service_id(topics.device_id(udn), level)
             body = device.state[path]
             mirror.apply_event(service, _properties(path, body), initial=True, now="now")
-            if path != "/sound":
-                mirror.apply_answers(service, [(Key("Told"), f"told {device.life}")], now="now")
+            if path in NOTEBOOKS:
+                mirror.apply_answers(service, [(Key("Told"), device.told)], now="now")
     held: dict[str, bytes] = {}
     while (due := mirror.take()) is not None:
         held[due[0]] = due[1].payload
@@ -101,6 +102,25 @@ def faults(bridge: Bridge, network: Network, broker: ModelBroker) -> list[str]:
     return [*found, *_subscriptions(bridge, network, up), *_leftovers(bridge)]
 
 
+def naive_faults_of(bridge: Bridge, network: Network, broker: ModelBroker) -> list[str]:
+    """Return what differs from the tree that is written from the contract alone."""
+    held = {
+        topic: payload
+        for topic, payload in broker.held.items()
+        if topic.startswith("upnp/") and topic not in FOREIGN
+    }
+    if bridge.settings.mqtt.protocol != "5":
+        held = {topic: held[topic] for topic in held if not topic.endswith("/call")}
+    found = naive_faults.faults(
+        held,
+        [one.served for one in network.devices if one.is_up],
+        [one.left for one in network.devices if not one.is_up],
+        has_state=bridge.settings.mirror.state != "values",
+        limit=bridge.settings.mqtt.max_payload,
+    )
+    return [f"naive: {one}" for one in found]
+
+
 def _own(whole: Mapping[str, bytes], network: Network) -> Iterator[str]:
     if whole.get("upnp/bridge/main/state") != b"online":
         yield "the bridge is not online"
@@ -130,15 +150,6 @@ def _left_behind(device: Device, whole: dict[str, bytes]) -> Iterator[str]:
             yield f"{udn} is forgotten, and {len(mine)} topics are held"
         if top not in mine or mine.get(f"{top}/availability") != b"offline":
             yield f"{udn} is away, and {mine.get(f'{top}/availability')!r}"
-        for topic, payload in mine.items():
-            if "/value/" not in topic or "/Told" in topic:
-                continue
-            service, _, name = topic.removeprefix(f"{top}/").partition("/value/")
-            path = "/sound" if service == "RenderingControl" else "/note"
-            path = "/inner" if udn.endswith("-in") else path
-            past = device.past[path, name.replace("/0", "")]
-            if payload.decode() not in past | {"false", "true"}:
-                yield f"{topic}: {payload!r} was never its value"
 
 
 def _difference(one: bytes | None, other: bytes | None) -> str:

@@ -245,6 +245,7 @@ class World:
 
     def _count_up(self) -> None:
         """See that every command has had its answer, and that nothing is left over."""
+        self.counts["compared"] = sum(one.is_up for one in self.network.devices)
         done = Counter[str]()
         for device in self.network.devices:
             done += device.done
@@ -277,7 +278,9 @@ class World:
 
     def _look(self) -> list[str]:
         assert self.life is not None
-        return truth.faults(self.life.bridge, self.network, self.broker)
+        bridge = self.life.bridge
+        found = truth.faults(bridge, self.network, self.broker)
+        return found + truth.naive_faults_of(bridge, self.network, self.broker)
 
     def _is_gone(self) -> bool:
         """Tell whether the bridge ended by itself; that is a fault."""
