@@ -22,7 +22,7 @@ def test_every_filter_of_the_bridge_has_a_purpose_of_its_own():
     [
         ("home/upnp/+/+/value/+/+/+/set", "set of values with an InstanceID and a channel"),
         ("home/upnp/+/+/value/+/get", "get of values without an InstanceID"),
-        ("home/upnp/DEV/#", "held at home/upnp/DEV/#"),
+        ("home/upnp/DEV/#", "retained messages at home/upnp/DEV/#"),
         ("homeassistant/device/upnp2mqtt_x/config", "discovery documents"),
         ("homeassistant/status", "birth messages of a hub"),
     ],
