@@ -21,9 +21,9 @@ from bridge.model.device import Description
 from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.support.capture import capture
-from bridge.support.raw_exchange import Catcher
 from bridge.support.report import manner, report
 from bridge.upnp.description.fetch import Describer
+from bridge.upnp.gena.notify_server import NotifyServer
 from bridge.upnp.http.client import HttpClient
 
 MAX_DEVICES = 16
@@ -148,7 +148,7 @@ def _udns(description: Description) -> frozenset[str]:
 async def _callback_port(wanted: int) -> int:
     """Return the port that a firewall lets in, or any where a running bridge has it."""
     try:
-        async with Catcher(wanted, max_bytes=1):
+        async with NotifyServer(None, wanted):
             return wanted
     except ConfigError:
         sys.stderr.write(

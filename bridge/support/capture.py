@@ -16,9 +16,9 @@ from bridge.formats.url import bracketed, host_of, split_url
 from bridge.model import topics
 from bridge.model.device import Description, Device, Service
 from bridge.polling.plan import Plan
-from bridge.support.raw_exchange import Catcher, Wire, exchange
-from bridge.upnp.http.client import local_address_towards
-from bridge.upnp.http.http1 import read_head
+from bridge.upnp.gena.notify_server import Notify, NotifyServer
+from bridge.upnp.http.client import HttpClient, local_address_towards
+from bridge.upnp.http.http1 import RawMessage, read_head
 from bridge.upnp.soap import envelope
 from bridge.upnp.ssdp import message as ssdp
 
@@ -68,6 +68,7 @@ class _Capture:
         self._location = location
         self._description = description
         self._manner = manner
+        self._client = HttpClient()
         self._left_bytes = MAX_BYTES
         self._root: Document | None = None
         self._scpds: list[Document] = []
@@ -123,33 +124,36 @@ class _Capture:
     async def _take_events(self, services: list[tuple[Device, Service]]) -> None:
         turn = asyncio.Lock()
         async with (
-            Catcher(self._manner.callback_port, max_bytes=max(1, self._left_bytes)) as catcher,
+            NotifyServer(None, self._manner.callback_port, keeps_heads=True) as server,
             asyncio.TaskGroup() as tasks,
         ):
             for device, service in services:
                 if service.event_url:
                     own = _id(device, service)
                     tasks.create_task(
-                        self._take_event(own, service, catcher, turn), name=f"upnp.capture[{own}]"
+                        self._take_event(own, service, server, turn), name=f"upnp.capture[{own}]"
                     )
 
     async def _take_event(
-        self, own: str, service: Service, catcher: Catcher, turn: asyncio.Lock
+        self, own: str, service: Service, server: NotifyServer, turn: asyncio.Lock
     ) -> None:
         url = service.event_url or ""
         heard = asyncio.Event()
         row: Document = {"service": own, "subscribe": None, "notify": [], "unsubscribe": None}
         self._events.append(row)
 
-        def take(came: Wire) -> None:
-            row["notify"] += self._kept(f"event of {own}", came)
+        def take(came: Notify) -> bool:
+            # The path is a secret of this machine.
+            head = came.head.replace(path[1:].encode(), service.level.encode())
+            row["notify"] += self._kept(f"event of {own}", RawMessage(head, came.body))
             heard.set()
+            return True
 
-        path = catcher.open(take, service.level)
+        path = server.open(take)
         try:
             async with turn:
                 headers = {
-                    "CALLBACK": await self._callback(url, f"{catcher.port}{path}"),
+                    "CALLBACK": await self._callback(url, f"{server.port}{path}"),
                     "NT": "upnp:event",
                     "TIMEOUT": f"Second-{_SUBSCRIBED_S}",
                 }
@@ -163,13 +167,13 @@ class _Capture:
             except TimeoutError:
                 self.failures.append(
                     f"event of {own}: none within {self._manner.events_s:g} s at TCP port "
-                    f"{catcher.port}, which a firewall may have kept out"
+                    f"{server.port}, which a firewall may have kept out"
                 )
             finally:
                 came = await self._ask(f"UNSUBSCRIBE from {own}", "UNSUBSCRIBE", url, {"SID": sid})
                 row["unsubscribe"] = came and came[1]
         finally:
-            catcher.close(path)
+            server.close(path)
 
     async def _callback(self, url: str, port_and_path: str) -> str:
         address = split_url(url)
@@ -241,7 +245,7 @@ class _Capture:
         """Return a request and its answer; None where there is none, which is noted."""
         timeout_s = _FAREWELL_S if method == "UNSUBSCRIBE" else _REQUEST_S
         try:
-            sent, came = await exchange(
+            sent, came = await self._client.exchange_raw(
                 method,
                 url,
                 headers=tuple((headers or {}).items()),
@@ -255,7 +259,7 @@ class _Capture:
         kept = self._kept(what, came)
         return (_message(sent), kept[0]) if kept else None
 
-    def _kept(self, what: str, came: Wire) -> list[Document]:
+    def _kept(self, what: str, came: RawMessage) -> list[Document]:
         """Return a message as a document, in a list that is empty where there is no more room."""
         self._left_bytes -= len(came.head) + len(came.body)
         if came.cut:
@@ -285,8 +289,8 @@ async def _searching(host: str, datagrams: list[bytes]) -> AsyncIterator[Callabl
         transport.close()
 
 
-def _message(wire: Wire) -> Document:
-    return {"head": written(wire.head), "body": written(wire.body)}
+def _message(raw: RawMessage) -> Document:
+    return {"head": written(raw.head), "body": written(raw.body)}
 
 
 def _id(device: Device, service: Service) -> str:

@@ -18,8 +18,8 @@ from bridge.formats.bodies import octets
 from bridge.polling.plan import Plan
 from bridge.support import capture as captures
 from bridge.support.capture import Manner, capture
-from bridge.support.raw_exchange import Catcher, exchange
 from bridge.upnp.description.fetch import Describer
+from bridge.upnp.gena.notify_server import NotifyServer
 from bridge.upnp.http.client import HttpClient
 from tests.adapter.bridge import (
     Caller,
@@ -110,41 +110,41 @@ async def silent(answer: bytes = b"") -> AsyncIterator[str]:
 )
 async def test_an_answer_is_kept_as_it_came_whatever_is_wrong_with_it(answer, head, body):
     async with silent(answer) as url:
-        _, came = await exchange("GET", url, timeout_s=0.3, max_bytes=1000)
+        _, came = await HttpClient().exchange_raw("GET", url, timeout_s=0.3, max_bytes=1000)
     assert (came.head, came.body) == (answer[:head], body)
 
 
 async def test_where_nothing_comes_there_is_no_answer():
     async with silent() as url:
         with pytest.raises(DeviceTimeout):
-            await exchange("GET", url, timeout_s=0.1, max_bytes=1000)
+            await HttpClient().exchange_raw("GET", url, timeout_s=0.1, max_bytes=1000)
     with pytest.raises(DeviceUnreachable):
-        await exchange("GET", url, timeout_s=1, max_bytes=1000)
+        await HttpClient().exchange_raw("GET", url, timeout_s=1, max_bytes=1000)
 
 
 async def test_an_answer_over_its_bound_is_cut_and_says_so():
     async with silent(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 5000) as url:
-        _, came = await exchange("GET", url, timeout_s=1, max_bytes=1000)
+        _, came = await HttpClient().exchange_raw("GET", url, timeout_s=1, max_bytes=1000)
     assert len(came.body) <= 1000
     assert came.cut
 
 
 async def test_a_port_that_is_taken_is_a_wrong_setting():
-    async with Catcher(0, max_bytes=100) as taken:
+    async with NotifyServer(None, 0) as taken:
         with pytest.raises(ConfigError):
-            await Catcher(taken.port, max_bytes=100).__aenter__()
+            await NotifyServer(None, taken.port).__aenter__()
 
 
 async def test_any_port_is_one_for_both_families():
     if not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6 here")
-    async with Catcher(0, max_bytes=100) as catcher:
+    async with NotifyServer(None, 0) as server:
         for host in ("127.0.0.1", "::1"):
-            _, writer = await asyncio.open_connection(host, catcher.port)
+            _, writer = await asyncio.open_connection(host, server.port)
             writer.close()
         for family in (socket.AF_INET, socket.AF_INET6):
             with pytest.raises(OSError, match="in use"):
-                socket.create_server(("", catcher.port), family=family).close()
+                socket.create_server(("", server.port), family=family).close()
 
 
 # Captures
@@ -343,7 +343,7 @@ async def test_a_description_by_its_url_goes_to_standard_output(tmp_path):
 
 
 async def test_where_the_callback_port_is_taken_events_go_to_another(tmp_path):
-    async with Catcher(free_port(), max_bytes=100) as taken, running(player()) as device:
+    async with NotifyServer(None, free_port()) as taken, running(player()) as device:
         ended = await diagnose(tmp_path, device.udn, port=taken.port)
     assert ended.status == 0, ended.err
     assert f"port {taken.port} is taken" in ended.err

@@ -8,19 +8,10 @@ from dataclasses import dataclass
 
 import httptools
 
-_REQUEST_LINE = re.compile(rb"([A-Za-z-]{1,20})[ \t]+(\S+)[ \t]*([^\r\n]*)")
+from bridge.upnp.http.http1 import Head, announced_length
+
+_REQUEST_LINE = re.compile(r"([A-Za-z-]{1,20})[ \t]+(\S+)[ \t]*(.*)", re.ASCII)
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
-
-
-def _field(name: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"\n" + name + rb"[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
-
-
-_SID = _field(b"sid")
-_SEQ = _field(b"seq")
-_CONTENT_LENGTH = _field(b"content-length")
-_TRANSFER_ENCODING = _field(b"transfer-encoding")
-_CONNECTION = _field(b"connection")
 
 
 class DoubtError(Exception):
@@ -44,26 +35,22 @@ class Request:
     keep_alive: bool
 
 
-def read_lax(head: bytes) -> Request:
-    """Return what a head says, whatever its line ends, spaces and doubled headers.
-
-    Raises ValueError where even the request line is none.
-    """
-    line = _REQUEST_LINE.match(head)
+def read_lax(head: Head) -> Request:
+    """Return what a head says. Raises ValueError where even the request line is none."""
+    line = _REQUEST_LINE.match(head.start_line)
     if line is None:
-        raise ValueError(f"not a request: {head[:80]!r}")
+        raise ValueError(f"not a request: {head.start_line[:80]!r}")
     method, target, version = line.groups()
-    length = _NUMBER.fullmatch(_value(_CONTENT_LENGTH, head))
-    chunked = _TRANSFER_ENCODING.search(head) is not None
-    connection = _value(_CONNECTION, head).lower()
+    chunked = "transfer-encoding" in head.headers
+    connection = head.headers.get("connection", "").lower()
     return Request(
-        method.upper(),
+        method.upper().encode(),
         _token(target),
-        _value(_SID, head),
-        _seq(_value(_SEQ, head)),
-        None if chunked or not length else int(length[0]),
+        head.headers.get("sid", ""),
+        _seq(head.headers.get("seq", "")),
+        None if chunked else announced_length(head),
         chunked,
-        "close" not in connection if version == b"HTTP/1.1" else "keep-alive" in connection,
+        "close" not in connection if version == "HTTP/1.1" else "keep-alive" in connection,
     )
 
 
@@ -131,7 +118,7 @@ class StrictReader:
             (
                 Request(
                     method,
-                    _token(self._url),
+                    _token(self._url.decode("latin-1")),
                     self._sid,
                     self._seq,
                     len(body),
@@ -150,15 +137,10 @@ class StrictReader:
         self._body = []
 
 
-def _token(target: bytes) -> str:
+def _token(target: str) -> str:
     # Some leave out the slash, some send the whole URL.
-    return target.rpartition(b"/")[2].decode("latin-1")
+    return target.rpartition("/")[2]
 
 
 def _seq(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text) else None
-
-
-def _value(field: re.Pattern[bytes], head: bytes) -> str:
-    found = field.search(head)
-    return found[1].strip().decode("latin-1") if found else ""

@@ -47,13 +47,14 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Notify:
     """A NOTIFY as it came; `sid` is empty and `seq` None where there is none to be read.
 
-    `peer` is the sender's address.
+    `peer` is the sender's address, `head` what stands before the body, if the server keeps that.
     """
 
     sid: str
     seq: int | None
     body: bytes
     peer: str
+    head: bytes = b""
 
 
 Receive = Callable[[Notify], bool]
@@ -66,15 +67,23 @@ class NotifyServer:
     A connection is closed when it is idle for `patience_s` or a request takes longer. A body
     whose end cannot be told from its headers ends when nothing more comes for `stall_s`.
     Where there are too many connections, `evicted` counts those that went for a new one.
+    `keeps_heads` has the head of each NOTIFY handed over as it came, which costs time.
     Entering raises ConfigError.
     """
 
     def __init__(
-        self, host: str | None, port: int, *, patience_s: float = 30.0, stall_s: float = 1.0
+        self,
+        host: str | None,
+        port: int,
+        *,
+        patience_s: float = 30.0,
+        stall_s: float = 1.0,
+        keeps_heads: bool = False,
     ) -> None:
         self.port = port
         self.patience_s = patience_s
         self.stall_s = stall_s
+        self.keeps_heads = keeps_heads
         self.receivers: dict[str, Receive] = {}
         self.evicted = 0
         self._host = host
@@ -172,7 +181,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self.peer = ""
         self._buffer = bytearray()
-        self._strict: StrictReader | None = StrictReader()
+        self._strict = None if server.keeps_heads else StrictReader()
+        self._head = b""
         self._request: Request | None = None
         self._body: Body | None = None
         self.begun_s = self._fed_s = self._loop.time()
@@ -257,14 +267,15 @@ class _Connection(asyncio.Protocol):
             return False
         head = bytes(self._buffer[:end])
         del self._buffer[:end]
-        request = read_lax(head)
+        all_of_it = read_head(head)
+        request = read_lax(all_of_it)
         if request.method != b"NOTIFY":
             self._answer(405, keep_alive=False)
         else:
-            all_of_it = read_head(head)
             is_known = request.token in self._server.receivers
             most = MAX_BODY_BYTES if is_known else MAX_HEAD_BYTES
             self._request, self._body = request, Body(all_of_it, most)
+            self._head = head if self._server.keeps_heads else b""
             if "expect" in all_of_it.headers:
                 self._transport.write(_CONTINUE)
         return True
@@ -301,7 +312,7 @@ class _Connection(asyncio.Protocol):
         known = receive is not None
         if receive is not None:
             try:
-                known = receive(Notify(request.sid, request.seq, body, self.peer))
+                known = receive(Notify(request.sid, request.seq, body, self.peer, self._head))
             except Exception:  # noqa: BLE001 - the device is not to suffer for what is our fault
                 _log.exception("notify_receiver_failed", peer=self.peer, sid=request.sid)
         if not known:

@@ -15,8 +15,15 @@ from async_upnp_client.utils import async_get_local_ip
 from bridge import __version__
 from bridge.errors import BadResponse, DeviceTimeout, DeviceUnreachable
 from bridge.formats.decoding import in_utf8
-from bridge.formats.url import HTTP_PORT, Address, bracketed, split_url, unscoped
-from bridge.upnp.http.http1 import MAX_HEAD_BYTES, Body, find_head_end, read_head, read_status
+from bridge.formats.url import HTTP_PORT, bracketed, split_url, unscoped
+from bridge.upnp.http.http1 import (
+    MAX_HEAD_BYTES,
+    Body,
+    RawMessage,
+    find_head_end,
+    read_head,
+    read_status,
+)
 
 USER_AGENT = f"{platform.system()}/{platform.release()} UPnP/2.0 upnp2mqtt/{__version__}"
 """Who the bridge says it is, in the form of UDA 2.0, section 3.2.1."""
@@ -70,13 +77,41 @@ class HttpClient:
         DeviceTimeout where no whole answer came in time, and BadResponse where the connection
         was closed without one, or the answer is not HTTP, encoded or too large.
         """
+        head = _write_head(method, url, headers, body)
+        exchange = await self._send(method, url, head + body, timeout_s, max_bytes)
+        return exchange.response()
+
+    async def exchange_raw(  # noqa: PLR0913 - likewise
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        timeout_s: float,
+        max_bytes: int,
+    ) -> tuple[RawMessage, RawMessage]:
+        """Send one request once; return it and the answer as they were sent, good or not.
+
+        Raises DeviceUnreachable as `request` does, and DeviceTimeout where nothing came.
+        """
+        head = _write_head(method, url, headers, body)
+        exchange = await self._send(method, url, head + body, timeout_s, max_bytes)
+        answer = exchange.raw()
+        if not answer.head:
+            raise DeviceTimeout(f"no answer: {answer.cut}")
+        return RawMessage(head, body), answer
+
+    async def _send(
+        self, method: str, url: str, request: bytes, timeout_s: float, max_bytes: int
+    ) -> "_Exchange":
+        """Send a request; return what came of it until it was whole, or the time was over."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         exchange = _Exchange(loop.create_future(), max_bytes, head_only=method in _ANSWERED_BY_HEAD)
         transport: asyncio.Transport | None = None
+        address = split_url(url)
         try:
-            address = split_url(url)
-            request = _write_request(method, address, headers, body)
             async with asyncio.timeout(min(self._connect_timeout_s, timeout_s)) as limit:
                 transport, _ = await loop.create_connection(
                     lambda: exchange, address.host, address.port
@@ -85,15 +120,13 @@ class HttpClient:
                 transport.write(request)
                 await exchange.ended
         except (OSError, ValueError) as error:
-            if transport is not None:
-                raise DeviceTimeout(f"no whole answer within {timeout_s:g} s") from error
-            raise DeviceUnreachable(
-                f"{url[:200]}: {str(error) or 'no connection in time'}"
-            ) from error
+            if transport is None:
+                raise _unreachable(url, error) from error
+            exchange.failure = DeviceTimeout(f"no whole answer within {timeout_s:g} s")
         finally:
             if transport is not None:
                 transport.abort()
-        return exchange.response()
+        return exchange
 
 
 class _Exchange(asyncio.Protocol):
@@ -109,7 +142,8 @@ class _Exchange(asyncio.Protocol):
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._body: Body | None = None
-        self._failure: Exception | None = None
+        self._head = b""
+        self.failure: Exception | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take bytes as they came."""
@@ -118,7 +152,7 @@ class _Exchange(asyncio.Protocol):
         try:
             whole = self._feed(data)
         except ValueError as error:
-            self._failure = error
+            self.failure = error
             whole = True
         if whole:
             self.ended.set_result(None)
@@ -135,16 +169,33 @@ class _Exchange(asyncio.Protocol):
         if self._body:
             self._body.eof()
         else:
-            self._failure = exc
+            self.failure = exc
         self.ended.set_result(None)
 
     def response(self) -> Response:
-        """Return what was answered; raises BadResponse where that is nothing to be used."""
-        if self._failure or not self._body:
-            reason = self._failure or "closed without an answer"
-            raise BadResponse(str(reason)) from self._failure
+        """Return what was answered.
+
+        Raises DeviceTimeout, and BadResponse where that is nothing to be used.
+        """
+        if isinstance(self.failure, DeviceTimeout):
+            raise self.failure
+        if self.failure or not self._body:
+            reason = self.failure or "closed without an answer"
+            raise BadResponse(str(reason)) from self.failure
+        encoding = self._headers.get("content-encoding") or "identity"
+        if encoding.lower() != "identity":
+            raise BadResponse(f"an answer encoded with {encoding[:40]!r}")
         body = in_utf8(self._body.body, self._headers.get("content-type", ""))
         return Response(self._status, self._headers, body, self._body.is_cut)
+
+    def raw(self) -> RawMessage:
+        """Return what was answered as it came; its head is empty where nothing was."""
+        failure = self.failure or (None if self._body else "closed without an answer")
+        cut = failure and str(failure)
+        if not self._head:
+            return RawMessage(bytes(self._buffer), b"", cut)
+        body = self._body.came if self._body else bytes(self._buffer)
+        return RawMessage(self._head, body[: self._max_bytes], cut)
 
     def _feed(self, data: bytes) -> bool:
         if self._body:
@@ -165,38 +216,44 @@ class _Exchange(asyncio.Protocol):
         return self._body.feed(bytes(self._buffer))
 
     def _begin(self, data: bytes) -> None:
+        self._head = data
         head = read_head(data)
         self._status = read_status(head)
         if self._status < _FIRST_FINAL_STATUS:
             return
         self._headers = head.headers
-        encoding = head.headers.get("content-encoding") or "identity"
-        if encoding.lower() != "identity":
-            raise ValueError(f"an answer encoded with {encoding[:40]!r}")
         empty = self._head_only or self._status == _NO_CONTENT
         self._body = Body(head, self._max_bytes, 0 if empty else None)
 
 
-def _write_request(
+def _write_head(
     method: str,
-    address: Address,
+    url: str,
     headers: Mapping[str, str] | Sequence[tuple[str, str]],
     body: bytes,
 ) -> bytes:
-    host = bracketed(unscoped(address.host))
-    lines = [
-        f"{method} {address.target} HTTP/1.1",
-        f"HOST: {host}" if address.port == HTTP_PORT else f"HOST: {host}:{address.port}",
-        f"USER-AGENT: {USER_AGENT}",
-        "CONNECTION: close",
-    ]
-    if body or method == "POST":
-        lines.append(f"CONTENT-LENGTH: {len(body)}")
+    """Return the head of a request. Raises DeviceUnreachable for what must not be sent."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    lines += [f"{name}: {value}" for name, value in pairs]
-    if _CONTROL.search("".join(lines)):
-        raise ValueError("a control character in the request")
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    try:
+        address = split_url(url)
+        host = bracketed(unscoped(address.host))
+        lines = [
+            f"{method} {address.target} HTTP/1.1",
+            f"HOST: {host}" if address.port == HTTP_PORT else f"HOST: {host}:{address.port}",
+            f"USER-AGENT: {USER_AGENT}",
+            "CONNECTION: close",
+            *([f"CONTENT-LENGTH: {len(body)}"] if body or method == "POST" else []),
+            *(f"{name}: {value}" for name, value in pairs),
+        ]
+        if _CONTROL.search("".join(lines)):
+            raise ValueError("a control character in the request")
+        return "\r\n".join([*lines, "", ""]).encode()
+    except ValueError as error:
+        raise _unreachable(url, error) from error
+
+
+def _unreachable(url: str, error: Exception) -> DeviceUnreachable:
+    return DeviceUnreachable(f"{url[:200]}: {str(error) or 'no connection in time'}")
 
 
 async def local_address_towards(host: str, port: int) -> str:

@@ -44,6 +44,18 @@ class Head:
     headers: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """A message as it was sent: its head with the blank line behind it, and its body.
+
+    A chunked body is whole, without its chunks. `cut` says why there may be more than came.
+    """
+
+    head: bytes
+    body: bytes
+    cut: str | None = None
+
+
 def find_head_end(buffer: bytes | bytearray, searched: int = 0) -> int:
     """Return the index behind the blank line that ends the head, -1 where it has not come yet.
 
@@ -99,7 +111,7 @@ class Body:
         self.is_cut = False
         self._max_bytes = max_bytes
         self._chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
-        announced = _announced(head.headers.get("content-length", ""))
+        announced = announced_length(head)
         self._length = default_length if announced is None else announced
         self._came = bytearray()
         self._raw = bytearray()
@@ -115,6 +127,11 @@ class Body:
         to be read.
         """
         return self._feed_chunks(data) if self._chunked else self._feed_plain(data)
+
+    @property
+    def came(self) -> bytes:
+        """All that has come, whole or not, and chunks that cannot be read as they are."""
+        return bytes(self._came + self._raw)
 
     def eof(self) -> None:
         """Take what came as the body: the sender closed, whatever it had announced."""
@@ -160,6 +177,7 @@ class Body:
                 raise ValueError(f"more than {MAX_CHUNKS} chunks")
             if not self._chunk_left:
                 self.body, self.rest = bytes(self._came), bytes(raw)
+                raw.clear()
                 return True
         return False
 
@@ -186,6 +204,7 @@ class Body:
         return found + len(self._end_tag) if found >= 0 else -1
 
 
-def _announced(content_length: str) -> int | None:
-    values = (part.strip() for part in content_length.split(","))
+def announced_length(head: Head) -> int | None:
+    """Return the first Content-Length that can be read, None where there is none."""
+    values = (part.strip() for part in head.headers.get("content-length", "").split(","))
     return next((int(value) for value in values if _LENGTH.fullmatch(value)), None)
