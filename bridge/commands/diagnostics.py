@@ -1,27 +1,24 @@
 """`diagnostics`: devices as a file for their maintainer, without a broker and a running bridge."""
 
-import asyncio
 import json
 import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from bridge import log
-from bridge.app.devices import look_around
 from bridge.commands import signals
 from bridge.commands.footing import check_footing, widened
 from bridge.errors import ConfigError, DeviceError
 from bridge.model import topics
 from bridge.model.device import Description
-from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.support.capture import capture
 from bridge.support.report import manner, report
+from bridge.support.search import Found, search_for
 from bridge.upnp.description.fetch import Describer
 from bridge.upnp.gena.notify_server import NotifyServer
 from bridge.upnp.http.client import HttpClient
@@ -29,8 +26,6 @@ from bridge.upnp.http.client import HttpClient
 MAX_DEVICES = 16
 """The most devices that are captured where none is named."""
 
-_DESCRIPTIONS_S = 10.0
-_TICK_S = 0.1
 _FILE = "upnp2mqtt-diagnostics"
 _NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _MAX_NAME = 100
@@ -113,32 +108,21 @@ async def _described(settings: Settings, location: str) -> Description | None:
 
 async def _search(settings: Settings, device: str | None, seconds: float) -> list[Description]:
     """Return who answers within so many seconds, sorted by UDN; of a device named only its root."""
-    found: dict[str, Description] = {}
     wanted = None
     if device is not None:
         wanted = frozenset(topics.udn_keys(topics.decode_level(device)))
-    directory, discovery = look_around(
-        settings,
-        Adapters(),
-        on_joined=lambda description, _: found.__setitem__(description.udn, description),
-        on_left=lambda _, __: None,
-    )
 
-    def chosen() -> list[Description]:
-        ordered = (description for _, description in sorted(found.items()))
+    def chosen(found: Found) -> list[Description]:
+        ordered = (description for _, description in sorted(found.descriptions.items()))
         return [one for one in ordered if wanted is None or wanted & _udns(one)]
 
-    async with asyncio.TaskGroup() as tasks:
-        parts = [tasks.create_task(directory.run()), tasks.create_task(discovery.run())]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while wanted is None or not chosen():  # noqa: ASYNC110 - only now and then
-                    await asyncio.sleep(_TICK_S)
-        if not chosen():
-            await directory.wait_idle(_DESCRIPTIONS_S)
-        for part in parts:
-            part.cancel()
-    return chosen()
+    return chosen(
+        await search_for(
+            seconds,
+            settings,
+            is_enough=lambda found: wanted is not None and bool(chosen(found)),
+        )
+    )
 
 
 def _udns(description: Description) -> frozenset[str]:

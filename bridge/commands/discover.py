@@ -1,23 +1,16 @@
 """`discover`: what answers on the network, without a broker."""
 
-import asyncio
 import json
 import sys
-from contextlib import suppress
-from typing import Any
 
 from bridge import log
-from bridge.app.devices import look_around
 from bridge.commands import signals
 from bridge.commands.footing import check_footing, widened
 from bridge.model import topics
 from bridge.model.device import Description
-from bridge.runtime import Adapters
 from bridge.settings import Settings
+from bridge.support.search import Found, search_for
 from bridge.upnp.ssdp.interfaces import interfaces
-
-_TICK_S = 0.2
-_DESCRIPTIONS_S = 10.0
 
 
 def discover(settings: Settings, *, as_json: bool, seconds: float) -> int:
@@ -49,44 +42,17 @@ def discover(settings: Settings, *, as_json: bool, seconds: float) -> int:
 
 
 async def _search(settings: Settings, seconds: float) -> dict[str, Description]:
-    found: dict[str, Description] = {}
-    directory, discovery = look_around(
-        settings,
-        Adapters(),
-        on_joined=lambda description, _: found.__setitem__(description.udn, description),
-        on_left=lambda _, __: None,
-    )
-    tasks = [asyncio.create_task(directory.run()), asyncio.create_task(discovery.run())]
-    try:
-        await _show_progress(found, seconds)
-        await directory.wait_idle(_DESCRIPTIONS_S)
-        await _raise_early_end(tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return found
-
-
-async def _raise_early_end(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        if task.done():
-            with suppress(asyncio.CancelledError):
-                await task
-
-
-async def _show_progress(found: dict[str, Description], seconds: float) -> None:
-    """Wait; count on the terminal if there is one."""
+    """Search; count on the terminal if there is one."""
     terminal = sys.stderr.isatty()
-    left_s = seconds
+
+    def count(found: Found, left_s: float) -> None:
+        if terminal:
+            told = f"searching, {left_s:.0f} s left: {len(found.descriptions)} devices "
+            sys.stderr.write(f"\r{told}")
+            sys.stderr.flush()
+
     try:
-        while left_s > 0:
-            await asyncio.sleep(min(_TICK_S, left_s))
-            left_s -= _TICK_S
-            if terminal:
-                told = f"searching, {max(left_s, 0):.0f} s left: {len(found)} devices "
-                sys.stderr.write(f"\r{told}")
-                sys.stderr.flush()
+        return (await search_for(seconds, settings, on_tick=count)).descriptions
     finally:
         if terminal:
             sys.stderr.write("\r\x1b[K")

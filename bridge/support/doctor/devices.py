@@ -1,20 +1,15 @@
 """What answers a search, and whether the filter lets it in."""
 
-import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bridge.app.devices import look_around
 from bridge.formats.url import host_of
 from bridge.model.device import Description
 from bridge.model.topics import udn_key
-from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.support.doctor.finding import Finding, note, ok, warning
+from bridge.support.search import Found, search_for
 from bridge.upnp.presence.admission import admission
-from bridge.upnp.ssdp.message import Announcement, Kind
-from bridge.upnp.ssdp.search import Arrival, Discovery
 
 SEARCH_S = 4.0
 _DESCRIPTIONS_S = 4.0
@@ -42,57 +37,32 @@ class Answered:
 
 async def search(settings: Settings, seconds: float = SEARCH_S) -> Answered:
     """Search as the bridge does."""
-    found: dict[str, Description] = {}
     everything = settings.upnp.model_copy(update={"allow": [], "deny": []})
-    directory, _ = look_around(
-        settings.model_copy(update={"upnp": everything}),
-        Adapters(),
-        on_joined=lambda description, _: found.__setitem__(description.udn, description),
-        on_left=lambda _, __: None,
-    )
-    answered: dict[str, Announcement] = {}
-
-    def hear(announcement: Announcement, arrival: Arrival) -> None:
-        if announcement.kind is Kind.ANSWER:
-            answered[announcement.udn] = announcement
-        directory.heard(announcement, arrival)
-
-    discovery = Discovery(hear, wanted_interfaces=everything.interfaces)
-    tasks = [asyncio.create_task(directory.run()), asyncio.create_task(discovery.run())]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        await directory.wait_idle(_DESCRIPTIONS_S)
-        for task in tasks:
-            if task.done():
-                task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    chosen = settings.model_copy(update={"upnp": everything})
+    found = await search_for(seconds, chosen, patience_s=_DESCRIPTIONS_S)
     admits = admission(settings.upnp.allow, settings.upnp.deny)
-    descriptions = sorted(found.values(), key=lambda one: one.device.friendly_name)
-    admitted = [one for one in descriptions if admits(one, _host(one))]
+    descriptions = sorted(found.descriptions.values(), key=lambda one: one.device.friendly_name)
+    admitted = [one for one in descriptions if admits(one, host_of(one.location))]
     return Answered(
         tuple(admitted),
         tuple(one for one in descriptions if one not in admitted),
-        tuple(_unread(answered, found.values())),
-        directory.refused,
-        bool(answered),
-        tuple((found[udn], others) for udn, others in directory.duplicates.items() if udn in found),
+        tuple(_unread(found)),
+        found.refused,
+        bool(found.answers),
+        tuple(
+            (found.descriptions[udn], others)
+            for udn, others in found.duplicates.items()
+            if udn in found.descriptions
+        ),
     )
 
 
-def _unread(answered: Mapping[str, Announcement], found: Iterable[Description]) -> Iterator[str]:
-    known = {udn_key(device.udn) for one in found for device in one.device.walk()}
-    for udn, announcement in answered.items():
+def _unread(found: Found) -> Iterator[str]:
+    told = found.descriptions.values()
+    known = {udn_key(device.udn) for one in told for device in one.device.walk()}
+    for udn, announcement in found.answers.items():
         if udn_key(udn) not in known and announcement.location:
             yield announcement.location
-
-
-def _host(description: Description) -> str:
-    with suppress(ValueError):
-        return host_of(description.location)
-    return ""
 
 
 def check_search(settings: Settings, answered: Answered, let_in: str) -> Iterator[Finding]:
@@ -156,7 +126,7 @@ def _vain(settings: Settings, everyone: Sequence[Description]) -> Iterator[Findi
     """Yield what of the settings leads to nothing."""
     upnp = settings.upnp
     for pattern in upnp.allow if everyone else ():
-        if not any(admission([pattern], [])(one, _host(one)) for one in everyone):
+        if not any(admission([pattern], [])(one, host_of(one.location)) for one in everyone):
             yield note("search", f"upnp.allow: no device that answered matches {pattern!r}")
     there = {one.location for one in everyone}
     for location in upnp.locations:
