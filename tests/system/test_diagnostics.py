@@ -9,9 +9,13 @@ import sys
 import pytest
 
 from bridge.formats.bodies import octets
+from bridge.model.device import Description
+from bridge.upnp.description.device_description import read_description
+from bridge.upnp.description.scpd import read_scpd, with_scpds
+from tests.system import raw
 from tests.system.bridge import ROOT
 from tests.system.devices import DEVICES, NET, SILENT
-from tests.unit.captured import captured, described
+from tests.unit.captured import described
 
 SECONDS = "5"
 NEW = "program-"
@@ -58,15 +62,23 @@ def shape(description):
     ]
 
 
+def there(site, location):
+    """What stands at a location of the lab."""
+    found = read_description(site.lab.call(raw.fetch, location), location, foreign=lambda _: False)
+    urls = {service.scpd_url for one in found.device.walk() for service in one.services}
+    scpds = {url: read_scpd(site.lab.call(raw.fetch, url)) for url in urls}
+    return Description(with_scpds(found.device, scpds), found.location, found.upnp_version)
+
+
 @pytest.mark.parametrize("name", DEVICES)
-def test_a_real_device_becomes_a_fixture_of_the_same_model_as_the_recorded_one(tests, name):
+def test_a_fixture_has_the_same_model_as_the_device_itself(site, tests, name):
     made = [
         shape(described(folder, int(path.stem[-1])))
         for folder in (tests / "captures").glob(f"{NEW}*")
         for path in folder.glob("description?.xml")
     ]
-    for number in range(1, len(DEVICES[name].types) + 1):
-        assert shape(captured(f"{name}/{number}")) in made
+    for device in site.devices(name):
+        assert shape(there(site, device.location)) in made
 
 
 def test_no_address_and_no_name_of_the_lab_is_in_the_file(site, file):
