@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import textwrap
+from collections import Counter, OrderedDict
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from time import monotonic
@@ -31,6 +32,7 @@ _COLOURS = {"warning": "33", "error": "31", "critical": "31", "debug": "2"}
 """Of a line's head (ECMA-48); others are bold."""
 BURST = 200
 """The most lines of one `event` at once; from then on one a second."""
+_MOST_EVENTS = 1024
 
 Event = MutableMapping[str, Any]
 Listener = Callable[[Event], None]
@@ -49,20 +51,42 @@ class _StandardError(io.RawIOBase):
         return len(data)
 
 
+class TokenBuckets:
+    """Bounds what strangers cause: `burst` at once of each source, and then `rate_per_s`.
+
+    Of more than `most` sources it forgets the one that has been silent the longest.
+    """
+
+    def __init__(self, burst: float, rate_per_s: float, most: int) -> None:
+        self._burst = burst
+        self._rate_per_s = rate_per_s
+        self._most = most
+        self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def admits(self, source: str, now_s: float) -> bool:
+        """Return whether one more of this source is to pass now."""
+        tokens, then_s = self._sources.pop(source, (self._burst, now_s))
+        tokens = min(self._burst, tokens + (now_s - then_s) * self._rate_per_s)
+        is_admitted = tokens >= 1
+        self._sources[source] = (tokens - is_admitted, now_s)
+        if len(self._sources) > self._most:
+            self._sources.popitem(last=False)
+        return is_admitted
+
+
 class Bound:
     """Bounds the lines of each `event`: strangers cause some, and may have them repeat for ever."""
 
     def __init__(self) -> None:
-        self._events: dict[str, tuple[float, float, int]] = {}
+        self._lines = TokenBuckets(BURST, 1.0, _MOST_EVENTS)
+        self._left_out: Counter[str] = Counter()
 
     def admit(self, event: str, now_s: float) -> int | None:
         """Return how many lines of an event were left out before this one, None to leave it out."""
-        tokens, then_s, left_out = self._events.get(event, (BURST, now_s, 0))
-        tokens = min(BURST, tokens + now_s - then_s)
-        is_admitted = tokens >= 1
-        rest = (tokens - 1, now_s, 0) if is_admitted else (tokens, now_s, left_out + 1)
-        self._events[event] = rest
-        return left_out if is_admitted else None
+        if self._lines.admits(event, now_s):
+            return self._left_out.pop(event, 0)
+        self._left_out[event] += 1
+        return None
 
 
 class _Lines:

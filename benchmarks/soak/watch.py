@@ -29,7 +29,7 @@ _BOUNDED = (
     "Broker._warned",
     "Trust._suspicious",
     "Tables.reported",
-    "FloodBound._sources",
+    "TokenBuckets._sources",
     "Describer._latest",
     "Heard.",
     "asyncio.events.",

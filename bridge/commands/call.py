@@ -11,7 +11,7 @@ from bridge.commands import running, signals
 from bridge.errors import BrokerError, BrokerUnreachable, ConfigError
 from bridge.formats import jsontext
 from bridge.model import topics
-from bridge.mqtt.limits import ProtocolUnknown
+from bridge.mqtt.reconnect import open_newest
 from bridge.mqtt.session import Session
 from bridge.mqtt.url import broker_options
 from bridge.settings import Settings
@@ -90,13 +90,10 @@ async def _open(settings: Settings, callid: str) -> Session:
     will = Publication(f"{settings.mqtt.base_topic}/reply/{callid}", b"", retain=False)
     endpoint, source = options.endpoints[0], _Nothing()
     try:
-        if settings.mqtt.protocol != "auto":
-            version = settings.mqtt.protocol
-            return await Session.open(endpoint, options, will, source, protocol=version)
-        try:
-            return await Session.open(endpoint, options, will, source)
-        except ProtocolUnknown:
-            return await Session.open(endpoint, options, will, source, protocol="3.1.1")
+        return await open_newest(
+            settings.mqtt.protocol,
+            lambda version: Session.open(endpoint, options, will, source, protocol=version),
+        )
     except BrokerError as error:
         unset = (
             ""

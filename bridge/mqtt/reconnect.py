@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Literal, TypeVar
 
 import structlog
 
@@ -17,6 +18,8 @@ from bridge.mqtt.paho_socket import CONNECT_S
 from bridge.mqtt.session import Session, Source
 from bridge.mqtt.url import BrokerOptions, Endpoint, Protocol
 from bridge.tree.messages import Publication
+
+_Opened = TypeVar("_Opened")
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -107,6 +110,26 @@ class _Attempts:
         What stands before a broker that is just starting may end a connection without a word too.
         """
         return not (error.is_mute and self.spoke_5 and self.failures < _STILL_MUTE)
+
+
+async def open_newest(
+    wanted: Literal["auto"] | Protocol,
+    open_as: Callable[[Protocol], Awaitable[_Opened]],
+    *,
+    known: Protocol | None = None,
+    may_be_old: Callable[[ProtocolUnknown], bool] = lambda _: True,
+) -> _Opened:
+    """Connect with the newest MQTT that is wanted and the broker speaks; `known` goes first.
+
+    Raises what `open_as` raises; ProtocolUnknown where nothing older `may_be` worth a try.
+    """
+    first = known or ("5" if wanted == "auto" else wanted)
+    try:
+        return await open_as(first)
+    except ProtocolUnknown as error:
+        if wanted != "auto" or first != "5" or not may_be_old(error):
+            raise
+    return await open_as("3.1.1")
 
 
 class _Nothing:
@@ -210,16 +233,17 @@ class Broker:
 
     async def _open(self, attempts: _Attempts) -> Session:
         """Connect with the newest MQTT that the options allow and the broker speaks."""
-        wanted = self._options.protocol
-        protocol = attempts.protocol or ("5" if wanted == "auto" else wanted)
         try:
-            session = await self._open_as(attempts, protocol)
+            session = await open_newest(
+                self._options.protocol,
+                lambda protocol: self._open_as(attempts, protocol),
+                known=attempts.protocol,
+                may_be_old=attempts.may_be_old,
+            )
         except ProtocolUnknown as error:
-            if wanted != "auto" or protocol != "5" or not attempts.may_be_old(error):
-                if error.is_mute:
-                    raise BrokerUnreachable(error.reason) from error
-                raise
-            session = await self._open_as(attempts, "3.1.1")
+            if error.is_mute:
+                raise BrokerUnreachable(error.reason) from error
+            raise
         attempts.protocol = session.protocol
         attempts.spoke_5 = session.protocol == "5"
         return session

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import __version__
-from bridge.upnp.ssdp.message import Announcement, FloodBound, Kind, decode, search, with_zone
+from bridge.upnp.ssdp.message import Announcement, Kind, decode, flood_bound, search, with_zone
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 UDN = "4d696e69-444c-164e-9d41-6e4d8f7e3f21"
@@ -391,7 +391,7 @@ def test_a_search_over_ipv6_has_brackets_and_no_zone(host):
 
 
 def test_one_source_is_bounded_to_a_burst_and_a_rate():
-    bound = FloodBound()
+    bound = flood_bound()
     assert sum(bound.admits("192.0.2.1", 0.0) for _ in range(1000)) == 500
     assert bound.admits("192.0.2.2", 0.0)
     assert sum(bound.admits("192.0.2.1", 1.0) for _ in range(1000)) == 200
@@ -399,7 +399,7 @@ def test_one_source_is_bounded_to_a_burst_and_a_rate():
 
 
 def test_of_too_many_sources_the_longest_silent_is_forgotten():
-    bound = FloodBound()
+    bound = flood_bound()
     for number in range(5000):
         bound.admits(f"source {number}", 0.0)
         bound.admits("busy", 0.0)

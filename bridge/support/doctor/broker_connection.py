@@ -15,8 +15,9 @@ from typing import Any
 
 from bridge.errors import BrokerError, BrokerRefused, ConfigError
 from bridge.mqtt.limits import ProtocolUnknown
+from bridge.mqtt.reconnect import open_newest
 from bridge.mqtt.trial import Trial
-from bridge.mqtt.url import BrokerOptions, Endpoint, broker_options
+from bridge.mqtt.url import BrokerOptions, Endpoint, Protocol, broker_options
 from bridge.settings import Settings
 from bridge.support.doctor.brands import UNKNOWN, Brand, recognise
 from bridge.support.doctor.finding import Finding, Status, Tell, error, ok
@@ -107,24 +108,21 @@ async def _follow(settings: Settings, options: BrokerOptions, tell: Tell) -> Way
         return None
     token = f"doctor-{token_hex(6)}"
     will = Publication(f"{settings.mqtt.base_topic}/reply/{token}", b"", retain=False)
-    protocols = ["5", "3.1.1"] if options.protocol == "auto" else [options.protocol]
-    for protocol in protocols:
+
+    async def open_as(protocol: Protocol) -> tuple[Way, Trial]:
         way = Way(endpoint, options, will, protocol, token)
-        try:
-            session = await way.open()
-        except ProtocolUnknown as failure:
-            if protocol == protocols[-1]:
-                tell(await _refusal(settings, endpoint, failure))
-        except (BrokerError, ConfigError, TimeoutError) as failure:
-            tell(await _refusal(settings, endpoint, failure))
-            break
-        else:
-            try:
-                brand = await _look(way, session, tell)
-            finally:
-                await session.close()
-            return replace(way, brand=brand)
-    return None
+        return way, await way.open()
+
+    try:
+        way, session = await open_newest(options.protocol, open_as)
+    except (BrokerError, ConfigError, TimeoutError) as failure:
+        tell(await _refusal(settings, endpoint, failure))
+        return None
+    try:
+        brand = await _look(way, session, tell)
+    finally:
+        await session.close()
+    return replace(way, brand=brand)
 
 
 async def _refusal(settings: Settings, endpoint: Endpoint, failure: Exception) -> Finding:

@@ -17,7 +17,7 @@ from bridge.model.topics import bare_udn
 from bridge.upnp.gena.event_body import read_properties
 from bridge.upnp.http.http1 import find_head_end, read_head
 from bridge.upnp.ssdp import sockets
-from bridge.upnp.ssdp.message import MAX_DATAGRAM, FloodBound
+from bridge.upnp.ssdp.message import MAX_DATAGRAM, flood_bound
 
 GROUP = "239.255.255.246"
 PORT = 7900
@@ -84,7 +84,7 @@ class MulticastEvents:
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
-        self._bound = FloodBound()
+        self._bound = flood_bound()
         self._joined: frozenset[int] = frozenset()
         self._failed: frozenset[int] = frozenset()
         self._socket: socket.socket | None = None

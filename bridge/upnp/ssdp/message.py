@@ -6,7 +6,6 @@ No sockets, no clock and no knowledge of who is there: discovery and presence ha
 
 import platform
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -26,6 +25,7 @@ from async_upnp_client.ssdp import (
 from bridge import __version__
 from bridge.formats.decoding import decoded
 from bridge.formats.url import bracketed, unscoped
+from bridge.log import TokenBuckets
 from bridge.model.topics import bare_udn
 from bridge.upnp.http.http1 import find_head_end, read_head
 
@@ -220,21 +220,6 @@ def search(target: str, *, host: str, mx_s: int) -> bytes:
     return build_ssdp_packet("M-SEARCH * HTTP/1.1", spaced)
 
 
-class FloodBound:
-    """Bounds how many datagrams of one source are read: 200 per second, and 500 at once.
-
-    Of more than 1024 sources it forgets the one that has been silent the longest.
-    """
-
-    def __init__(self) -> None:
-        self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def admits(self, source: str, now_s: float) -> bool:
-        """Return whether one more datagram of this source is to be read now."""
-        tokens, then_s = self._sources.pop(source, (_BURST, now_s))
-        tokens = min(_BURST, tokens + (now_s - then_s) * _RATE_PER_S)
-        is_admitted = tokens >= 1
-        self._sources[source] = (tokens - is_admitted, now_s)
-        if len(self._sources) > _MAX_SOURCES:
-            self._sources.popitem(last=False)
-        return is_admitted
+def flood_bound() -> TokenBuckets:
+    """Return what bounds how many datagrams of one source are read: 200 per second, 500 at once."""
+    return TokenBuckets(_BURST, _RATE_PER_S, _MAX_SOURCES)

@@ -140,7 +140,7 @@ class Discovery:
         self._wanted = tuple(wanted_interfaces)
         self._search_interval_s = search_interval_s
         self._ipv6 = ipv6
-        self._bound = ssdp.FloodBound()
+        self._bound = ssdp.flood_bound()
         self._warned_s = float("-inf")
         self._interfaces: dict[int, Interface] = {}
         self._legs: dict[Interface, tuple[_Leg, asyncio.Task[None]]] = {}
