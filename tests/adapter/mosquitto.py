@@ -25,7 +25,7 @@ STOCK = ("allow_anonymous true",)
 BASIC = ("allow_anonymous true", "max_queued_messages 0", "set_tcp_nodelay true")
 PLUGIN = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
 """Refuses subscriptions, which an access list in a file does not: it only passes nothing on."""
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long something may take that takes a moment where the machine has little else to do."""
 WILL = Publication("up/bridge/state", b"offline")
 

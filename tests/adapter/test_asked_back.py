@@ -477,7 +477,7 @@ async def test_a_player_that_events_its_state_alone_has_a_title_while_it_plays(
         }
         await until(lambda: media(world) == expected, FIRST_S)
         plays(world, "Two", 2)
-        await until(lambda: media(world).get("title") == "Two", 15)
+        await until(lambda: media(world).get("title") == "Two")
         world.holds["TransportState"] = "STOPPED"
         await event(world, val("TransportState", "STOPPED"))
         await asyncio.sleep(2.5)
@@ -531,7 +531,7 @@ async def test_metadata_that_only_the_first_event_told_follow_the_answers(broker
     async with world_of(broker, player(first), interval_s=OFTEN_S) as world:
         answers(world)
         plays(world, "New")
-        await until(lambda: media(world).get("title") == "New", 15)
+        await until(lambda: media(world).get("title") == "New")
 
 
 async def test_a_player_that_tells_all_of_it_is_asked_for_its_position_alone(
@@ -549,7 +549,7 @@ async def test_a_player_that_tells_all_of_it_is_asked_for_its_position_alone(
         answers(world)
         plays(world, " One ")  # as it is written elsewhere
         await until(lambda: media(world).get("title") == "One")
-        await until(lambda: world.times("GetPositionInfo") >= 2, 30)
+        await until(lambda: world.times("GetPositionInfo") >= 2)
         assert world.times("GetMediaInfo") == world.times("GetTransportInfo") == 0
         assert {one.get("title") for one in map(json.loads, world.history("media"))} == {"One"}
 

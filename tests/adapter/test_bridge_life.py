@@ -55,10 +55,10 @@ class World:
 
     async def joined(self, device: Device) -> None:
         """Wait until a device is whole in the tree."""
-        await until(lambda: self.available(device) == (b"online", b"online"), 10)
-        await until(lambda: all(one.subscribers for one in device.services.values()), 10)
+        await until(lambda: self.available(device) == (b"online", b"online"))
+        await until(lambda: all(one.subscribers for one in device.services.values()))
         states = {f"upnp/{p.udn}/{s.name}/state" for p in device.root.walk() for s in p.services}
-        await until(lambda: states <= self.onlooker.held.keys(), 10)
+        await until(lambda: states <= self.onlooker.held.keys())
 
     async def search(self) -> None:
         verb = "bridge/main/{}/search"
@@ -114,7 +114,7 @@ async def test_a_byebye_of_a_device_that_is_gone_makes_it_offline_soon(world: Wo
         await world.joined(device)
         before = {t: p for t, p in world.onlooker.held.items() if device.udn in t}
         await device.stop()
-        await until(lambda: world.available(device) == (b"offline", b"offline"), 10)
+        await until(lambda: world.available(device) == (b"offline", b"offline"))
         await until(lambda: world.news(device) == ["device_joined", "device_left"])
         after = {t: p for t, p in world.onlooker.held.items() if device.udn in t}
         assert after.keys() == before.keys()
@@ -123,7 +123,7 @@ async def test_a_byebye_of_a_device_that_is_gone_makes_it_offline_soon(world: Wo
             f"upnp/{device.udn}-in/availability",
         }
         await device.start()
-        await until(lambda: world.available(device) == (b"online", b"online"), 15)
+        await until(lambda: world.available(device) == (b"online", b"online"))
         await world.joined(device)
 
 
@@ -133,7 +133,7 @@ async def test_a_byebye_that_is_not_true_changes_nothing(world: World) -> None:
         mark = len(world.onlooker.messages)
         reads = device.requests["GET /description.xml"]
         device.byebye()
-        await until(lambda: device.requests["GET /description.xml"] > reads, 10)
+        await until(lambda: device.requests["GET /description.xml"] > reads)
         await asyncio.sleep(0.3)
         await world.caller.fence()
         assert not [one for one in world.onlooker.since(mark) if device.udn in one.topic]
@@ -151,7 +151,7 @@ async def test_a_new_bootid_has_it_described_and_subscribed_anew(world: World) -
         device.service("Two").initial = {"V": "fresh"}
         device.boot_id += 1
         device.alive()
-        await until(lambda: world.held(device, "/Two/value/V") == b"fresh", 20)
+        await until(lambda: world.held(device, "/Two/value/V") == b"fresh")
         await until(lambda: sorted(device.subscribed) == ["In", "One", "Two"])
         await until(lambda: b'"model_name":"Rebooted"' in (world.held(device) or b""))
         assert world.available(device) == (b"online", b"online")
@@ -172,7 +172,7 @@ async def test_a_device_that_counts_its_answers_as_starts_is_left_in_peace(world
         for looks in (1, 0):  # the first time it may be another in spite of what it answers
             for _ in range(2):
                 await world.search()
-                await until(partial(has_answered, device.boot_id), 10)
+                await until(partial(has_answered, device.boot_id))
             device.alive()
             await world.caller.fence()
             await asyncio.sleep(1)  # for a look that must not come
@@ -184,7 +184,7 @@ async def test_a_device_that_counts_its_answers_as_starts_is_left_in_peace(world
             service.subscribers.clear()
         device.byebye()
         device.alive()
-        await until(lambda: len(device.subscribed) == 2 * subscribed, 10)
+        await until(lambda: len(device.subscribed) == 2 * subscribed)
     finally:
         await device.stop()
 
@@ -207,7 +207,7 @@ async def test_a_udn_that_begins_with_its_prefix_twice_is_one_name_throughout(
     members = (Action("GetV", ("out V:V",)), Variable("V"))
     root = Part(udn, NAME, (Service("One", members, {"V": "1"}),))
     async with running(root) as device:
-        await until(lambda: world.held(device, "/availability") == b"online", 10)
+        await until(lambda: world.held(device, "/availability") == b"online")
         assert json.loads(world.held(device) or b"")["udn"] == f"uuid:{udn}"
         for named in (udn, f"uuid:{udn}"):
             body = {"callid": world.onlooker.new_id(), "action": "GetV"}
@@ -215,7 +215,7 @@ async def test_a_udn_that_begins_with_its_prefix_twice_is_one_name_throughout(
             assert answer["success"]
         await device.refuse()
         device.byebye()
-        await until(lambda: world.held(device, "/availability") == b"offline", 20)
+        await until(lambda: world.held(device, "/availability") == b"offline")
 
 
 async def test_a_device_that_moves_keeps_its_topics(world: World) -> None:
@@ -226,9 +226,9 @@ async def test_a_device_that_moves_keeps_its_topics(world: World) -> None:
         device.subscribed.clear()
         device.boot_id += 1
         device.alive()
-        await until(lambda: device.location.encode() in (world.held(device) or b""), 20)
-        await until(lambda: sorted(device.subscribed) == ["In", "One", "Two"], 10)
-        await until(lambda: world.available(device) == (b"online", b"online"), 10)
+        await until(lambda: device.location.encode() in (world.held(device) or b""))
+        await until(lambda: sorted(device.subscribed) == ["In", "One", "Two"])
+        await until(lambda: world.available(device) == (b"online", b"online"))
         got = await world.caller.call(device.udn, {"action": "GetV"})
         assert got["success"]
 
@@ -239,8 +239,8 @@ async def test_a_service_that_refuses_its_subscription_leaves_the_others_alone(
     root = part()
     root.services[0].refuses = 503
     async with running(root) as device:
-        await until(lambda: world.held(device, "/Two/value/V") == b"2", 10)
-        await until(lambda: world.held(device, "-in/In/value/V") == b"3", 10)
+        await until(lambda: world.held(device, "/Two/value/V") == b"2")
+        await until(lambda: world.held(device, "-in/In/value/V") == b"3")
         assert world.held(device, "/One/value/V") is None
         assert world.held(device, "/One/variable/V")
         got = await world.caller.call(device.udn, {"action": "GetV"})
@@ -253,11 +253,11 @@ async def test_a_service_without_an_scpd_leaves_the_others_alone(world: World) -
     device.answers["/0/scpd.xml"] = answer(404)
     await device.start()
     try:
-        await until(lambda: world.held(device, "/Two/variable/V"), 10)
+        await until(lambda: world.held(device, "/Two/variable/V"))
         document = json.loads(world.held(device) or b"")
         assert document["problems"]
         assert json.loads(world.held(device, "/One") or b"")["children"] == []
-        await until(lambda: world.held(device, "/One/value/V") == b"1", 10)
+        await until(lambda: world.held(device, "/One/value/V") == b"1")
     finally:
         await device.stop()
 
@@ -281,7 +281,7 @@ async def test_a_description_that_is_none_harms_nobody(world: World, wire: bytes
     device.answers["/description.xml"] = wire
     await device.start()
     try:
-        await until(lambda: device.requests["GET /description.xml"], 10)
+        await until(lambda: device.requests["GET /description.xml"])
         await world.caller.fence()
         assert world.held(device) is None
     finally:
@@ -293,7 +293,7 @@ async def test_a_udn_that_another_device_has_taken_stays_with_the_first(world: W
     async with running(root) as device:
         await world.joined(device)
         async with running(Part(root.udn, NAME)) as second:
-            await until(lambda: second.requests["GET /description.xml"], 10)
+            await until(lambda: second.requests["GET /description.xml"])
             await asyncio.sleep(0.2)
             assert device.location.encode() in (world.held(device) or b"")
             assert world.held(device, "/One/value/V") == b"1"
@@ -307,7 +307,7 @@ async def test_a_device_whose_embedded_devices_are_all_alike_has_them_all(world:
     root = Part(new_udn(), NAME, (), bulbs)
     async with running(root):
         wanted = {f"upnp/{b.udn}/Light/value/S": b"%d" % n for n, b in enumerate(bulbs)}
-        await until(lambda: wanted.items() <= world.onlooker.held.items(), 10)
+        await until(lambda: wanted.items() <= world.onlooker.held.items())
 
 
 async def test_a_device_of_a_static_location_is_there(world: World) -> None:

@@ -22,7 +22,7 @@ async def test_what_others_overwrite_is_right_again(tmp_path: Path, protocol: st
         chosen = {"mqtt__protocol": protocol, "mqtt__max_payload": "1024"}
         async with mosquitto(tmp_path) as broker, bridging(flags(broker.port, name, **chosen)):
             with onlooking(broker.port) as onlooker:
-                await until(lambda: f"{BASE}/{udn}/One/value/V" in onlooker.held, 20)
+                await until(lambda: f"{BASE}/{udn}/One/value/V" in onlooker.held)
                 before = {
                     topic: payload
                     for topic, payload in onlooker.held.items()

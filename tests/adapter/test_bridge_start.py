@@ -174,7 +174,7 @@ async def test_a_device_that_went_meanwhile_is_offline_and_kept(
         before = tree(onlooker)
     async with started(broker, onlooker, name) as caller:
         gone = {f"upnp/{device.udn}/availability", f"upnp/{device.udn}-in/availability"}
-        await until(lambda: all(onlooker.held[t] == b"offline" for t in gone), 30)
+        await until(lambda: all(onlooker.held[t] == b"offline" for t in gone))
         assert {t: p for t, p in tree(onlooker).items() if t not in gone} == {
             t: p for t, p in before.items() if t not in gone
         }
@@ -284,7 +284,7 @@ async def test_a_broker_that_comes_back_empty_gets_everything_again(
             await until(lambda: not bridge.bridge.online.is_set())
             await device.event("S", {"Volume": "55"})
             async with mosquitto(directory, port=first.port):
-                await until(bridge.bridge.online.is_set, 20)
+                await until(bridge.bridge.online.is_set)
                 with onlooking(first.port) as onlooker:
                     await Caller(onlooker).fence()
                     assert onlooker.held.keys() == before.keys()
@@ -327,7 +327,7 @@ async def test_forget_clears_every_topic_the_document_first(
         await until(lambda: onlooker.held["upnp/bridge/main/devices"] == b"[]")
         assert len(device.unsubscribed) == 2
         device.alive()
-        await until(lambda: f"upnp/{device.udn}/S/value/Volume" in onlooker.held, 15)
+        await until(lambda: f"upnp/{device.udn}/S/value/Volume" in onlooker.held)
 
 
 async def forget_instance(caller: Caller, instance: str) -> Any:
@@ -348,7 +348,7 @@ async def test_what_a_bridge_has_left_that_is_gone_is_cleared(
         old = flags(broker.port, name, instance="old")
         async with running(part(name)) as device, bridging(old):
             document = f"homeassistant/device/upnp2mqtt_{device.udn}/config"
-            await until(lambda: document in onlooker.held, 10)
+            await until(lambda: document in onlooker.held)
         onlooker.publish("upnp/bridge/old/state", state.encode(), retain=True)
         onlooker.publish("upnp/bridge/old/notes", b"left", retain=True)
         onlooker.settle()
@@ -365,7 +365,7 @@ async def test_what_a_bridge_has_left_that_is_gone_is_cleared(
                 if device.udn in topic or "/old" in topic or "bridge_old" in topic
             ]
 
-        await until(lambda: not left(), 10)
+        await until(lambda: not left())
         cleared = [one.topic for one in onlooker.since(mark) if one.retain and not one.payload]
         assert cleared.index(document) < cleared.index(f"upnp/{device.udn}/availability")
         assert "homeassistant/device/upnp2mqtt_bridge_old/config" in cleared
@@ -382,7 +382,7 @@ async def test_a_bridge_that_is_there_is_not_forgotten(
         bridging(flags(broker.port, name, instance="other")),
         started(broker, onlooker, f"{name}-none") as caller,
     ):
-        await until(lambda: f"upnp/{device.udn}/S/state" in onlooker.held, 10)
+        await until(lambda: f"upnp/{device.udn}/S/state" in onlooker.held)
         before = dict(onlooker.held)
         for instance, code in (("other", "denied"), ("main", "denied"), ("a/b", "bad_request")):
             got = await forget_instance(caller, instance)
@@ -402,7 +402,7 @@ async def test_a_device_that_is_gone_for_long_is_forgotten(
         async with started(broker, onlooker, name, mirror__forget_after="0.5"):
             await device.stop()
             topic = f"upnp/{device.udn}/availability"
-            await until(lambda: onlooker.held.get(topic) != b"online", 15)
+            await until(lambda: onlooker.held.get(topic) != b"online")
             await until(lambda: not tree(onlooker), 5)
         await device.start()
 
@@ -500,7 +500,7 @@ async def test_sigterm_ends_all_in_order_within_five_seconds(
 
     async with running(part(name)) as device, program(flags(broker.port, name)) as bridge:
         device.actions["Next"] = hang
-        await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online", 15)
+        await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online")
         caller = Caller(onlooker)
         for callid in (1, 2, 3):
             body = {"callid": callid, "service": "S", "action": "Next"}
@@ -533,7 +533,7 @@ async def test_a_bridge_that_is_killed_leaves_its_will(
     broker: Broker, onlooker: Onlooker, name: str
 ) -> None:
     async with program(flags(broker.port, name)) as bridge:
-        await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online", 15)
+        await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online")
         bridge.process.kill()
         await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"offline")
 
@@ -760,7 +760,7 @@ async def test_a_device_that_comes_while_two_instances_run_is_published_by_one(
         running(part(name)) as device,
     ):
         document = f"upnp/{device.udn}"
-        await until(lambda: onlooker.held.get(f"{document}/S/value/Unlisted"), 10)
+        await until(lambda: onlooker.held.get(f"{document}/S/value/Unlisted"))
         await first.fence()
         await second.fence()
         onlooker.settle()

@@ -27,15 +27,14 @@ from tests.adapter.device import (
     last_change,
     new_udn,
 )
+from tests.adapter.mosquitto import PATIENCE_S, mosquitto, until
 from tests.adapter.mosquitto import Running as Broker
-from tests.adapter.mosquitto import mosquitto, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NAME = f"values-{new_udn()}"
 POLLED = f"polled-{new_udn()}"
 INTERVAL_S = 0.5
-PATIENCE_S = 20.0
 CHOICE = ("in InstanceID:A_ARG_TYPE_InstanceID", "in Channel:A_ARG_TYPE_Channel")
 SPEAKERS = (
     Variable("A_ARG_TYPE_InstanceID", "ui4", evented=False),
@@ -764,7 +763,7 @@ async def test_the_position_is_asked_for_while_it_plays_and_media_is_told_only_w
 async def test_a_question_that_is_refused_is_asked_more_and_more_rarely(polled: Asked) -> None:
     before = polled.told.values.pop("Plain.GetMore")
     refused, others = len(polled.calls("GetMore")), len(polled.calls("GetTotalBytesSent"))
-    await until(lambda: len(polled.calls("GetTotalBytesSent")) >= others + 12, 30)
+    await until(lambda: len(polled.calls("GetTotalBytesSent")) >= others + 12)
     assert 1 <= len(polled.calls("GetMore")) - refused <= 5
     assert polled.text("Plain/value/More") == "and more"
     polled.told.values["Plain.GetMore"] = before
@@ -837,7 +836,7 @@ async def test_a_restart_neither_clears_nor_repeats_what_was_asked_for(
                 device, told, broker, onlooker, mirror__state=mode, **chosen
             ) as first:
                 own = {f"{device.udn}/{one}" for one in ("Silent", "Refused", "Eventless")}
-                await until(lambda: own <= {"/".join(t.split("/")[2:4]) for t in told_of()}, 10)
+                await until(lambda: own <= {"/".join(t.split("/")[2:4]) for t in told_of()})
                 await first.asked("GetTotalBytesSent", 2)
                 before = tree()
                 assert f"restart/{mode}/{device.udn}/media" in before
@@ -962,7 +961,7 @@ async def test_a_player_whose_scpds_are_missing_is_told_in_one_piece_with_its_pi
                 ]
             mark = len(onlooker.messages)
             async with bridging(flags(broker.port, root.name)):
-                await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online", 20)
+                await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online")
                 await shows(f"{base}/a.jpg", **said)
             again = [one.topic for one in onlooker.messages[mark:] if one.topic.startswith(own)]
             assert [one for one in again if one.endswith(("/art", "/media"))] == []

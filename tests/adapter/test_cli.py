@@ -49,7 +49,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         program(flags(broker.port, NAME, http__port=http)),
     ):
         with onlooking(broker.port) as onlooker:
-            await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online", 15)
+            await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online")
             yield World(device, onlooker, f"mqtt://127.0.0.1:{broker.port}", http)
 
 
@@ -226,7 +226,7 @@ async def test_secrets_are_nowhere_to_be_seen(
             ]
             with onlooking(broker.port, username="joe", password=SECRET) as onlooker:
                 states = [f"upnp/bridge/{way}/state" for way in ways]
-                await until(lambda: all(onlooker.held.get(s) == b"online" for s in states), 15)
+                await until(lambda: all(onlooker.held.get(s) == b"online" for s in states))
                 onlooker.publish("upnp/bridge/all/request/diagnostics", {"callid": 1})
                 ends = "response/diagnostics"
                 await until(lambda: len(onlooker.since(0, ends)) == len(ways))

@@ -177,7 +177,7 @@ async def mirrored(shipped: Shipped, device: Device, **more: str) -> AsyncIterat
             assert not one.task.done()
             with onlooking(shipped.broker.port, **shipped.user(DASHBOARD)) as onlooker:
                 status = f"upnp/{device.udn}/SwitchPower/value/Status"
-                await until(lambda: onlooker.held.get(status) == b"true", 15)
+                await until(lambda: onlooker.held.get(status) == b"true")
             yield logs
 
 
@@ -223,7 +223,7 @@ async def test_a_bridge_with_a_wrong_password_says_so_in_one_line_and_goes_on(sh
     (shipped.folder / "bridge-password").write_text("stale\n")
     chosen = flags(shipped.broker.port, "nobody", **shipped.login)
     async with program(chosen) as one:
-        await until(lambda: any(line["event"] == "broker_unavailable" for line in one.lines), 10)
+        await until(lambda: any(line["event"] == "broker_unavailable" for line in one.lines))
         await asyncio.sleep(1)
         assert one.process.returncode is None
         told = [line for line in one.lines if line.get("level") in ("warning", "error")]
@@ -274,9 +274,9 @@ async def test_the_will_of_a_bridge_that_dies_is_published(shipped):
     chosen = flags(shipped.broker.port, "nobody", **shipped.login)
     with hub(shipped) as (onlooker, _):
         async with program(chosen) as one:
-            await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online", 20)
+            await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"online")
             one.process.kill()
-            await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"offline", 10)
+            await until(lambda: onlooker.held.get("upnp/bridge/main/state") == b"offline")
 
 
 async def test_the_tree_survives_a_restart_of_the_broker(shipped):
@@ -438,13 +438,13 @@ async def test_the_bridge_comes_in_by_tls_with_its_password_and_no_less(prepared
         assert troubles(logs) == []
         wrong = chosen | {"mqtt.password_file": str(prepared / "dashboard-password")}
         async with program(wrong) as one:
-            await until(lambda: unavailable(one), 10)
+            await until(lambda: unavailable(one))
             assert "ot auth" in unavailable(one)[0]["reason"]
         if is_mutual:
             own_pair = ("mqtt.tls_cert", "mqtt.tls_key")
             bare = {name: text for name, text in chosen.items() if name not in own_pair}
             async with program(bare) as one:
-                await until(lambda: unavailable(one), 10)
+                await until(lambda: unavailable(one))
 
 
 def unavailable(one: Program) -> list[Any]:

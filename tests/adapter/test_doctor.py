@@ -541,7 +541,7 @@ async def test_nothing_stays_at_the_broker_where_it_is_interrupted(
                 # What a shell starts in the background ignores SIGINT: these tests too, perhaps.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
-            await until(lambda: any(topic.endswith("/5") for topic in tuple(onlooker.held)), 10)
+            await until(lambda: any(topic.endswith("/5") for topic in tuple(onlooker.held)))
             process.send_signal(number)
             async with asyncio.timeout(15):
                 _, err = await process.communicate()

@@ -165,7 +165,7 @@ async def test_ctrl_c_ends_every_command_in_order_however_often_it_is_pressed(
     tmp_path: Path, words: tuple[str, ...], shown: str, status: int
 ) -> None:
     async with terminal(*words, directory=tmp_path) as program:
-        await until(lambda: program.shows(shown) if shown else _has_begun(program.pid), 30)
+        await until(lambda: program.shows(shown) if shown else _has_begun(program.pid))
         for _ in range(5):
             program.press_ctrl_c()
             await asyncio.sleep(0)
@@ -188,7 +188,7 @@ async def test_a_call_that_is_interrupted_says_so(tmp_path: Path) -> None:
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, terminal("call", "u", "A", "--mqtt.url", url, directory=tmp_path) as call:
-        await until(lambda: _has_begun(call.pid), 30)
+        await until(lambda: _has_begun(call.pid))
         call.press_ctrl_c()
         assert await call.ended() == 130
         assert "ended before all was done" in call.text

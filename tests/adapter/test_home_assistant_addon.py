@@ -232,7 +232,7 @@ async def test_the_health_check_is_content_while_the_bridge_lives_with_or_withou
     (folder / "options.json").write_text(json.dumps({"http_port": port}))
     assert await alive(folder) == 1
     async with program(flags(free_port(), "nobody", http__port=str(port))) as bridge:
-        await until(lambda: any("broker" in one["event"] for one in bridge.lines), 15)
+        await until(lambda: any("broker" in one["event"] for one in bridge.lines))
         assert await alive(folder) == 0
         assert (await bridge.stop())[0] == 0
     assert await alive(folder) == 1
@@ -255,7 +255,7 @@ async def test_a_bridge_comes_up_with_what_the_add_on_makes_of_the_supervisors_a
         async with program(local, environment=settings_of(started)):
             with onlooking(broker.port) as onlooker:
                 state = "upnp/bridge/addon/state"
-                await until(lambda: onlooker.held.get(state) == b"online", 20)
+                await until(lambda: onlooker.held.get(state) == b"online")
                 shown = json.loads(onlooker.held["upnp/bridge/addon/info"])["settings"]
     assert shown["upnp"]["interfaces"] == ["lo"]
     assert shown["upnp"]["allow"] == ["nobody"]

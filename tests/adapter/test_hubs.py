@@ -157,7 +157,7 @@ async def started(
     caller = Caller(onlooker)
     name = device.root.name
     async with bridging(flags(broker.port, name, **more)):
-        await until(lambda: onlooker.held.get(f"upnp/{device.udn}/SwitchPower/value/Status"), 15)
+        await until(lambda: onlooker.held.get(f"upnp/{device.udn}/SwitchPower/value/Status"))
         await caller.fence()
         yield caller
 

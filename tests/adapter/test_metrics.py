@@ -61,7 +61,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     ):
         with onlooking(broker.port) as onlooker:
             topic = f"upnp/{device.udn}/One/value/V"
-            await until(lambda: onlooker.held.get(topic) == b"1", 10)
+            await until(lambda: onlooker.held.get(topic) == b"1")
             yield World(device, Caller(onlooker), port, broker)
 
 

@@ -203,8 +203,8 @@ async def test_the_error_is_told_again_only_after_it_was_gone(name: str) -> None
     ):
         for client in tuple(broker.clients):
             client.writer.close()
-        await until(lambda: bridge.bridge.broker.state.reconnects == 1, 10)
-        await until(bridge.bridge.online.is_set, 10)
+        await until(lambda: bridge.bridge.broker.state.reconnects == 1)
+        await until(bridge.bridge.online.is_set)
         assert len(told(logs, "error")) == 1
         await works(broker, device)
 
@@ -288,7 +288,7 @@ async def test_what_a_broker_did_not_tell_of_a_flood_is_found_and_right_again(na
         broker.held |= dict.fromkeys(before, b"junk")
         for topic in list(before)[:FLOOD]:
             broker.pass_on(topic, b"junk", broker.nobody)
-        await until(lambda: all(broker.held.get(t) == held for t, held in before.items()), 30)
+        await until(lambda: all(broker.held.get(t) == held for t, held in before.items()))
 
 
 @pytest.mark.parametrize("odd", [Oddities(lateness_s=0.7), Oddities(retains=False)])
@@ -304,7 +304,7 @@ async def test_what_is_late_or_never_kept_is_not_taken_for_cleared_by_others(
         await until(lambda: any(one[0] == document for one in broker.published))
         asked = len(broker.subscribed)
         if odd.retains:  # it is looked at what the broker holds, all of it twice
-            await until(lambda: sum(document in one for one in broker.subscribed[asked:]) >= 2, 30)
+            await until(lambda: sum(document in one for one in broker.subscribed[asked:]) >= 2)
         else:
             await asyncio.sleep(4)
         assert sum(topic == document for topic, _, _ in broker.published) == 1
@@ -324,7 +324,7 @@ async def test_topics_that_are_too_deep_for_the_broker_end_no_connection(
         async with bridging(chosen) as one:
             await until(one.bridge.online.is_set, 60)
             connections, asked = broker.connections, len(broker.subscribed)
-            await until(lambda: len(broker.subscribed) > asked, 20)
+            await until(lambda: len(broker.subscribed) > asked)
             await asyncio.sleep(3)
             assert one.bridge.online.is_set()
             assert broker.connections == connections
@@ -342,7 +342,7 @@ async def test_a_limit_is_found_out_at_an_empty_broker_once_there_are_so_many(
         odd_broker(odd) as broker,
         started(broker, name, mqtt__protocol=protocol) as (bridge, logs),
     ):
-        await until(lambda: problems(bridge), 30)
+        await until(lambda: problems(bridge))
         assert "only 1,000 retained messages" in problems(bridge)[0]
         (error,) = told(logs)
         assert (error["log_level"], error["event"]) == ("error", "broker_capability_missing")
@@ -357,7 +357,7 @@ async def test_a_broker_without_a_limit_is_counted_once_and_lacks_nothing(name: 
         odd_broker(Oddities()) as broker,
         started(broker, name) as (bridge, logs),
     ):
-        await until(lambda: broker.connections == 2, 30)
+        await until(lambda: broker.connections == 2)
         await works(broker, device)
         await asyncio.sleep(3)
         assert broker.connections == 2

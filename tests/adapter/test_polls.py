@@ -22,11 +22,10 @@ from bridge.model.device import (
 from bridge.polling.plan import Plan
 from bridge.polling.poller import MAX_QUESTIONS, Poller
 from bridge.tree.device_tree import Branch
-from tests.adapter.mosquitto import until
+from tests.adapter.mosquitto import PATIENCE_S, until
 from tests.unit.devices import described, device, service
 
 INTERVAL_S = 0.4
-PATIENCE_S = 20.0
 PLAN = Plan(INTERVAL_S, ("V*",))
 SILENCE = CommandError(Code.TIMEOUT, "no answer", outcome=Outcome.UNKNOWN)
 REFUSAL = CommandError(Code.UPNP_FAULT, "no", outcome=Outcome.REJECTED)

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from math import inf
 from typing import Any
@@ -24,9 +24,11 @@ from bridge.upnp.gena.subscription import Subscription
 from tests.simulation import run, steps
 from tests.simulation.world import Outcome
 
-SEEDS = range(2000)
+_AT_ONCE = 30
+SEEDS = tuple(range(first, first + _AT_ONCE) for first in range(0, 300, _AT_ONCE))
+MANY_SEEDS = range(300, 5000)
 _COMPARED = 200
-"""Of how many of them the tree of a device at least is compared with the naive one."""
+"""Of how many of these the tree of a device at least is compared with the naive one."""
 _ENOUGH = range(400)
 """Seeds of which one at least sees a bridge that is wrong in one thing."""
 
@@ -40,18 +42,34 @@ def _told(outcome: Outcome) -> str:
     )
 
 
-def test_the_tree_is_right_in_the_end_and_each_command_answered_once():
-    counts: Counter[str] = Counter()
+def _check(outcomes: Iterable[Outcome]) -> Counter[str]:
+    """Return of how many outcomes something was counted."""
+    seen: Counter[str] = Counter()
     failed = []
-    compared = 0
-    for outcome in run.run_all(SEEDS):
-        counts += outcome.counts
-        compared += outcome.counts["compared"] > 0
+    for outcome in outcomes:
+        seen.update(name for name, number in outcome.counts.items() if number)
         if outcome.faults:
             failed.append(outcome)
     assert not failed, "\n\n".join(map(_told, failed[:3]))
-    assert counts.keys() >= steps.KINDS.keys()
-    assert compared >= _COMPARED
+    return seen
+
+
+@pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: f"from {seeds.start}")
+def test_the_tree_is_right_in_the_end_and_each_command_answered_once(seeds):
+    _check(map(run.run, seeds))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_thousands_of_seeds_leave_the_tree_right():
+    seen = _check(run.run_all(MANY_SEEDS))
+    assert seen.keys() >= steps.KINDS.keys()
+    assert seen["compared"] >= _COMPARED
+
+
+def test_the_seeds_hold_every_kind_of_step():
+    kinds = {step.kind for seeds in SEEDS for seed in seeds for step in run.plan_of(seed)}
+    assert kinds >= steps.KINDS.keys()
 
 
 def test_a_seed_is_the_same_run_each_time():
@@ -131,6 +149,8 @@ def _nothing(owner: type, name: str, result: Any = None) -> Callable[[pytest.Mon
     return lambda patch: patch.setattr(owner, name, lambda *_, **__: result)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("wrong", "seen"),
     [
@@ -151,6 +171,8 @@ def test_a_bridge_that_is_wrong_in_one_thing_is_seen(wrong, seen, monkeypatch):
     assert any(seen in fault for seed in _ENOUGH for fault in run.run(seed).faults)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_what_is_needed_for_a_fault_is_found(monkeypatch):
     monkeypatch.setattr(Mirror, "mark_offline", lambda *_: None)
     seed = next(seed for seed in _ENOUGH if run.run(seed).faults)

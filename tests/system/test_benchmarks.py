@@ -29,6 +29,8 @@ def _why_not() -> str:
 pytestmark = pytest.mark.skipif(bool(why := _why_not()), reason=why)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_under_load_and_faults_nothing_grows_and_nothing_is_lost():
     # The same load and faults at each run; other seeds are for runs by hand.
     words = ("--minutes", "0.2", "--devices", "8", "--seed", "11147")

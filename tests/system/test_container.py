@@ -13,6 +13,8 @@ STEPS = [
 ]
 
 
+@pytest.mark.long
+@pytest.mark.timeout(LIMIT_S + 60)
 def test_the_image_is_built_and_works_beside_a_broker():
     with subprocess.Popen(
         [SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -8,7 +8,7 @@ from tests.fuzz.mutations import near, words
 from tests.fuzz.seeds import FINDINGS, seeds
 from tests.fuzz.targets import TARGETS
 
-EXAMPLES = 100
+EXAMPLES = settings().max_examples
 
 pytestmark = pytest.mark.parametrize("target", TARGETS)
 

@@ -445,6 +445,6 @@ class Roomy(Broker):
 
 
 TestMirror = Broker.TestCase
-TestMirror.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestMirror.settings = settings(stateful_step_count=30)
 TestMirrorWithRoom = Roomy.TestCase
 TestMirrorWithRoom.settings = TestMirror.settings

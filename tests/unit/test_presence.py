@@ -1061,5 +1061,5 @@ class Life(RuleBasedStateMachine):
         assert known == self.online
 
 
-Life.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Life.TestCase.settings = settings(stateful_step_count=40)
 TestLife = Life.TestCase
