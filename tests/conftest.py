@@ -4,6 +4,8 @@ import pytest
 import structlog
 from hypothesis import settings
 from structlog.dev import ConsoleRenderer, plain_traceback
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import network
 
@@ -23,6 +25,8 @@ structlog.configure(
     ]
 )
 
+ALONE = ("tests/unit/", "tests/simulation/", "tests/adapter/test_odd_brokers.py")
+"""Where each test may run on another worker than its neighbours."""
 WORKERS = 4
 """More than cores, since most of a test is waiting."""
 
@@ -39,11 +43,13 @@ def pytest_xdist_auto_num_workers() -> int:
     return WORKERS if network.is_possible() else 0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module on one worker where they share what was started for them."""
-    for item in items:
-        assert isinstance(item, pytest.Function)
-        found = item._fixtureinfo.name2fixturedefs.values()
-        if any(definition.scope == "module" for each in found for definition in each):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Keep the tests of a module on one worker, but for modules that start nothing for them all."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Say which worker gets what."""
+    return Scheduling(config, log)

@@ -147,7 +147,7 @@ ROWS = (
     Row("ever new variables", events.ever_new_variables),
     Row("ever new instances", events.ever_new_instances),
     Row("values of 1 MiB", events.large_values),
-    Row("values that are no text", events.odd_values),
+    Row("values that are no text", events.odd_values, 32),
     Row("5000 events", events.fast_events),
     Row("odd grants", events.odd_grants),
     Row("reserved names", partial(names.named, names=names.RESERVED)),
