@@ -257,8 +257,9 @@ class BrokerLink:
         upkeep = Upkeep(session, self._watched, self._publishing, deepest)
         await upkeep.begin()
         while True:
-            await upkeep.step(has_retained=Lack.RETAINED not in self._lacks)
+            await upkeep.wait()
             await self._count()
+            await upkeep.step(has_retained=Lack.RETAINED not in self._lacks)
 
     def _state(self, payload: bytes) -> Publication:
         return Publication(self._publishing.state_topic, payload)

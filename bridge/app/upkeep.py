@@ -142,14 +142,17 @@ class Upkeep:
         if self._is_told:
             self._is_audited = await self._watch(self._watched.filters)
 
-    async def step(self, *, has_retained: bool) -> None:
-        """Wait a moment, and write again what others have overwritten by then."""
+    async def wait(self) -> None:
+        """Wait a moment, with what is watched as it should be."""
         if self._is_told and (new := self._watched.topics()) is not self._subscribed:
             await self._watch(new - self._subscribed)
             self._subscribed = new
         with suppress(TimeoutError):
             async with asyncio.timeout(_MEND_S):
                 await self._session.wait_lost()
+
+    async def step(self, *, has_retained: bool) -> None:
+        """Write again what others have overwritten by now."""
         if not has_retained:
             pass  # nothing is there to be looked at
         elif self._watched.was_flooded():

@@ -344,11 +344,11 @@ async def test_a_limit_is_found_out_at_an_empty_broker_once_there_are_so_many(
     ):
         await until(lambda: problems(bridge))
         assert "only 1,000 retained messages" in problems(bridge)[0]
-        (error,) = told(logs)
+        (error,) = told(logs, "error")
         assert (error["log_level"], error["event"]) == ("error", "broker_capability_missing")
         await works(broker, device)
         await asyncio.sleep(2)
-        assert len(told(logs)) == 1
+        assert len(told(logs, "error")) == 1
 
 
 async def test_a_broker_without_a_limit_is_counted_once_and_lacks_nothing(name: str) -> None:
