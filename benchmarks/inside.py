@@ -25,7 +25,7 @@ from bridge.upnp.description.scpd import read_scpd, with_scpds
 from bridge.upnp.gena.event_body import read_properties
 from bridge.upnp.gena.notify_reader import StrictReader
 from bridge.upnp.gena.notify_server import NotifyServer
-from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.gena.subscriber import Subscriber
 from bridge.upnp.http.client import HttpClient, local_address_towards
 
 _LOCATION = "http://192.0.2.1/"
@@ -71,7 +71,7 @@ class Inside:
     def __init__(self) -> None:
         self.server = NotifyServer("127.0.0.1", 0)
         self.router = Publishing(Shape("upnp", "main"), qos=1)
-        self.subscriptions = Subscriptions(
+        self.subscriptions = Subscriber(
             HttpClient(),
             self.server,
             on_properties=self.router.apply_event,

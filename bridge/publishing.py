@@ -19,10 +19,10 @@ from bridge.model.lastchange import Happening
 from bridge.polling.plan import Plan
 from bridge.runtime import Clock
 from bridge.tree.delays import Delays
-from bridge.tree.device_tree import Branch, Shape
-from bridge.tree.instances import Neighbours
+from bridge.tree.device_tree import MirroredDevice, Shape
+from bridge.tree.instances import Instances
 from bridge.tree.messages import Message, Publication
-from bridge.tree.mirror import Mirror, Remembered, at_once
+from bridge.tree.mirror import Mirror, RememberedDevice, at_once
 from bridge.tree.outbox import Outbox
 from bridge.tree.overwritten import Overwritten
 
@@ -85,7 +85,7 @@ class Publishing:
         self._is_leaving = False
         self._waker: Waker = _Asleep()
         self.mirror = Mirror(shape, on_transport=on_transport, on_happenings=self._happened)
-        self.neighbours = Neighbours(shape.instance)
+        self.instances = Instances(shape.instance)
         self.outbox = Outbox()
         self.overwritten = Overwritten()
         self.delays = Delays()
@@ -105,9 +105,9 @@ class Publishing:
 
     # From devices
 
-    def device_joined(self, description: Description, reason: str) -> Branch:
+    def device_joined(self, description: Description, reason: str) -> MirroredDevice:
         """Mirror a device that was described."""
-        is_anothers = self.neighbours.comes_first(topics.device_id(description.udn))
+        is_anothers = self.instances.comes_first(topics.device_id(description.udn))
         branch = self.mirror.join(description, owned=not is_anothers)
         event = "device_changed" if reason in ("changed", "refreshed") else "device_joined"
         self.publish_device_event(event, branch, reason=reason)
@@ -124,7 +124,7 @@ class Publishing:
             self.publish_device_event("device_left", branch, reason=why)
             self.wake()
 
-    def device_forgotten(self, branch: Branch) -> None:
+    def device_forgotten(self, branch: MirroredDevice) -> None:
         """Clear every topic of a device."""
         self.mirror.forget(branch)
         self.publish_device_event("device_forgotten", branch)
@@ -214,7 +214,7 @@ class Publishing:
 
     def _log_variables_never_reported(self) -> None:
         for branch in self.mirror.hub_telling.take_introduced():
-            if names := branch.on_paper():
+            if names := branch.never_reported():
                 _log.info(
                     "variables_never_reported",
                     device=branch.id,
@@ -232,7 +232,7 @@ class Publishing:
         self.outbox.answer(publication, self._clock.monotonic())
         self.wake()
 
-    def publish_device_event(self, event: str, branch: Branch, **more: object) -> None:
+    def publish_device_event(self, event: str, branch: MirroredDevice, **more: object) -> None:
         """Send news of a device to whoever listens now."""
         if branch.owned:
             news: dict[str, object] = {"event": event, "id": branch.id}
@@ -264,7 +264,7 @@ class Publishing:
 
     def open(
         self, held: dict[str, bytes], max_payload: int, broker_limit: int | None
-    ) -> tuple[Remembered, ...]:
+    ) -> tuple[RememberedDevice, ...]:
         """Begin with a broker that holds this; return the devices that it remembers as ours.
 
         `held` is empty afterwards, for it may be large. `max_payload` is the most bytes that a
@@ -274,7 +274,7 @@ class Publishing:
 
     def opening(
         self, held: dict[str, bytes], max_payload: int, broker_limit: int | None
-    ) -> Generator[None, None, tuple[Remembered, ...]]:
+    ) -> Generator[None, None, tuple[RememberedDevice, ...]]:
         """Do what `open` does, in pieces between which devices may say anything."""
         holdings = self.shape.holdings()
         for number, (topic, payload) in enumerate(held.items()):
@@ -284,8 +284,8 @@ class Publishing:
         yield from holdings.sort()
         held.clear()
         limit = min(max_payload, broker_limit or max_payload)
-        opening = self.mirror.opening(holdings, limit, self.neighbours.comes_first)
-        self.neighbours.begin(holdings.online, holdings.owners)
+        opening = self.mirror.opening(holdings, limit, self.instances.comes_first)
+        self.instances.begin(holdings.online, holdings.owners)
         remembered = yield from opening
         self.broker_limit = broker_limit
         return remembered

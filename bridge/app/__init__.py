@@ -34,7 +34,7 @@ from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.tree.device_tree import Shape
 from bridge.tree.messages import Publication
-from bridge.tree.mirror import Remembered
+from bridge.tree.mirror import RememberedDevice
 from bridge.upnp.gena.notify_server import NotifyServer
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -243,7 +243,7 @@ class Bridge:
         await asyncio.sleep(FIRST_ROUND_S)
         await self._end_first_round()
 
-    async def _settle(self, remembered: Sequence[Remembered]) -> None:
+    async def _settle(self, remembered: Sequence[RememberedDevice]) -> None:
         """Wait for the end of the first round; what is remembered need not be searched for."""
         self.devices.expect(remembered)
         if remembered and not self._first_round.is_set():

@@ -20,7 +20,7 @@ from bridge.requests.dispatch import Dispatch, limit, purpose
 from bridge.settings import Settings
 from bridge.tree import reading
 from bridge.tree.messages import Message, Publication
-from bridge.tree.mirror import Remembered
+from bridge.tree.mirror import RememberedDevice
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class BrokerLink:
         broker: Broker,
         watched: Watched,
         *,
-        settle: Callable[[Sequence[Remembered]], Awaitable[None]],
+        settle: Callable[[Sequence[RememberedDevice]], Awaitable[None]],
         online: asyncio.Event,
     ) -> None:
         self._settings = settings

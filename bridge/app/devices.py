@@ -12,12 +12,12 @@ from bridge.polling.poller import Poller
 from bridge.publishing import Publishing
 from bridge.runtime import Adapters
 from bridge.settings import Settings
-from bridge.tree.mirror import Remembered
+from bridge.tree.mirror import RememberedDevice
 from bridge.upnp import soap
 from bridge.upnp.description.fetch import Describer
 from bridge.upnp.gena.multicast import MulticastEvent
 from bridge.upnp.gena.notify_server import NotifyServer
-from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.gena.subscriber import Subscriber
 from bridge.upnp.http.client import local_address_towards
 from bridge.upnp.presence.admission import admission
 from bridge.upnp.presence.directory import Directory
@@ -89,7 +89,7 @@ class Devices:
             on_interfaces=self._interfaces_changed,
             on_heard_again=lambda interface: self._subscribe_behind((interface,)),
         )
-        self.subscriptions = Subscriptions(
+        self.subscriptions = Subscriber(
             self._client,
             notify,
             on_properties=publishing.apply_event,
@@ -109,7 +109,7 @@ class Devices:
             "polls": self.poller.run(),
         }
 
-    def expect(self, remembered: Iterable[Remembered]) -> None:
+    def expect(self, remembered: Iterable[RememberedDevice]) -> None:
         """Look at once for devices that were there before."""
         for device in remembered:
             if self.directory.is_denied(device.udn):  # met before the tree was read

@@ -22,7 +22,7 @@ class Ownership:
         self._overhear = overhear
         self._echoes = False
         self._mirror = publishing.mirror
-        self._neighbours = publishing.neighbours
+        self._neighbours = publishing.instances
 
     @property
     def filters(self) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ class Watched:
         In pieces between which devices may say anything.
         """
         now_s = self._clock.monotonic()
-        is_claimed = self._publishing.neighbours.is_claimed
+        is_claimed = self._publishing.instances.is_claimed
         due = [
             one
             for one in self._overwritten.take(now_s, _MENDED_AT_ONCE)

@@ -20,7 +20,7 @@ from bridge.requests.call_queue import CallQueue
 from bridge.settings import Settings
 from bridge.support.capture import capture
 from bridge.support.report import manner, report
-from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.gena.subscriber import Subscriber
 from bridge.upnp.gena.subscription import SubscriptionHealth
 from bridge.upnp.presence.directory import Directory
 from bridge.upnp.ssdp.search import Discovery
@@ -41,7 +41,7 @@ class Parts:
     calls: CallQueue
     directory: Directory
     discovery: Discovery
-    subscriptions: Subscriptions
+    subscriptions: Subscriber
     poller: Poller
 
 

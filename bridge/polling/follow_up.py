@@ -125,7 +125,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Aftermath:
+class FollowUps:
     """What is to be asked after an action, with what it set, by the name of the variable."""
 
     question: Question
@@ -134,7 +134,7 @@ class Aftermath:
 
 def questions_after(
     own: str, device: Device, service: Service, action: Action, arguments: Sequence[tuple[str, str]]
-) -> tuple[Aftermath, ...]:
+) -> tuple[FollowUps, ...]:
     """Return what to ask of the device with this id, whose service's action was sent with these."""
     if only_reads(action.name):
         return ()
@@ -155,7 +155,7 @@ def questions_after(
     return tuple(found[:MAX_QUESTIONS])
 
 
-def questions_of(own: str, service: Service, keys: Iterable[Key]) -> Iterator[Aftermath]:
+def questions_of(own: str, service: Service, keys: Iterable[Key]) -> Iterator[FollowUps]:
     """Yield what to ask of a service of the device with this id, to know these values again."""
     for key in keys:
         yield from _questions(own, service, [key.name], {}, (key.instance, key.channel))
@@ -189,7 +189,7 @@ def _questions(
     names: Iterable[str],
     aims: Mapping[str, str],
     chosen: tuple[str | None, str | None],
-) -> Iterator[Aftermath]:
+) -> Iterator[FollowUps]:
     """Yield the questions that tell these variables, of an InstanceID and a channel."""
     scpd = service.scpd
     instance, channel = chosen
@@ -214,4 +214,4 @@ def _questions(
             wanted,
             is_last_resort=False,
         )
-        yield Aftermath(question, {name: aims[name] for name in wanted if name in aims})
+        yield FollowUps(question, {name: aims[name] for name in wanted if name in aims})

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bridge.polling.follow_up import Check
-from bridge.tree.device_tree import Branch
+from bridge.tree.device_tree import MirroredDevice
 
 MAX_CHECKS = 64
 """The most that wait for one root device; the oldest goes when another comes."""
@@ -16,7 +16,7 @@ _BUSY_S = 0.1
 _LONGEST_BUSY_S = 2.0
 """How long what was set waits for calls that wait or are under way."""
 
-Ask = Callable[[Branch, Check], Awaitable[None]]
+Ask = Callable[[MirroredDevice, Check], Awaitable[None]]
 """Asks, if anything of it is to be asked, and notes so with the check."""
 
 
@@ -24,7 +24,7 @@ Ask = Callable[[Branch, Check], Awaitable[None]]
 class _Line:
     """A root device and what it is to be asked, one after the other."""
 
-    branch: Branch
+    branch: MirroredDevice
     checks: dict[tuple[object, ...], Check] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -53,7 +53,7 @@ class Watch:
         self._checks.clear()
 
 
-class Afterwards:
+class FollowUpPoller:
     """The checks that wait; they are asked while `tasks` is set.
 
     `ask` asks one; `busy` has the ids of root devices that calls wait for or are under way to.
@@ -65,7 +65,7 @@ class Afterwards:
         self._lines: dict[str, _Line] = {}
         self.tasks: asyncio.TaskGroup | None = None
 
-    def add(self, branch: Branch, checks: Iterable[Check]) -> None:
+    def add(self, branch: MirroredDevice, checks: Iterable[Check]) -> None:
         """Ask a device these, in place of what is the same."""
         line = self._lines.setdefault(branch.id, _Line(branch))
         line.branch = branch
@@ -78,7 +78,7 @@ class Afterwards:
         if line.task is None and self.tasks is not None and line.checks:
             line.task = self.tasks.create_task(self._work(line), name=f"polls.after[{branch.id}]")
 
-    def follow(self, branch: Branch) -> None:
+    def follow(self, branch: MirroredDevice) -> None:
         """Note that a device was described again."""
         if (line := self._lines.get(branch.id)) is not None:
             line.branch = branch

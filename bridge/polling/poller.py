@@ -16,10 +16,10 @@ import structlog
 from bridge.errors import Code, CommandError
 from bridge.model import topics
 from bridge.model.device import Description, Key, Service
-from bridge.polling.follow_up import Aftermath, Check, questions_of
-from bridge.polling.follow_up_poller import Afterwards, Watch
+from bridge.polling.follow_up import Check, FollowUps, questions_of
+from bridge.polling.follow_up_poller import FollowUpPoller, Watch
 from bridge.polling.plan import POSITION_S, Hearing, Plan, Poll, Question, When
-from bridge.tree.device_tree import Branch, LiveService, Player
+from bridge.tree.device_tree import LiveService, MirroredDevice, Player
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ _SILENCE = frozenset({Code.UNREACHABLE, Code.TIMEOUT})
 class _Polled:
     """A root device and what it is asked; `task` is set while it is asked."""
 
-    branch: Branch
+    branch: MirroredDevice
     poll: Poll
     task: asyncio.Task[None] | None = None
     hurried_s: float = -inf
@@ -108,7 +108,7 @@ class Poller:
         self._ticks = count()
         self._woken = asyncio.Event()
         self._answering: Question | None = None
-        self._afterwards = Afterwards(self._ask_after, busy)
+        self._afterwards = FollowUpPoller(self._ask_after, busy)
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.questions = 0
         """How many were asked since the start."""
@@ -136,7 +136,7 @@ class Poller:
             # What is due at about the same time is looked at in one go.
             await asyncio.sleep(_ROUND_S)
 
-    def begin(self, branch: Branch, description: Description) -> None:
+    def begin(self, branch: MirroredDevice, description: Description) -> None:
         """Ask a device that was described just now, in place of what was asked of it."""
         self._forget(branch.id)
         self._afterwards.follow(branch)
@@ -165,7 +165,7 @@ class Poller:
             self._polled[branch.id] = polled
             self._schedule(polled)
 
-    def _remembered(self, branch: Branch, description: Description) -> Iterator[Check]:
+    def _remembered(self, branch: MirroredDevice, description: Description) -> Iterator[Check]:
         """Yield how to know again what was set once, which no event tells and nobody asks for."""
         at = asyncio.get_running_loop().time()
         for own, device in zip(branch.devices, description.device.walk(), strict=True):
@@ -190,7 +190,7 @@ class Poller:
         if polled is not None and polled.task is not None:
             polled.task.cancel()
 
-    def hurry(self, branch: Branch, service_id: str) -> None:
+    def hurry(self, branch: MirroredDevice, service_id: str) -> None:
         """Ask a service soon, since something was done to it.
 
         What an answer says has a device asked sooner only once while a position is.
@@ -211,7 +211,9 @@ class Poller:
         if polled.poll.hurry(service_id, soon, but):
             self._schedule(polled)
 
-    def watch(self, branch: Branch, service_id: str, aftermath: Iterable[Aftermath]) -> Watch:
+    def watch(
+        self, branch: MirroredDevice, service_id: str, aftermath: Iterable[FollowUps]
+    ) -> Watch:
         """Listen to the events of a device while an action of a service is under way."""
         checks = [
             Check(one.question, one.aims, branch.services[one.question.service_id].state)
@@ -233,7 +235,7 @@ class Poller:
 
         return Watch(checks, ask)
 
-    def _overtake(self, branch: Branch, service_id: str) -> None:
+    def _overtake(self, branch: MirroredDevice, service_id: str) -> None:
         """Have what a service is just being asked count for nothing: something is done to it."""
         polled = self._polled.get(branch.id)
         if polled is not None and polled.asking == service_id:
@@ -265,7 +267,7 @@ class Poller:
         else:
             self._schedule(polled)
 
-    def _hearing(self, branch: Branch) -> Mapping[str, Hearing]:
+    def _hearing(self, branch: MirroredDevice) -> Mapping[str, Hearing]:
         return _Hearings(branch, self._devices.subscription_states(branch.udn))
 
     async def _ask_all(
@@ -313,7 +315,7 @@ class Poller:
             polled.poll.note_refusal(question)
         return True
 
-    async def _ask_after(self, branch: Branch, check: Check) -> None:
+    async def _ask_after(self, branch: MirroredDevice, check: Check) -> None:
         """Ask once what an action may have changed, as far as events have not told it."""
         question = check.question
         live = branch.services.get(question.service_id)
@@ -336,7 +338,7 @@ class Poller:
 
     def _tell_after(
         self,
-        branch: Branch,
+        branch: MirroredDevice,
         live: LiveService,
         check: Check,
         answer: tuple[Mapping[str, str], AbstractSet[str]],
@@ -376,7 +378,7 @@ class Poller:
 class _Hearings(Mapping[str, Hearing]):
     """What events tell of each service when it is looked up: an answer may tell that one plays."""
 
-    def __init__(self, branch: Branch, states: Mapping[str, str]) -> None:
+    def __init__(self, branch: MirroredDevice, states: Mapping[str, str]) -> None:
         self._branch = branch
         self._states = states
 
@@ -396,7 +398,7 @@ def _note_failure(question: Question, error: CommandError) -> None:
     _log.debug("poll_failed", service=service, action=action, reason=error.reason)
 
 
-def _heard(live: LiveService, state: str, branch: Branch) -> Hearing:
+def _heard(live: LiveService, state: str, branch: MirroredDevice) -> Hearing:
     return Hearing(
         state in _DEAF,
         live.state.told,

@@ -13,7 +13,7 @@ _MOST_NAMES = 4096
 """Names are whatever a device writes: beyond these, of each kind, no more are kept."""
 
 
-class Heard:
+class ToldVariables:
     """What came by events, by the names of variables.
 
     A variable that answers show to differ from what the events told last is *untrue*: its events

@@ -24,7 +24,7 @@ from bridge.requests.envelope import BadEnvelope, CallRequest, Envelope, Read
 from bridge.requests.replies import Answer
 from bridge.requests.value_request import ValueRequest
 from bridge.tree.delays import Durations
-from bridge.tree.device_tree import Branch
+from bridge.tree.device_tree import MirroredDevice
 from bridge.tree.messages import Message
 
 MAX_WAITING = 32
@@ -120,7 +120,7 @@ class CallQueue:
         self._devices = devices
         self._limits = limits
         self._busy = busy
-        self._waiting: dict[str, deque[tuple[_Command, Branch]]] = {}
+        self._waiting: dict[str, deque[tuple[_Command, MirroredDevice]]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         self.outcomes: Counter[str] = Counter()
@@ -142,7 +142,7 @@ class CallQueue:
         """
         udn = topics.decode_level(device)
         found = self._mirror.find(udn)
-        if found is None and self._publishing.neighbours.answers_elsewhere(device):
+        if found is None and self._publishing.instances.answers_elsewhere(device):
             return
         if found is not None and not found[0].owned:
             return
@@ -183,7 +183,7 @@ class CallQueue:
                 with suppress(asyncio.CancelledError):
                     await worker
 
-    def _take(self, command: _Command, branch: Branch, device: Device | None) -> None:
+    def _take(self, command: _Command, branch: MirroredDevice, device: Device | None) -> None:
         """Check a command, and put it in line for its device."""
         if self._closing:
             raise _shutting_down(Outcome.NOT_SENT)
@@ -220,7 +220,7 @@ class CallQueue:
             del self._waiting[root], self._workers[root]
             self._busy.discard(root)
 
-    async def _carry_out(self, command: _Command, branch: Branch) -> None:
+    async def _carry_out(self, command: _Command, branch: MirroredDevice) -> None:
         call = command.call
         if call is None:
             return

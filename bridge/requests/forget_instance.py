@@ -11,7 +11,7 @@ from bridge.model import topics
 from bridge.mqtt.reconnect import Broker
 from bridge.mqtt.session import Session
 from bridge.publishing import Publishing
-from bridge.tree.leftovers import Remains
+from bridge.tree.leftovers import InstanceLeftovers
 from bridge.tree.messages import Publication
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class ForgetInstance:
             raise CommandError(Code.BAD_REQUEST, "instance must be the name of a bridge")
         if instance == shape.instance:
             raise CommandError(Code.DENIED, f"{instance} is this bridge")
-        remains = Remains(shape, instance)
+        remains = InstanceLeftovers(shape, instance)
         try:
             async with self._broker.beside("reader") as reader:
                 await reader.read_retained(
@@ -69,7 +69,7 @@ class ForgetInstance:
         _log.info("instance_forgotten", instance=instance, devices=len(devices), topics=count)
         return {"instance": instance, "devices": devices}
 
-    def _clear_devices(self, remains: Remains) -> list[str]:
+    def _clear_devices(self, remains: InstanceLeftovers) -> list[str]:
         """Clear the devices of an instance that is gone, but for those that we have; name them."""
         mirror = self._publishing.mirror
         devices = remains.devices(
@@ -77,11 +77,11 @@ class ForgetInstance:
         )
         mirror.clear_remains(devices)
         for device in devices:
-            self._publishing.neighbours.hear_document(device, b"")
+            self._publishing.instances.hear_document(device, b"")
         self._publishing.wake()
         return list(devices)
 
-    def _clear_bridge(self, remains: Remains) -> int:
+    def _clear_bridge(self, remains: InstanceLeftovers) -> int:
         """Clear an instance's own topics; return how many those were."""
         mine = remains.bridge()
         self._publishing.mirror.ledger.clear(mine)

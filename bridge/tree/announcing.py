@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 
-from bridge.tree.device_tree import Branch, Hub, Shape
+from bridge.tree.device_tree import Hub, MirroredDevice, Shape
 from bridge.tree.ledger import Ledger
-from bridge.tree.root_devices import Roster
+from bridge.tree.root_devices import RootDevices
 
 _PIECE = 32
 
@@ -15,11 +15,11 @@ class Announcing:
     """Puts topics in line again, in bulk; `own` has the documents of the bridge itself."""
 
     def __init__(
-        self, shape: Shape, ledger: Ledger, roster: Roster, own: Mapping[str, bytes]
+        self, shape: Shape, ledger: Ledger, roster: RootDevices, own: Mapping[str, bytes]
     ) -> None:
         self._shape = shape
         self._ledger = ledger
-        self._roster = roster
+        self._root_devices = roster
         self._own = own
 
     def publish_again(self, ids: Iterable[str] | None = None) -> int:
@@ -33,7 +33,7 @@ class Announcing:
     def publishing_again(self, ids: Iterable[str] | None = None) -> Iterator[int]:
         """Do what `publish_again` does in pieces; yield how many topics each had."""
         if ids is None:
-            for branch in tuple(self._roster.branches.values()):
+            for branch in tuple(self._root_devices.branches.values()):
                 yield from self._put_again(branch)
             yield self._put_all(self._own, "")
             return
@@ -56,7 +56,7 @@ class Announcing:
             own = {topic: self._own[topic] for topic in hub.own_topics() if topic in self._own}
             named[""] = {one for payload in own.values() for one in hub.sources(payload)}
             yield self._put_all(own, "")
-            for branch in tuple(self._roster.branches.values()):
+            for branch in tuple(self._root_devices.branches.values()):
                 told = self._told_to(hub, branch)
                 found = {one for payload in told.values() for one in hub.sources(payload)}
                 named.setdefault(branch.id, set()).update(found)
@@ -69,35 +69,35 @@ class Announcing:
         state = self._shape.topic(f"bridge/{self._shape.instance}/state")
         self._ledger.put(state, b"online", in_bulk=True)
 
-    def _told_to(self, hub: Hub, branch: Branch) -> Mapping[str, bytes]:
+    def _told_to(self, hub: Hub, branch: MirroredDevice) -> Mapping[str, bytes]:
         told: dict[str, bytes] = {}
-        for topic in hub.topics(branch.id) if self._roster.is_ours(branch) else ():
+        for topic in hub.topics(branch.id) if self._root_devices.is_ours(branch) else ():
             told |= self._shape.near(branch, topic, self._ledger.limit)
         return told
 
     def _put_sources(self, device: str, sources: Iterable[str]) -> Iterator[int]:
         near: Mapping[str, bytes] = {}
         for topic in sorted(sources):
-            branch = self._roster.branches.get(device)
+            branch = self._root_devices.branches.get(device)
             if branch is not None and branch.owned:
                 if topic not in near:
                     near = self._shape.near(branch, topic, self._ledger.limit)
                 if topic in near:
                     yield self._put_all({topic: near[topic]}, device)
 
-    def _put_again(self, branch: Branch) -> Iterator[int]:
+    def _put_again(self, branch: MirroredDevice) -> Iterator[int]:
         walk = self._shape.walk(branch, self._ledger.limit)
-        while self._roster.is_ours(branch) and (piece := dict(islice(walk, _PIECE))):
+        while self._root_devices.is_ours(branch) and (piece := dict(islice(walk, _PIECE))):
             yield self._put_all(piece, branch.id)
 
-    def _below(self, named: str) -> tuple[Branch, Mapping[str, bytes]]:
+    def _below(self, named: str) -> tuple[MirroredDevice, Mapping[str, bytes]]:
         """Return what should be held at and below a component, and by hubs of it.
 
         Raises KeyError with an id that is not known.
         """
         device, *below = named.split("/")
-        own = "/".join((self._roster.id_of(device) or device, *below))
-        holder = self._roster.holder(own.partition("/")[0])
+        own = "/".join((self._root_devices.id_of(device) or device, *below))
+        holder = self._root_devices.holder(own.partition("/")[0])
         if holder is None or not holder.owned:
             raise KeyError(named)
         limit = self._ledger.limit

@@ -25,7 +25,7 @@ from bridge.model.device import (
 from bridge.polling.plan import PLAYED, POSITION, Plan, service_name
 from bridge.tree import documents
 from bridge.tree import media as player
-from bridge.tree.retained import Holdings, join_parts
+from bridge.tree.retained import RetainedTree, join_parts
 from bridge.tree.service_state import ServiceState, read_document, typed
 
 StateMode: TypeAlias = Literal["both", "values", "document"]
@@ -150,7 +150,7 @@ class Player:
 
 
 @dataclass(slots=True)
-class Branch:
+class MirroredDevice:
     """A root device and all that hangs from it.
 
     `devices` are the ids of the root and all embedded devices, root first. Until it has been
@@ -182,7 +182,7 @@ class Branch:
         return topics.decode_level(self.id)
 
     @classmethod
-    def of(cls, description: Description, plan: Plan = _NO_PLAN) -> "Branch":
+    def of(cls, description: Description, plan: Plan = _NO_PLAN) -> "MirroredDevice":
         """Return the branch of a device that was described just now, without values."""
         walk = tuple(description.device.walk())
         devices = tuple(topics.device_id(device.udn) for device in walk)
@@ -229,7 +229,7 @@ class Branch:
             if live.state.values
         }
 
-    def on_paper(self) -> list[str]:
+    def never_reported(self) -> list[str]:
         """Return what services by their SCPDs would tell, and have not: `<service>/<Var>`."""
         return [
             f"{live.id.partition('/')[2]}/{name}"
@@ -290,7 +290,7 @@ class Hub(Protocol):
         `told` is where the device's values stand.
         """
 
-    def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
+    def interim_document(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
         """Return what a topic has to hold for a moment between these two; None for nothing."""
 
     def sources(self, payload: bytes) -> frozenset[str]:
@@ -324,9 +324,9 @@ class Shape:
 
     def holdings(
         self, held: Mapping[str, bytes] | None = None, instance: str | None = None
-    ) -> Holdings:
+    ) -> RetainedTree:
         """Return what a broker holds, as this bridge or another `instance` reads it."""
-        return Holdings(
+        return RetainedTree(
             held,
             base=self.base,
             instance=instance or self.instance,
@@ -334,7 +334,7 @@ class Shape:
             outside=self.hub_topics,
         )
 
-    def wanted(self, branch: Branch, limit: int) -> dict[str, bytes]:
+    def wanted(self, branch: MirroredDevice, limit: int) -> dict[str, bytes]:
         """Return all that the broker should hold of a branch, whole payloads by topic.
 
         Only what hubs are told has to fit in `limit` bytes.
@@ -342,7 +342,7 @@ class Shape:
         return dict(self.walk(branch, limit))
 
     def walk(
-        self, branch: Branch, limit: int, *, with_hubs: bool = True
+        self, branch: MirroredDevice, limit: int, *, with_hubs: bool = True
     ) -> Iterator[tuple[str, bytes]]:
         """Yield what `wanted` returns one by one: values and presence as they are by then."""
         yield from self._kept(branch, limit)
@@ -360,7 +360,7 @@ class Shape:
         if branch.online is not None:
             yield from self.availability(branch)
 
-    def near(self, branch: Branch, topic: str, limit: int) -> Mapping[str, bytes]:
+    def near(self, branch: MirroredDevice, topic: str, limit: int) -> Mapping[str, bytes]:
         """Return of what `wanted` does a small part, which has a topic if that has it."""
         description, own = branch.description, topic.removeprefix(f"{self.base}/")
         if own == topic:
@@ -392,7 +392,7 @@ class Shape:
             found.update(self.availability(branch))
         return found
 
-    def below(self, branch: Branch, own: str, limit: int) -> dict[str, bytes]:
+    def below(self, branch: MirroredDevice, own: str, limit: int) -> dict[str, bytes]:
         """Return what `wanted` does at and below the topic of an id, whole payloads by topic."""
         top, description = self.topic(own), branch.description
         if description is None or "/" not in own:
@@ -405,7 +405,7 @@ class Shape:
             found = dict(self.near(branch, top, limit))
         return {topic: held for topic, held in found.items() if f"{topic}/".startswith(f"{top}/")}
 
-    def _kept(self, branch: Branch, limit: int) -> Iterator[tuple[str, bytes]]:
+    def _kept(self, branch: MirroredDevice, limit: int) -> Iterator[tuple[str, bytes]]:
         """Yield what is kept of a device that is not described yet, but for its presence."""
         base = f"{self.base}/"
         presence = dict(self.availability(branch)) if branch.online is not None else {}
@@ -420,14 +420,14 @@ class Shape:
             if self.mode != "values":
                 yield self.state_topic(live), live.document()
 
-    def _of_players(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
+    def _of_players(self, branch: MirroredDevice) -> Iterator[tuple[str, bytes]]:
         """Yield what players are now."""
         for one in {one.id: one for one in branch.players.values()}.values():
             for own, payload in zip((one.id, one.art_id), one.shown(), strict=True):
                 if payload:
                     yield self.topic(own), payload
 
-    def told_to_hubs(self, branch: Branch, limit: int) -> dict[str, bytes]:
+    def told_to_hubs(self, branch: MirroredDevice, limit: int) -> dict[str, bytes]:
         """Return what hubs should be told of a branch that is described, by topic."""
         if branch.description is None or branch.shown is None:
             return dict(branch.held_by_hubs)
@@ -444,9 +444,9 @@ class Shape:
         """Return the topics outside the base that may be the bridge's own, or an instance's."""
         return tuple(topic for hub in self.hubs for topic in hub.own_topics(instance))
 
-    def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
+    def interim_document(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
         """Return what a topic has to hold for a moment between these two; None for nothing."""
-        found = (hub.foreword(topic, held, wanted) for hub in self.hubs)
+        found = (hub.interim_document(topic, held, wanted) for hub in self.hubs)
         return next((one for one in found if one is not None), None)
 
     def is_kept(self, topic: str) -> bool:
@@ -454,7 +454,7 @@ class Shape:
         is_ours = topic.startswith(f"{self.base}/")
         return is_ours or any(hub.enabled for hub in self.hubs)
 
-    def availability(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
+    def availability(self, branch: MirroredDevice) -> Iterator[tuple[str, bytes]]:
         """Yield the availability of each device of a branch, which is that of its root."""
         for device in branch.devices:
             yield (

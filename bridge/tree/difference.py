@@ -14,7 +14,7 @@ UNKNOWN = b"?"
 """Stands for a payload of which it is not known what it is."""
 
 
-class Passage:
+class TreeDifference:
     """The way of the branch `of`; each `step` looks at one topic, and what differs is put in bulk.
 
     The broker holds what is `held`, in parts where that is long, and what is yielded by `before`.

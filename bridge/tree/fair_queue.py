@@ -8,7 +8,7 @@ FIRST = "\0first"
 """The group that is served before all others, until it is empty."""
 
 
-class Turns(Generic[_Item]):
+class FairQueue(Generic[_Item]):
     """Items by key, each key once; in order within their groups, one of each group at a time."""
 
     def __init__(self) -> None:

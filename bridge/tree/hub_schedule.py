@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 
-from bridge.tree.device_tree import Branch, Keys
+from bridge.tree.device_tree import Keys, MirroredDevice
 
 FIRST_STATE_S = 5.0
 """How long a new device's first values are waited for."""
@@ -30,7 +30,7 @@ _LONGEST_PAUSE_S = 600.0
 class _Device:
     """A device, and when it is to be looked at next; `told_s` is when hubs were told of it."""
 
-    branch: Branch
+    branch: MirroredDevice
     since_s: float
     at_s: float = inf
     looked_s: float = -inf
@@ -85,11 +85,11 @@ class _Device:
         return {**keys, **missing}
 
 
-class HubNews:
+class HubSchedule:
     """The devices that hubs are to be told of, and when; times are of one monotonic clock."""
 
     def __init__(self) -> None:
-        self._noted: dict[str, Branch] = {}
+        self._noted: dict[str, MirroredDevice] = {}
         self._devices: dict[str, _Device] = {}
         self._heap: list[tuple[float, str]] = []
         self._newborn_until_s = inf
@@ -104,7 +104,7 @@ class HubNews:
         at_s = min(self._heap[0][0] if self._heap else inf, self._newborn_until_s)
         return at_s if at_s < inf else None
 
-    def note(self, branch: Branch) -> None:
+    def note(self, branch: MirroredDevice) -> None:
         """Note that a device is new, or that its values stand elsewhere than before."""
         self._noted[branch.id] = branch
 
@@ -113,7 +113,7 @@ class HubNews:
         self._noted.pop(device, None)
         self._devices.pop(device, None)
 
-    def take(self, now_s: float = inf) -> Iterator[tuple[Branch, Keys]]:
+    def take(self, now_s: float = inf) -> Iterator[tuple[MirroredDevice, Keys]]:
         """Yield devices that hubs are to be told of now, with where their values stand.
 
         All that were noted, where no time is given.

@@ -3,11 +3,11 @@
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from bridge.tree.device_tree import Branch, Keys, Shape
-from bridge.tree.difference import UNKNOWN, Passage
-from bridge.tree.hub_schedule import HubNews
+from bridge.tree.device_tree import Keys, MirroredDevice, Shape
+from bridge.tree.difference import UNKNOWN, TreeDifference
+from bridge.tree.hub_schedule import HubSchedule
 from bridge.tree.ledger import Ledger
-from bridge.tree.root_devices import Roster
+from bridge.tree.root_devices import RootDevices
 
 
 class HubTelling:
@@ -17,15 +17,19 @@ class HubTelling:
     """
 
     def __init__(
-        self, shape: Shape, ledger: Ledger, roster: Roster, passages: Mapping[str, Passage]
+        self,
+        shape: Shape,
+        ledger: Ledger,
+        roster: RootDevices,
+        passages: Mapping[str, TreeDifference],
     ) -> None:
         self._shape = shape
         self._ledger = ledger
-        self._roster = roster
-        self._passages = passages
-        self.schedule = HubNews()
-        self._introduced: list[Branch] = []
-        self._telling: deque[tuple[Branch, Keys]] = deque()
+        self._root_devices = roster
+        self._differences = passages
+        self.schedule = HubSchedule()
+        self._introduced: list[MirroredDevice] = []
+        self._telling: deque[tuple[MirroredDevice, Keys]] = deque()
         self._missed: deque[tuple[str, tuple[str, bytes]]] = deque()
 
     @property
@@ -38,7 +42,7 @@ class HubTelling:
         """Whether what is told next has to be computed, which takes longer than else."""
         return bool(self._telling)
 
-    def take_introduced(self) -> list[Branch]:
+    def take_introduced(self) -> list[MirroredDevice]:
         """Return the devices that hubs have been told of for the first time, and forget them."""
         introduced, self._introduced = self._introduced, []
         return introduced
@@ -52,7 +56,7 @@ class HubTelling:
         """Note that there is no broker."""
         self._missed.clear()
 
-    def walk(self, branch: Branch, passage: Passage) -> Iterator[tuple[str, bytes]]:
+    def walk(self, branch: MirroredDevice, passage: TreeDifference) -> Iterator[tuple[str, bytes]]:
         """Yield what hubs should be told of a branch, by what the broker holds of that."""
         found = ((topic, passage.held(topic)) for topic in self._shape.hub_topics(branch.id))
         held = {topic: p for topic, p in found if p is not None and p != UNKNOWN}
@@ -64,7 +68,7 @@ class HubTelling:
         passage.is_past_hubs = True
         yield from told.items()
 
-    def _meet(self, branch: Branch, held: Mapping[str, bytes]) -> None:
+    def _meet(self, branch: MirroredDevice, held: Mapping[str, bytes]) -> None:
         """Keep what hubs were told of a device until it is known to be wrong.
 
         That is when its first values are there; mostly it is right already.
@@ -82,7 +86,7 @@ class HubTelling:
             if shape.told_to_hubs(branch, self._ledger.limit) != branch.held_by_hubs:
                 branch.shown = None
 
-    def note(self, branch: Branch) -> None:
+    def note(self, branch: MirroredDevice) -> None:
         """Note that hubs are to be told of a device, when that is due."""
         if self._shape.hubs:
             self.schedule.note(branch)
@@ -99,7 +103,7 @@ class HubTelling:
             self._tell(*self._telling.popleft())
         elif self._missed:
             topic, (device, held) = self._missed.popleft()
-            holder = self._roster.branches.get(device)
+            holder = self._root_devices.branches.get(device)
             if holder is None or holder.owned:
                 told = self._shape.told_to_hubs(holder, self._ledger.limit) if holder else {}
                 self._ledger.put_after(topic, held, told.get(topic, b""), of=device)
@@ -107,15 +111,15 @@ class HubTelling:
             return False
         return True
 
-    def _tell(self, branch: Branch, keys: Keys) -> None:
+    def _tell(self, branch: MirroredDevice, keys: Keys) -> None:
         limit, shape = self._ledger.limit, self._shape
-        if self._roster.branches.get(branch.id) is not branch or branch.description is None:
+        if self._root_devices.branches.get(branch.id) is not branch or branch.description is None:
             return
         before = shape.told_to_hubs(branch, limit)
         if branch.shown is None:
             self._introduced.append(branch)
         branch.shown, branch.held_by_hubs = keys, {}
-        passage = self._passages.get(branch.id)
+        passage = self._differences.get(branch.id)
         if branch.owned and (passage is None or passage.is_past_hubs):
             after = shape.told_to_hubs(branch, limit)
             for topic, payload in before.items():

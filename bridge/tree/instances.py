@@ -13,7 +13,7 @@ _MOST = 10_000
 """Instances, and documents of theirs, that are remembered: payloads come from anyone."""
 
 
-class Neighbours:
+class Instances:
     """What is known of other instances, from their `state` and the documents of devices."""
 
     def __init__(self, instance: str) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bridge.formats import jsontext
 from bridge.model import topics
-from bridge.tree.fair_queue import Turns
+from bridge.tree.fair_queue import FairQueue
 
 CHUNKS_TYPE = "application/vnd.upnp2mqtt.chunks+json"
 """The MQTT content type of a payload that only tells of its parts."""
@@ -63,11 +63,11 @@ class Ledger:
     """
 
     def __init__(
-        self, foreword: Callable[[str, bytes, bytes], bytes | None] = _no_foreword
+        self, interim_document: Callable[[str, bytes, bytes], bytes | None] = _no_foreword
     ) -> None:
-        self._foreword = foreword
-        self._due: Turns[Entry] = Turns()
-        self._bulk: Turns[Entry] = Turns()
+        self._foreword = interim_document
+        self._due: FairQueue[Entry] = FairQueue()
+        self._bulk: FairQueue[Entry] = FairQueue()
         self._promises: dict[str, _Promise] = {}
         self.cut_up: set[str] = set()
         """The topics whose payloads were cut since it was opened, not more than a few thousand."""
@@ -247,7 +247,7 @@ class Ledger:
             self._note_among(self._due, topic, entry, of, held)
 
     def _note_among(
-        self, waiting: Turns[Entry], topic: str, entry: Entry, of: str, held: bytes | None
+        self, waiting: FairQueue[Entry], topic: str, entry: Entry, of: str, held: bytes | None
     ) -> None:
         if (due := waiting.get(topic)) is not None and due.held is not None:
             held = due.held

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from bridge.tree import reading
 from bridge.tree.device_tree import Shape
-from bridge.tree.retained import Holdings
+from bridge.tree.retained import RetainedTree
 
 
-class Remains:
+class InstanceLeftovers:
     """The topics of an instance, and of the devices that its documents and its table claim.
 
     They are read piece by piece into `held`, whose topic filters are `pieces` and `hub_pieces`.
@@ -63,5 +63,5 @@ class Remains:
         others = {one for one, owner in holdings.owners.items() if owner != self._instance}
         return sorted(holdings.named - others)
 
-    def _holdings(self) -> Holdings:
+    def _holdings(self) -> RetainedTree:
         return self._shape.holdings(self.held, self._instance)

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from math import inf
 
-from bridge.tree.device_tree import Branch, Player
+from bridge.tree.device_tree import MirroredDevice, Player
 
 MEDIA_PAUSE_S = 0.1
 """The least time between two publications of one player's `media`."""
 
 
-class Players:
+class MediaPace:
     """Those that wait, each once; times are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[Branch, Player]] = {}
+        self._waiting: dict[str, tuple[MirroredDevice, Player]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -24,7 +24,7 @@ class Players:
         due = (player.told_s + MEDIA_PAUSE_S for _, player in self._waiting.values())
         return min(due, default=None)
 
-    def note(self, branch: Branch, player: Player) -> None:
+    def note(self, branch: MirroredDevice, player: Player) -> None:
         """Have a player of this branch wait."""
         self._waiting[player.id] = branch, player
 
@@ -32,7 +32,7 @@ class Players:
         """Have a player wait no more; return whether it did."""
         return self._waiting.pop(player.id, None) is not None
 
-    def take(self, now_s: float = inf) -> Iterator[tuple[Branch, Player]]:
+    def take(self, now_s: float = inf) -> Iterator[tuple[MirroredDevice, Player]]:
         """Yield those that are due and forget them; all where no time is given."""
         for key, (branch, player) in tuple(self._waiting.items()):
             if player.told_s + MEDIA_PAUSE_S <= now_s:

@@ -19,14 +19,14 @@ from bridge.model.device import Description, Device, Key
 from bridge.polling.plan import MOVES
 from bridge.tree import duplicates
 from bridge.tree.announcing import Announcing
-from bridge.tree.device_tree import Branch, LiveService, Player, Shape
-from bridge.tree.difference import UNKNOWN, Passage
+from bridge.tree.device_tree import LiveService, MirroredDevice, Player, Shape
+from bridge.tree.difference import UNKNOWN, TreeDifference
 from bridge.tree.hub_telling import HubTelling
 from bridge.tree.ledger import Entry, Ledger
-from bridge.tree.media_pace import Players
+from bridge.tree.media_pace import MediaPace
 from bridge.tree.repair import Repair
-from bridge.tree.retained import Holdings, join_parts, strings, whole_payloads
-from bridge.tree.root_devices import Roster
+from bridge.tree.retained import RetainedTree, join_parts, strings, whole_payloads
+from bridge.tree.root_devices import RootDevices
 from bridge.tree.service_state import Change, typed
 
 _Result = TypeVar("_Result")
@@ -44,7 +44,7 @@ _MAX_FORGOTTEN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class RememberedDevice:
     """A device that the broker's tree names: where it was when it was last seen.
 
     `duplicates` are the hosts of others that had its UDN too.
@@ -78,9 +78,9 @@ class Mirror:
         """The rows of what is still to be cleared, by the ids of roots."""
         self._forgotten: dict[str, None] = {}
         """Roots of which a broker may remember what is not to come back."""
-        self._players = Players()
-        self._roster = Roster()
-        self._passages: dict[str, Passage] = {}
+        self._players = MediaPace()
+        self._root_devices = RootDevices()
+        self._differences: dict[str, TreeDifference] = {}
         """By the ids of branches, of which some may be forgotten."""
         self._introduction: Iterator[int] | None = None
         self._turn = 0
@@ -89,18 +89,18 @@ class Mirror:
         """Whether what was taken last is of those topics that change nothing that was just told."""
         self.moves = 0
         """Grows whenever topics are there, or are not, that were not so before."""
-        self.branches: Mapping[str, Branch] = self._roster.branches
+        self.branches: Mapping[str, MirroredDevice] = self._root_devices.branches
         self._on_transport = on_transport
         self._on_happenings = on_happenings
-        self.ledger = Ledger(shape.foreword)
-        self.repair = Repair(shape, self.ledger, self._roster, self._passages, self._own)
-        self.announcing = Announcing(shape, self.ledger, self._roster, self._own)
-        self.hub_telling = HubTelling(shape, self.ledger, self._roster, self._passages)
+        self.ledger = Ledger(shape.interim_document)
+        self.repair = Repair(shape, self.ledger, self._root_devices, self._differences, self._own)
+        self.announcing = Announcing(shape, self.ledger, self._root_devices, self._own)
+        self.hub_telling = HubTelling(shape, self.ledger, self._root_devices, self._differences)
 
     @property
     def waiting(self) -> int:
         """How many topics are to be published, a device of which that is not known yet as one."""
-        return len(self.ledger) + len(self._passages) + (self._introduction is not None)
+        return len(self.ledger) + len(self._differences) + (self._introduction is not None)
 
     @property
     def has_bulk(self) -> bool:
@@ -109,27 +109,27 @@ class Mirror:
 
     @property
     def _has_bulk_before_the_table(self) -> bool:
-        waiting = self._passages or self._introduction or self.hub_telling.is_busy
+        waiting = self._differences or self._introduction or self.hub_telling.is_busy
         return bool(waiting) or self.ledger.has_bulk
 
     # What devices do
 
-    def join(self, description: Description, *, owned: bool = True) -> Branch:
+    def join(self, description: Description, *, owned: bool = True) -> MirroredDevice:
         """Mirror a device that was described, in place of what was known of it.
 
         One that was not known is not `owned` where another instance mirrors it.
         """
-        description = self._roster.without_claimed(description)
+        description = self._root_devices.without_claimed(description)
         old = self.branches.get(topics.device_id(description.udn))
         if old is not None and old.description == description:
             self._return(old)
             return old
-        branch = Branch.of(description, self._shape.plan)
+        branch = MirroredDevice.of(description, self._shape.plan)
         branch.owned = owned if old is None else old.owned
-        for other in self._roster.holders(branch):
+        for other in self._root_devices.holders(branch):
             self.forget(other)  # it is gone, and what it was made of is another's now
         self._tell_players()
-        passage = self._passages.pop(branch.id, None)
+        passage = self._differences.pop(branch.id, None)
         if old is not None:
             branch.shown, branch.held_by_hubs = old.shown, old.held_by_hubs
             self._take_over(old, branch)
@@ -148,14 +148,14 @@ class Mirror:
             self._begin(branch, before, gone - set(branch.devices))
         return branch
 
-    def _return(self, branch: Branch) -> None:
+    def _return(self, branch: MirroredDevice) -> None:
         """Note that a device is there again, as it was described before."""
         branch.online, branch.offline_since = True, None
         branch.refresh_row()
         self._enter(branch)
         self._tell_presence(branch)
 
-    def _take_over(self, old: Branch, branch: Branch) -> None:
+    def _take_over(self, old: MirroredDevice, branch: MirroredDevice) -> None:
         """Take over the values of a device that is described in another way."""
         kept = self._shape.by_service(old.kept)
         for live in branch.services.values():
@@ -170,15 +170,15 @@ class Mirror:
                 player.told, player.told_s, player.art = one.told, one.told_s, one.art
 
     def _begin(
-        self, branch: Branch, before: Iterable[tuple[str, bytes]], gone: AbstractSet[str]
+        self, branch: MirroredDevice, before: Iterable[tuple[str, bytes]], gone: AbstractSet[str]
     ) -> None:
         """Begin to publish a branch; what the broker holds is yielded by `before`."""
         mine = set(branch.devices)
-        for other in self._passages.values():
+        for other in self._differences.values():
             if shared := other.devices & mine:
                 held = other.give_up(partial(self._is_of, shared))
                 before = chain(before, held.items())
-        self._passages[branch.id] = Passage(
+        self._differences[branch.id] = TreeDifference(
             branch.id,
             self.ledger,
             before=before,
@@ -187,7 +187,7 @@ class Mirror:
             on_long=self._write_table,
         )
 
-    def mark_offline(self, udn: str, now: str) -> Branch | None:
+    def mark_offline(self, udn: str, now: str) -> MirroredDevice | None:
         """Mark a root device as offline, keeping all that is known of it; None if it was so."""
         branch = self.branches.get(topics.device_id(udn))
         if branch is None or branch.online is False:
@@ -199,13 +199,13 @@ class Mirror:
         self._tell_presence(branch)
         return branch
 
-    def forget(self, branch: Branch) -> None:
+    def forget(self, branch: MirroredDevice) -> None:
         """Clear every topic of a device, its document first."""
         self._tell_players()
         self._forgotten[branch.id] = None
         if len(self._forgotten) > _MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
-        passage = self._passages.pop(branch.id, None)
+        passage = self._differences.pop(branch.id, None)
         if branch.owned and self.ledger.is_open:
             self._keep_row(branch)
             own = (self._shape.topic(branch.id), *self._shape.hub_topics(branch.id))
@@ -220,7 +220,9 @@ class Mirror:
         for device, held in devices.items():
             self._clear_all(device, held)
 
-    def _held(self, branch: Branch, passage: Passage | None, topic: str) -> bytes | None:
+    def _held(
+        self, branch: MirroredDevice, passage: TreeDifference | None, topic: str
+    ) -> bytes | None:
         """Return what the broker holds of a branch at a topic, as far as that is known."""
         if passage is None:
             return self._shape.near(branch, topic, self.ledger.limit).get(topic)
@@ -228,7 +230,10 @@ class Mirror:
         return UNKNOWN if held is None and passage.has_passed(topic) else held
 
     def _all_held(
-        self, branch: Branch, passage: Passage | None, unsure: AbstractSet[str] = frozenset()
+        self,
+        branch: MirroredDevice,
+        passage: TreeDifference | None,
+        unsure: AbstractSet[str] = frozenset(),
     ) -> Iterator[tuple[str, bytes]]:
         """End a branch's passage; yield what the broker holds when all that waits is taken.
 
@@ -255,7 +260,7 @@ class Mirror:
         An initial event is all that the service has (UDA 2.0, section 4.1.2); what happened is
         nothing new then.
         """
-        branch = self._roster.holder(service_id.partition("/")[0])
+        branch = self._root_devices.holder(service_id.partition("/")[0])
         live = branch.services.get(service_id) if branch else None
         if branch is None or live is None:
             return True
@@ -281,7 +286,7 @@ class Mirror:
 
         What it is asked for `regularly` only while its events do not come lasts until they do.
         """
-        branch = self._roster.holder(service_id.partition("/")[0])
+        branch = self._root_devices.holder(service_id.partition("/")[0])
         live = branch.services.get(service_id) if branch else None
         if branch is not None and live is not None:
             answers = typed(told, live.readers)
@@ -292,8 +297,8 @@ class Mirror:
     # What the broker does
 
     def open(
-        self, holdings: Holdings, limit: int, is_anothers: Callable[[str], bool]
-    ) -> tuple[Remembered, ...]:
+        self, holdings: RetainedTree, limit: int, is_anothers: Callable[[str], bool]
+    ) -> tuple[RememberedDevice, ...]:
         """Compare all with what the broker holds under the base topic, and go on from there.
 
         Payloads over `limit` bytes are cut. Devices that are another instance's, by id, are
@@ -303,8 +308,8 @@ class Mirror:
         return at_once(self.opening(holdings, limit, is_anothers))
 
     def opening(
-        self, holdings: Holdings, limit: int, is_anothers: Callable[[str], bool]
-    ) -> Generator[None, None, tuple[Remembered, ...]]:
+        self, holdings: RetainedTree, limit: int, is_anothers: Callable[[str], bool]
+    ) -> Generator[None, None, tuple[RememberedDevice, ...]]:
         """Do what `open` does, in pieces between which devices may say anything."""
         ledger, shape = self.ledger, self._shape
         compared: set[int] = set()
@@ -321,7 +326,7 @@ class Mirror:
             if payload := join_parts(holdings.own, topic):
                 self._own.setdefault(topic, payload)
         ledger.reconcile(holdings.own, self._own)
-        gone = [device for device in holdings.claimed if self._roster.holder(device) is None]
+        gone = [device for device in holdings.claimed if self._root_devices.holder(device) is None]
         self._leaving = {device: {"id": device} for device in gone}
         self._table_due = True
         self._write_table()
@@ -332,7 +337,7 @@ class Mirror:
             if id(branch) not in compared:
                 at_once(self._remember_values(branch, holdings))
             if branch.owned:
-                self._passages[branch.id] = Passage(
+                self._differences[branch.id] = TreeDifference(
                     branch.id,
                     ledger,
                     held=holdings.groups(branch.devices),
@@ -341,7 +346,9 @@ class Mirror:
                 )
         return remembered
 
-    def _remember_values(self, branch: Branch, holdings: Holdings) -> Generator[None, None, None]:
+    def _remember_values(
+        self, branch: MirroredDevice, holdings: RetainedTree
+    ) -> Generator[None, None, None]:
         """Take over what the broker holds of a device's values, in pieces."""
         of, by_service = "", dict[str, dict[str, bytes]]()
         for number, live in enumerate(tuple(branch.services.values())):
@@ -357,7 +364,7 @@ class Mirror:
     def close(self) -> None:
         """Note that there is no broker."""
         self.ledger.close()
-        self._passages.clear()
+        self._differences.clear()
         self._introduction = None
         self.hub_telling.close()
 
@@ -425,15 +432,15 @@ class Mirror:
     def _step(self) -> bool:
         """Look at one more topic of those that may differ; return whether there was any."""
         self._turn += 1
-        if self._introduction and (self._turn % 2 or not self._passages):
+        if self._introduction and (self._turn % 2 or not self._differences):
             if next(self._introduction, None) is None:
                 self._introduction = None
             return True
-        if self._passages:
-            some = tuple(islice(self._passages.values(), _AT_ONCE))
+        if self._differences:
+            some = tuple(islice(self._differences.values(), _AT_ONCE))
             passage = some[self._turn // 2 % len(some)]
             if not passage.step():
-                del self._passages[passage.of]
+                del self._differences[passage.of]
             return True
         return False
 
@@ -466,19 +473,19 @@ class Mirror:
 
     # What other instances do
 
-    def yield_to_another(self, branch: Branch) -> None:
+    def yield_to_another(self, branch: MirroredDevice) -> None:
         """Leave a device's topics, as they are, to another instance."""
         branch.owned = False
-        self._passages.pop(branch.id, None)
+        self._differences.pop(branch.id, None)
         self.ledger.discard(branch.id)
         self._table_due = True
 
-    def take_back(self, branch: Branch) -> None:
+    def take_back(self, branch: MirroredDevice) -> None:
         """Publish the whole of a device again, since another instance has left it."""
         branch.owned = True
         self._table_due = True
         if self.ledger.is_open:
-            passage = self._passages.pop(branch.id, None)
+            passage = self._differences.pop(branch.id, None)
             held = passage.end() if passage else ()
             gone = passage.devices if passage else frozenset[str]()
             # What the other wrote is not known: nothing is taken for right.
@@ -489,24 +496,26 @@ class Mirror:
 
     # Looking up
 
-    def find(self, udn: str) -> tuple[Branch, Device | None] | None:
+    def find(self, udn: str) -> tuple[MirroredDevice, Device | None] | None:
         """Return a device by any spelling of its UDN, root or embedded, with its branch.
 
         The device itself is None while it has not been described.
         """
-        return self._roster.find(udn)
+        return self._root_devices.find(udn)
 
     def id_of(self, named: str) -> str | None:
         """Return the id of a device by any spelling of that or of its UDN; None for no device."""
-        return self._roster.id_of(named)
+        return self._root_devices.id_of(named)
 
-    def find_bare(self, udn: str) -> tuple[Branch, Device | None] | None:
+    def find_bare(self, udn: str) -> tuple[MirroredDevice, Device | None] | None:
         """Return a device by its UDN as devices have it, without `uuid:`, in any case."""
-        return self._roster.find_bare(udn)
+        return self._root_devices.find_bare(udn)
 
     # Within
 
-    def _publish(self, branch: Branch, live: LiveService, changes: Sequence[Change]) -> None:
+    def _publish(
+        self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
+    ) -> None:
         """Note what a service's changed values change in the tree."""
         player = branch.players.get(live.id)
         self._note_moves(branch, live)
@@ -514,7 +523,7 @@ class Mirror:
             self._on_transport(live.id)
         if not (changes and branch.owned and self.ledger.is_open):
             return
-        passage = self._passages.get(branch.id) if self._passages else None
+        passage = self._differences.get(branch.id) if self._differences else None
         if passage is not None:
             self._name_first(branch, live, passage)
         if self._shape.mode != "document":
@@ -532,25 +541,27 @@ class Mirror:
         if player is not None:
             self._players.note(branch, player)
 
-    def _state_document(self, branch: Branch, live: LiveService) -> bytes:
+    def _state_document(self, branch: MirroredDevice, live: LiveService) -> bytes:
         """Return a `state` document that is published now, and have a passage know its parts.
 
         The device may have been described in another way since it was promised.
         """
         now = self.branches.get(branch.id, branch).services.get(live.id)
         document = (now or live).document()
-        passage = self._passages.get(branch.id)
+        passage = self._differences.get(branch.id)
         if passage is not None and now is not None:
             passage.passed(self._shape.state_topic(now), document)
         return document
 
-    def _note_moves(self, branch: Branch, live: LiveService) -> None:
+    def _note_moves(self, branch: MirroredDevice, live: LiveService) -> None:
         if live.moves != live.state.moves:
             live.moves = live.state.moves
             self.moves += 1
             self.hub_telling.note(branch)
 
-    def _name_first(self, branch: Branch, live: LiveService, passage: Passage) -> None:
+    def _name_first(
+        self, branch: MirroredDevice, live: LiveService, passage: TreeDifference
+    ) -> None:
         """Put the document of a device before its values, where the broker has none yet."""
         device = live.id.partition("/")[0]
         topic = self._shape.topic(device)
@@ -562,14 +573,14 @@ class Mirror:
                 self.ledger.put(topic, document, of=branch.id)
                 passage.passed(topic, document)
 
-    def _tell_presence(self, branch: Branch) -> None:
+    def _tell_presence(self, branch: MirroredDevice) -> None:
         """Note whether a device is there, for each that hangs from it.
 
         Where its tree is still to be published, that comes last, unless the broker has it wrong.
         """
         if not (branch.owned and self.ledger.is_open):
             return
-        passage = self._passages.get(branch.id)
+        passage = self._differences.get(branch.id)
         for topic, payload in self._shape.availability(branch):
             if passage is None:
                 if branch.kept.get(topic) != payload:
@@ -586,12 +597,12 @@ class Mirror:
         for branch, player in self._players.take(now_s):
             self._tell_player(branch, player, now_s)
 
-    def _tell_waiting(self, branch: Branch, player: Player) -> None:
+    def _tell_waiting(self, branch: MirroredDevice, player: Player) -> None:
         if self._players.discard(player):
             self._tell_player(branch, player)
 
-    def _tell_player(self, branch: Branch, player: Player, now_s: float = inf) -> None:
-        if self._roster.is_ours(branch):
+    def _tell_player(self, branch: MirroredDevice, player: Player, now_s: float = inf) -> None:
+        if self._root_devices.is_ours(branch):
             was, art = player.told, player.art
             player.told, player.art = player.shown()
             if player.told != was:
@@ -600,18 +611,18 @@ class Mirror:
             if player.art != art:
                 self._put_shown(branch, player.art_id, player.art, art)
 
-    def _put_shown(self, branch: Branch, own: str, payload: bytes, was: bytes) -> None:
+    def _put_shown(self, branch: MirroredDevice, own: str, payload: bytes, was: bytes) -> None:
         topic = self._shape.topic(own)
         self.ledger.put(topic, payload, was=len(was), of=branch.id)
-        if (passage := self._passages.get(branch.id)) is not None:
+        if (passage := self._differences.get(branch.id)) is not None:
             passage.passed(topic, payload)
 
-    def _walk(self, branch: Branch) -> Iterator[tuple[str, bytes]]:
+    def _walk(self, branch: MirroredDevice) -> Iterator[tuple[str, bytes]]:
         """Yield what a branch should be, and note what its players are told to be by that.
 
         Players that wait to be told of are told of before: what is put then is newer.
         """
-        shape, passage = self._shape, self._passages[branch.id]
+        shape, passage = self._shape, self._differences[branch.id]
         media = {shape.topic(player.id): player for player in branch.players.values()}
         art = {shape.topic(player.art_id): player for player in branch.players.values()}
         for topic, payload in shape.walk(branch, self.ledger.limit, with_hubs=False):
@@ -626,7 +637,7 @@ class Mirror:
         for one in media.values():  # which may be nothing now
             self._tell_waiting(branch, one)
         if branch.description is not None:
-            yield from self.hub_telling.walk(branch, self._passages[branch.id])
+            yield from self.hub_telling.walk(branch, self._differences[branch.id])
 
     def _clear(
         self,
@@ -642,9 +653,11 @@ class Mirror:
         for topic in self._shape.hub_topics(root):
             self.hub_telling.schedule.changed(topic, root, first.get(topic, b""))
         self.ledger.clear(first, of=root)
-        self._passages[root] = Passage(root, self.ledger, before=held, devices=set(devices))
+        self._differences[root] = TreeDifference(
+            root, self.ledger, before=held, devices=set(devices)
+        )
         for topic in first:
-            self._passages[root].passed(topic)
+            self._differences[root].passed(topic)
 
     def _clear_all(self, device: str, held: Mapping[str, bytes]) -> None:
         """Clear likewise what the broker holds of a device that is none of ours."""
@@ -657,7 +670,7 @@ class Mirror:
         """Return whether a topic, below the base, is one of these devices, by their ids."""
         return topic[len(self._shape.base) + 1 :].partition("/")[0] in devices
 
-    def _keep_row(self, branch: Branch) -> None:
+    def _keep_row(self, branch: MirroredDevice) -> None:
         """Have the table name a device, with all that hangs from it, until it is cleared."""
         self._leaving[branch.id] = _naming_all(branch.row, self._leaving.get(branch.id, {}))
         self._table_due = True
@@ -678,17 +691,17 @@ class Mirror:
             self.put_own("devices", payload)
             self.ledger.prefer(self._table, len(payload))
 
-    def _remember(self, holdings: Holdings) -> Iterator[Remembered]:
+    def _remember(self, holdings: RetainedTree) -> Iterator[RememberedDevice]:
         """Make branches of the devices of ours that the broker holds and we have not met."""
         for root, devices in holdings.roots.items():
             document = holdings.document(root)
             udn, location = document.get("udn"), document.get("location")
-            if self._roster.holder(root) is not None or root in self._forgotten:
+            if self._root_devices.holder(root) is not None or root in self._forgotten:
                 continue
             if not isinstance(udn, str) or not isinstance(location, str):
                 continue
             mine = dict.fromkeys((root, *devices))
-            free = tuple(device for device in mine if self._roster.holder(device) is None)
+            free = tuple(device for device in mine if self._root_devices.holder(device) is None)
             kept = {
                 topic: payload
                 for topic, payload in whole_payloads(holdings.groups(free)).items()
@@ -696,24 +709,24 @@ class Mirror:
             }
             row = holdings.rows.get(root, {"id": root})
             since, server = row.get("offline_since"), document.get("server")
-            branch = Branch(root, free, kept=kept, row=row)
+            branch = MirroredDevice(root, free, kept=kept, row=row)
             branch.offline_since = since if isinstance(since, str) else None
             self._enter(branch)
-            yield Remembered(
+            yield RememberedDevice(
                 topics.bare_udn(udn),
                 location,
                 server if isinstance(server, str) else None,
                 duplicates.read(document.get("problems")),
             )
 
-    def _enter(self, branch: Branch) -> None:
+    def _enter(self, branch: MirroredDevice) -> None:
         self._forgotten.pop(branch.id, None)
-        self._roster.enter(branch)
+        self._root_devices.enter(branch)
         self._table_due = True
         self.moves += 1
 
-    def _drop(self, branch: Branch) -> None:
-        self._roster.drop(branch)
+    def _drop(self, branch: MirroredDevice) -> None:
+        self._root_devices.drop(branch)
         self.hub_telling.schedule.drop(branch.id)
         self._table_due = True
 

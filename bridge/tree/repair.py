@@ -5,11 +5,11 @@ from itertools import islice
 
 from bridge.formats import jsontext
 from bridge.model import topics
-from bridge.tree.device_tree import Branch, Shape
-from bridge.tree.difference import Passage
+from bridge.tree.device_tree import MirroredDevice, Shape
+from bridge.tree.difference import TreeDifference
 from bridge.tree.ledger import Ledger
 from bridge.tree.retained import is_ours
-from bridge.tree.root_devices import Roster
+from bridge.tree.root_devices import RootDevices
 
 _MENDED_AT_ONCE = 200
 """How many topics of one place are looked at in one piece when others have written them."""
@@ -26,14 +26,14 @@ class Repair:
         self,
         shape: Shape,
         ledger: Ledger,
-        roster: Roster,
-        passages: Mapping[str, Passage],
+        roster: RootDevices,
+        passages: Mapping[str, TreeDifference],
         own: Mapping[str, bytes],
     ) -> None:
         self._shape = shape
         self._ledger = ledger
-        self._roster = roster
-        self._passages = passages
+        self._root_devices = roster
+        self._differences = passages
         self._own = own
 
     def mending(
@@ -52,11 +52,13 @@ class Repair:
         for place, everything in places.items():
             for at in range(0, len(everything), _MENDED_AT_ONCE):
                 some = everything[at : at + _MENDED_AT_ONCE]
-                branch = told.get(place[0]) if _is_hubs(place) else self._roster.holder(place[0])
+                branch = (
+                    told.get(place[0]) if _is_hubs(place) else self._root_devices.holder(place[0])
+                )
                 yield list(self._mend_there(branch, some))
 
     def _mend_there(
-        self, branch: Branch | None, written: Iterable[tuple[str, bytes]]
+        self, branch: MirroredDevice | None, written: Iterable[tuple[str, bytes]]
     ) -> Iterator[tuple[str, bytes, bool | None]]:
         """Mend likewise what stands in one place, a service's or a device's."""
         near: Mapping[str, bytes] = {}
@@ -66,9 +68,9 @@ class Repair:
                 whole = topic
             if whole in self._own:
                 yield topic, payload, self._mend(topic, payload, whole, self._own[whole], "")
-            elif branch is None or not self._roster.is_ours(branch):
+            elif branch is None or not self._root_devices.is_ours(branch):
                 yield topic, payload, False
-            elif branch.id in self._passages:
+            elif branch.id in self._differences:
                 yield topic, payload, None
             else:
                 if whole not in near:
@@ -100,14 +102,16 @@ class Repair:
             return topic, ""
         return tuple(topic[len(base) :].split("/", 2)[:2])
 
-    def _by_hub_topic(self) -> dict[str, Branch]:
-        return {t: b for b in self._roster.branches.values() for t in self._shape.hub_topics(b.id)}
+    def _by_hub_topic(self) -> dict[str, MirroredDevice]:
+        return {
+            t: b for b in self._root_devices.branches.values() for t in self._shape.hub_topics(b.id)
+        }
 
     def auditing(self, most: int) -> Iterator[dict[str, bytes]]:
         """Yield what the broker should hold, so many topics at a time, long ones in parts."""
-        for branch in tuple(self._roster.branches.values()):
+        for branch in tuple(self._root_devices.branches.values()):
             walk = self._shape.walk(branch, self._ledger.limit)
-            while self._roster.is_ours(branch) and branch.id not in self._passages:
+            while self._root_devices.is_ours(branch) and branch.id not in self._differences:
                 if not (piece := dict(islice(walk, most))):
                     break
                 yield self._ledger.cut(piece)

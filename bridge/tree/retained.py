@@ -12,7 +12,7 @@ from bridge.formats import jsontext
 from bridge.model import topics
 
 
-class Holdings:
+class RetainedTree:
     """The retained tree below `base`, as the bridge `instance` reads it.
 
     `own` has the topics of the bridge itself. `owners` has the instance that each device's document

@@ -4,22 +4,22 @@ from dataclasses import replace
 
 from bridge.model import topics
 from bridge.model.device import Description, Device, Service
-from bridge.tree.device_tree import Branch
+from bridge.tree.device_tree import MirroredDevice
 
 
-class Roster:
+class RootDevices:
     """Branches by the ids of their roots, and by those of all devices that hang from them."""
 
     def __init__(self) -> None:
-        self.branches: dict[str, Branch] = {}
-        self._holders: dict[str, Branch] = {}
-        self._devices: dict[str, tuple[Branch, Device | None]] = {}
+        self.branches: dict[str, MirroredDevice] = {}
+        self._holders: dict[str, MirroredDevice] = {}
+        self._devices: dict[str, tuple[MirroredDevice, Device | None]] = {}
 
-    def holder(self, device: str) -> Branch | None:
+    def holder(self, device: str) -> MirroredDevice | None:
         """Return the branch that a device, root or embedded, is of, by its id."""
         return self._holders.get(device)
 
-    def holders(self, branch: Branch) -> tuple[Branch, ...]:
+    def holders(self, branch: MirroredDevice) -> tuple[MirroredDevice, ...]:
         """Return the other roots that have devices of a branch, in any spelling of their UDNs."""
         found = {}
         for device in branch.devices:
@@ -29,7 +29,7 @@ class Roster:
                     found[one.id] = one
         return tuple(found.values())
 
-    def find(self, udn: str) -> tuple[Branch, Device | None] | None:
+    def find(self, udn: str) -> tuple[MirroredDevice, Device | None] | None:
         """Return a device by any spelling of its UDN, root or embedded, with its branch.
 
         The device itself is None while it has not been described.
@@ -48,11 +48,11 @@ class Roster:
         known = {topics.udn_key(topics.decode_level(one)): one for one in found[0].devices}
         return next((known[key] for key in keys if key in known), None)
 
-    def find_bare(self, udn: str) -> tuple[Branch, Device | None] | None:
+    def find_bare(self, udn: str) -> tuple[MirroredDevice, Device | None] | None:
         """Return a device by its UDN as devices have it, without `uuid:`, in any case."""
         return self._devices.get(topics.udn_key(udn))
 
-    def enter(self, branch: Branch) -> None:
+    def enter(self, branch: MirroredDevice) -> None:
         """Take in a branch with all its devices."""
         self.branches[branch.id] = branch
         for device in branch.devices:
@@ -62,7 +62,7 @@ class Roster:
             for one in branch.description.device.walk():
                 self._devices[topics.udn_key(one.udn)] = branch, one
 
-    def drop(self, branch: Branch) -> None:
+    def drop(self, branch: MirroredDevice) -> None:
         """Forget a branch, with those devices that are still its own."""
         del self.branches[branch.id]
         for device in branch.devices:
@@ -93,6 +93,6 @@ class Roster:
         device = pruned(description.device)
         return description if device is description.device else replace(description, device=device)
 
-    def is_ours(self, branch: Branch) -> bool:
+    def is_ours(self, branch: MirroredDevice) -> bool:
         """Return whether a root device, as it is described now, is this bridge's to publish."""
         return branch.owned and self.branches.get(branch.id) is branch

@@ -10,7 +10,7 @@ from bridge.formats.xml import unescaped
 from bridge.model.accessors import CHANNEL
 from bridge.model.datatypes import Value
 from bridge.model.device import Key
-from bridge.polling.told import Heard
+from bridge.polling.told import ToldVariables
 
 MAX_VALUES = 4096
 """The most values of a service; events may name instances, channels and variables of their own."""
@@ -51,7 +51,7 @@ class ServiceState:
     def __init__(self, held: Mapping[Key, Value] | None = None, updated: str = "") -> None:
         self.values: dict[Key, Value] = dict(held or {})
         self.updated = updated
-        self.heard = Heard()
+        self.heard = ToldVariables()
         self.moves = 0
         self._length = sum(map(_length, self.values.values()))
         self._asked: set[Key] = set()

@@ -12,7 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 import pytest_asyncio
 
-from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.gena import subscriber as gena
 from tests.adapter.bridge import Caller, Onlooker, Running, bridging, flags, onlooking
 from tests.adapter.device import (
     Action,
@@ -603,7 +603,7 @@ def questioned(name: str) -> Part:
 @pytest.fixture(scope="module")
 def _soon_silent() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        defaults = Subscriptions.__init__.__kwdefaults__
+        defaults = gena.Subscriber.__init__.__kwdefaults__
         assert defaults is not None
         patch.setitem(defaults, "silence_s", 0.5)
         yield

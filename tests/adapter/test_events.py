@@ -14,7 +14,7 @@ from bridge.errors import DeviceUnreachable
 from bridge.model.device import Description, Device, Scpd, Service
 from bridge.upnp.gena import subscriber as events
 from bridge.upnp.gena.notify_server import NotifyServer
-from bridge.upnp.gena.subscriber import Subscriptions
+from bridge.upnp.gena.subscriber import Subscriber
 from bridge.upnp.http.client import HttpClient, local_address_towards
 
 BODY = b"<e:propertyset xmlns:e='urn:x'><e:property><A>%d</A></e:property></e:propertyset>"
@@ -153,7 +153,7 @@ class Bridge:
     server: NotifyServer
     events: list[tuple[str, str, list[tuple[str, str]], bool]] = field(default_factory=list)
     suspects: list[str] = field(default_factory=list)
-    subscriptions: Subscriptions = field(init=False)
+    subscriptions: Subscriber = field(init=False)
 
     def on_properties(
         self, udn: str, level: str, properties: list[tuple[str, str]], *, initial: bool
@@ -174,7 +174,7 @@ async def bridging(*, running: bool = True, **kwargs) -> AsyncIterator[Bridge]:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(NotifyServer("127.0.0.1", 0))
         bridge = Bridge(server)
-        bridge.subscriptions = Subscriptions(
+        bridge.subscriptions = Subscriber(
             HttpClient(1.0),
             server,
             on_properties=bridge.on_properties,

@@ -23,7 +23,7 @@ OK, BAD, METHOD, UNKNOWN, LARGE = 200, 400, 405, 412, 413
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Heard(list[Notify]):
+class ToldVariables(list[Notify]):
     """The receiver of a path: keeps what it gets, and says what `verdict` says."""
 
     verdict: Callable[[Notify], bool] = staticmethod(lambda _: True)
@@ -34,9 +34,9 @@ class Heard(list[Notify]):
 
 
 @asynccontextmanager
-async def listening(**kwargs) -> AsyncIterator[tuple[NotifyServer, Heard, str]]:
+async def listening(**kwargs) -> AsyncIterator[tuple[NotifyServer, ToldVariables, str]]:
     async with NotifyServer("127.0.0.1", 0, **{"stall_s": 0.08, **kwargs}) as server:
-        heard = Heard()
+        heard = ToldVariables()
         yield server, heard, server.open(heard)
 
 
@@ -90,7 +90,7 @@ async def send(server: NotifyServer, *parts: bytes, pause_s: float = 0.02) -> in
 
 async def test_an_event_is_handed_to_the_receiver_of_its_path_and_answered():
     async with listening() as (server, heard, path):
-        other = Heard()
+        other = ToldVariables()
         server.open(other)
         assert await send(server, notify(path, seq=7)) == OK
         assert heard == [Notify("uuid:1", 7, BODY, "127.0.0.1")]
@@ -489,7 +489,7 @@ async def test_no_connection_leaves_anything_behind():
 
 async def test_all_addresses_are_listened_on_for_both_families():
     async with NotifyServer(None, 0) as server:
-        heard = Heard()
+        heard = ToldVariables()
         path = server.open(heard)
         for host in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
             reader, writer = await asyncio.open_connection(host, server.port)

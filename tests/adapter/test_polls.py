@@ -21,7 +21,7 @@ from bridge.model.device import (
 )
 from bridge.polling.plan import Plan
 from bridge.polling.poller import MAX_QUESTIONS, Poller
-from bridge.tree.device_tree import Branch
+from bridge.tree.device_tree import MirroredDevice
 from tests.adapter.mosquitto import PATIENCE_S, until
 from tests.unit.devices import described, device, service
 
@@ -93,8 +93,8 @@ class World:
             case Mapping() as texts:
                 return texts
 
-    def begin(self, description: Description) -> Branch:
-        branch = Branch.of(description, PLAN)
+    def begin(self, description: Description) -> MirroredDevice:
+        branch = MirroredDevice.of(description, PLAN)
         self.polls.begin(branch, description)
         return branch
 

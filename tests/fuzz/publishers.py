@@ -122,7 +122,7 @@ def neighbour(data: bytes) -> None:
     for topic, payload in pairs(data).items():
         router.ownership.receive(Message(topic, payload, retain=False))
         router.hub_started(Message(topic, payload, retain=False))
-    router.neighbours.answers_elsewhere("D")
+    router.instances.answers_elsewhere("D")
     publish_all(router)
 
 

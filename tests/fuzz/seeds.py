@@ -6,7 +6,7 @@ from functools import cache
 from html import escape, unescape
 from pathlib import Path
 
-from bridge.tree.device_tree import Branch, Shape
+from bridge.tree.device_tree import MirroredDevice, Shape
 from bridge.upnp.http.http1 import find_head_end
 from tests.unit.captured import CAPTURES, DEVICES, captured
 
@@ -92,7 +92,7 @@ def _unescaped(pattern: re.Pattern[bytes]) -> Callable[[], Iterator[bytes]]:
 def _trees() -> Iterator[bytes]:
     yield from _TREES
     for name in DEVICES:
-        tree = Shape("upnp", "main").wanted(Branch.of(captured(name)), _MANY)
+        tree = Shape("upnp", "main").wanted(MirroredDevice.of(captured(name)), _MANY)
         yield b"".join(
             b"%s\0%s\0" % (topic[5:].encode(), payload) for topic, payload in tree.items()
         )

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 from bridge.model import topics
 from bridge.model.device import Description
 from bridge.mqtt.limits import Limits
-from bridge.tree.device_tree import Branch, Shape
+from bridge.tree.device_tree import MirroredDevice, Shape
 from bridge.tree.messages import Publication
 from tests.unit import kinds
 from tests.unit.devices import described, device
@@ -53,7 +53,7 @@ def _no_number(text: str) -> NoReturn:
     raise AssertionError(f"not JSON: {text}")
 
 
-def wanted(router: Wired, branch: Branch) -> dict[str, bytes]:
+def wanted(router: Wired, branch: MirroredDevice) -> dict[str, bytes]:
     """Return what the broker should hold of a device."""
     return router.mirror._shape.wanted(branch, router.mirror.ledger.limit)
 

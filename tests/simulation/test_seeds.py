@@ -14,7 +14,7 @@ import pytest
 from bridge.app.upkeep import Watched
 from bridge.errors import CommandError
 from bridge.requests.replies import Replies
-from bridge.tree.difference import Passage
+from bridge.tree.difference import TreeDifference
 from bridge.tree.messages import Publication
 from bridge.tree.mirror import Mirror
 from bridge.tree.outbox import Outbox
@@ -159,7 +159,7 @@ def _nothing(owner: type, name: str, result: Any = None) -> Callable[[pytest.Mon
         (_again, "carried out 2 times"),
         (_nothing(Mirror, "mark_offline"), "is away, and b'online'"),
         (_nothing(Mirror, "forget"), "is forgotten, and"),
-        (_nothing(Passage, "_compare"), "wanted"),
+        (_nothing(TreeDifference, "_compare"), "wanted"),
         (_nothing(Watched, "mending", ()), "did not stay"),
         (_deaf_to_gaps, "wanted"),
         (_late, "is not subscribed to"),

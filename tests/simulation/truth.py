@@ -7,7 +7,7 @@ from bridge.app import Bridge
 from bridge.model import topics
 from bridge.model.device import Key
 from bridge.tree.mirror import Mirror
-from bridge.tree.retained import Holdings, join_parts
+from bridge.tree.retained import RetainedTree, join_parts
 from tests.simulation import naive_faults
 from tests.simulation.broker import ModelBroker
 from tests.simulation.devices import NOTEBOOKS, Device
@@ -34,7 +34,7 @@ def wanted(bridge: Bridge, devices: list[Device]) -> dict[str, bytes]:
     mirror = Mirror(bridge.publishing.shape)
     # There is no limit yet in a bridge that has met no broker.
     limit = bridge.publishing.mirror.ledger.limit or bridge.settings.mqtt.max_payload
-    mirror.open(Holdings({}, base="upnp", instance="main"), limit, lambda _: False)
+    mirror.open(RetainedTree({}, base="upnp", instance="main"), limit, lambda _: False)
     for device in devices:
         mirror.join(device.description)
         for udn, path, level in _services(device):

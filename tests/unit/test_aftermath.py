@@ -5,7 +5,7 @@ import pytest
 from bridge.model.accessors import only_reads
 from bridge.model.datatypes import reader
 from bridge.model.device import Action, Argument, Direction, Key, Scpd, Service, StateVariable
-from bridge.polling.follow_up import GRACE_S, MAX_QUESTIONS, Aftermath, Check, questions_after
+from bridge.polling.follow_up import GRACE_S, MAX_QUESTIONS, Check, FollowUps, questions_after
 from bridge.polling.plan import Question, When
 from bridge.tree.service_state import ServiceState
 from tests.unit.captured import captured
@@ -15,7 +15,7 @@ READERS = {"Status": reader("boolean"), "Target": reader("boolean")}
 VOLUME = Key("Volume", "0", "LF")
 
 
-def after(name: str, level: str, action: str, *sent: tuple[str, str]) -> dict[str, Aftermath]:
+def after(name: str, level: str, action: str, *sent: tuple[str, str]) -> dict[str, FollowUps]:
     """What is asked after an action of a recorded device, by the action that asks."""
     part, one = next(
         (part, one)
@@ -27,7 +27,7 @@ def after(name: str, level: str, action: str, *sent: tuple[str, str]) -> dict[st
     return {each.question.action.name: each for each in found}
 
 
-def keys(one: Aftermath) -> set[Key]:
+def keys(one: FollowUps) -> set[Key]:
     return {key for _, key, _ in one.question.wanted.values()}
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from bridge.tree.device_tree import Shape
-from bridge.tree.difference import Passage
+from bridge.tree.difference import TreeDifference
 from bridge.tree.ledger import Entry, Ledger
 from bridge.tree.messages import Message
 from bridge.tree.mirror import Mirror
-from bridge.tree.retained import Holdings
+from bridge.tree.retained import RetainedTree
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
 from tests.unit.wired import Wired
@@ -127,14 +127,14 @@ def test_of_a_large_tree_little_is_computed_in_one_piece(is_empty, monkeypatch):
     router = started(held)
     router.device_joined(HOUSE, "first")
     steps = 0
-    step = Passage.step
+    step = TreeDifference.step
 
-    def counted(passage: Passage) -> bool:
+    def counted(passage: TreeDifference) -> bool:
         nonlocal steps
         steps += 1
         return step(passage)
 
-    monkeypatch.setattr(Passage, "step", counted)
+    monkeypatch.setattr(TreeDifference, "step", counted)
     most = turns = 0
     while router.has_bulk or turns == 0:
         steps, turns = 0, turns + 1
@@ -222,7 +222,7 @@ def test_the_table_of_devices_that_may_not_go_yet_is_bulk_that_waits():
 
 def test_the_table_of_devices_comes_also_where_the_turn_of_the_bulk_finds_nothing():
     mirror = Mirror(Shape("upnp", "main"))
-    mirror.open(Holdings({}, base="upnp", instance="main"), 262_144, lambda _: False)
+    mirror.open(RetainedTree({}, base="upnp", instance="main"), 262_144, lambda _: False)
     branch = mirror.join(LAMP)
     for number in range(7):  # with the table so many in a row that the bulk's turn comes
         mirror.put_own(f"n{number}", b"1")

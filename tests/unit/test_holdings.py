@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.tree.ledger import Ledger
-from bridge.tree.retained import Holdings, join_parts, whole_payloads
+from bridge.tree.retained import RetainedTree, join_parts, whole_payloads
 
 
 def encoded(document):
@@ -21,7 +21,7 @@ def document(own, bridge="main", **more):
 
 
 def holdings(held):
-    return Holdings({f"b/{t}": p for t, p in held.items()}, base="b", instance="main")
+    return RetainedTree({f"b/{t}": p for t, p in held.items()}, base="b", instance="main")
 
 
 def test_devices_are_sorted_by_the_bridge_in_their_documents():

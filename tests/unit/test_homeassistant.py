@@ -20,9 +20,9 @@ from bridge.model import topics
 from bridge.model.accessors import only_reads
 from bridge.model.device import Action, Argument, Description, Device, Direction, Icon, Scpd
 from bridge.polling.plan import Plan, service_name
-from bridge.tree.device_tree import Branch, Shape, StateMode
+from bridge.tree.device_tree import MirroredDevice, Shape, StateMode
 from bridge.tree.mirror import Mirror
-from bridge.tree.retained import Holdings
+from bridge.tree.retained import RetainedTree
 from bridge.upnp.gena.event_body import read_properties
 from tests.homeassistant import (
     OLDEST,
@@ -224,10 +224,10 @@ def test_a_recorded_device_has_these_entities_and_no_others(name):
     assert found == ENTITIES[name]
 
 
-def told_branch(description: Description, name: str = "") -> Branch:
+def told_branch(description: Description, name: str = "") -> MirroredDevice:
     """A device that has told what was recorded, and answered what it is asked."""
     mirror = Mirror(Shape("upnp", "main", plan=PLAN))
-    mirror.open(Holdings({}, base="upnp", instance="main"), NO_LIMIT, lambda _: False)
+    mirror.open(RetainedTree({}, base="upnp", instance="main"), NO_LIMIT, lambda _: False)
     branch = mirror.join(description)
     for found in description.device.walk():
         own = topics.device_id(found.udn)
@@ -245,7 +245,7 @@ def told_branch(description: Description, name: str = "") -> Branch:
     return branch
 
 
-def told_tree(branch: Branch, mode: StateMode) -> dict[str, bytes]:
+def told_tree(branch: MirroredDevice, mode: StateMode) -> dict[str, bytes]:
     return Shape("upnp", "main", mode=mode, plan=PLAN).wanted(branch, NO_LIMIT)
 
 
@@ -933,7 +933,7 @@ def wanted(*keys: str, platform: str = "sensor", **more: Any) -> bytes:
 
 
 def test_a_component_that_is_left_out_goes_by_its_platform_alone():
-    first = home_assistant().foreword(
+    first = home_assistant().interim_document(
         TOPIC, wanted("a", "b", "c"), wanted("b", origin={"name": "x"})
     )
     assert first
@@ -949,7 +949,7 @@ def test_a_component_that_is_left_out_goes_by_its_platform_alone():
 
 
 def test_a_component_that_is_of_another_platform_now_goes_first():
-    first = home_assistant().foreword(TOPIC, wanted("a"), wanted("a", platform="number"))
+    first = home_assistant().interim_document(TOPIC, wanted("a"), wanted("a", platform="number"))
     assert first
     assert json.loads(first)["components"] == {"a": {"platform": "sensor"}}
 
@@ -973,7 +973,7 @@ def test_a_component_that_is_of_another_platform_now_goes_first():
     ],
 )
 def test_otherwise_nothing_is_said_before(topic, held, new):
-    assert home_assistant().foreword(topic, held, new) is None
+    assert home_assistant().interim_document(topic, held, new) is None
 
 
 @needs_home_assistant
@@ -982,7 +982,7 @@ def test_home_assistant_takes_what_is_said_before():
     fewer, more = kinds.unknown(kinds.POWER), kinds.unknown(kinds.POWER, kinds.UNKNOWN)
     ((topic, new),) = hub.wanted(fewer, everything(fewer), NO_LIMIT).items()
     ((_, held),) = hub.wanted(more, everything(more), NO_LIMIT).items()
-    first = hub.foreword(topic, held, new)
+    first = hub.interim_document(topic, held, new)
     assert first
     assert problems({topic: first}) == []
 

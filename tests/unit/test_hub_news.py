@@ -11,7 +11,7 @@ from bridge.polling.plan import Plan
 from bridge.tree.device_tree import Shape
 from bridge.tree.hub_schedule import FIRST_STATE_S, GONE_S, NEWBORN_S, QUIET_S
 from bridge.tree.mirror import Mirror
-from bridge.tree.retained import Holdings
+from bridge.tree.retained import RetainedTree
 from tests.unit import kinds
 from tests.unit.devices import described, device
 from tests.unit.hubs import NO_LIMIT, call_of, home_assistant
@@ -32,7 +32,7 @@ class World:
         self.hub = home_assistant()
         shape = Shape("upnp", "main", plan=plan, hubs=(self.hub,))
         self.mirror = Mirror(shape)
-        holdings = Holdings(
+        holdings = RetainedTree(
             self.held,
             base="upnp",
             instance="main",
@@ -221,8 +221,8 @@ def test_a_value_that_is_gone_for_long_takes_its_entity_along_and_one_that_retur
     world.change("R/RenderingControl", volume(20))
     assert world.later(600) == []
     world.change("R/RenderingControl", '<Mute channel="Master" val="0"/>', initial=True)
-    foreword, document = world.later(600)
-    assert foreword["components"]["renderingcontrol_volume"] == {"platform": "number"}
+    interim_document, document = world.later(600)
+    assert interim_document["components"]["renderingcontrol_volume"] == {"platform": "number"}
     assert "renderingcontrol_volume" not in document["components"]
     assert len(world.told(mark)) == 3
 

@@ -9,7 +9,7 @@ import pytest
 from bridge.model.device import Key
 from bridge.tree.device_tree import Shape
 from bridge.tree.mirror import Mirror
-from bridge.tree.retained import Holdings, whole_payloads
+from bridge.tree.retained import RetainedTree, whole_payloads
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
 
@@ -22,7 +22,7 @@ HUB_TOPIC = "homeassistant/device/upnp2mqtt_A/config"
 def opened(shape: Shape | None = None, **held: bytes) -> tuple[Mirror, dict[str, bytes]]:
     shape = shape or Shape("upnp", "main")
     mirror = Mirror(shape)
-    holdings = Holdings(
+    holdings = RetainedTree(
         held,
         base="upnp",
         instance="main",
@@ -304,7 +304,7 @@ def read_again(mirror: Mirror, held: dict[str, bytes], limit: int = 10_000) -> l
     """Have the broker lost and back with this, take all; return the devices to be looked for."""
     mirror.close()
     shape = mirror._shape
-    holdings = Holdings(
+    holdings = RetainedTree(
         held,
         base="upnp",
         instance="main",

@@ -16,7 +16,7 @@ from bridge.model.device import Description, Device, Scpd
 from bridge.tree import documents, reading
 from bridge.tree.device_tree import Shape
 from bridge.tree.mirror import Mirror
-from bridge.tree.retained import Holdings
+from bridge.tree.retained import RetainedTree
 from tests.unit.devices import described, device, renderer, router, scpd, service
 from tests.unit.hubs import home_assistant
 
@@ -151,7 +151,7 @@ class Broker(RuleBasedStateMachine):
         read = {t: p for t, p in self.held.items() if t.startswith("upnp/")}
         for few in reading.hub_pieces(self.shape, read):
             read |= {topic: self.held[topic] for topic in few if topic in self.held}
-        holdings = Holdings(
+        holdings = RetainedTree(
             read,
             base="upnp",
             instance="main",

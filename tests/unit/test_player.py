@@ -16,7 +16,7 @@ from bridge.model.device import Icon, Key, Scpd, StateVariable
 from bridge.tree import media as player
 from bridge.tree.device_tree import Shape
 from bridge.tree.mirror import Mirror
-from bridge.tree.retained import Holdings
+from bridge.tree.retained import RetainedTree
 from bridge.upnp.gena.event_body import read_properties
 from tests.unit import devices
 from tests.unit.captured import CAPTURES, captured
@@ -660,7 +660,9 @@ class World:
 
     def open(self) -> None:
         """Begin with what the broker holds, and describe the device."""
-        self.mirror.open(Holdings(self.held, base="upnp", instance="main"), 9000, lambda _: False)
+        self.mirror.open(
+            RetainedTree(self.held, base="upnp", instance="main"), 9000, lambda _: False
+        )
         self.mirror.join(self.description)
 
     def published(self) -> list[str]:
@@ -816,7 +818,7 @@ def test_a_restart_publishes_no_media_that_is_right_already():
     assert again.recorded("AVTransport", 0) == again.recorded("RenderingControl", 0) == []
     assert again.held == before
     again.mirror.close()
-    again.mirror.open(Holdings({}, base="upnp", instance="main"), 9000, lambda _: False)
+    again.mirror.open(RetainedTree({}, base="upnp", instance="main"), 9000, lambda _: False)
     assert again.topic in again.published()
     assert again.held[again.topic] == before[world.topic]
 
@@ -851,7 +853,7 @@ def test_a_player_whose_scpds_are_missing_has_all_of_media(base):
         devices.service("RenderingControl", Scpd.of(())),
     )
     mirror = Mirror(Shape("upnp", "main"))
-    mirror.open(Holdings({}, base="upnp", instance="main"), 9000, lambda _: False)
+    mirror.open(RetainedTree({}, base="upnp", instance="main"), 9000, lambda _: False)
     mirror.join(replace(devices.described(players), url_base=base))
     art = didl("<upnp:albumArtURI>/a.jpg</upnp:albumArtURI>", "object.item")
     for service, inside in (
@@ -949,7 +951,7 @@ def test_a_player_in_a_device_that_has_the_icon_shows_that():
     own = replace(inner, icons=(Icon("http://192.0.2.1/own.png"),))
     for children, picture in ((root.children, b"root"), ((own,), b"own")):
         mirror = Mirror(Shape("upnp", "main"))
-        mirror.open(Holdings({}, base="upnp", instance="main"), 9000, lambda _: False)
+        mirror.open(RetainedTree({}, base="upnp", instance="main"), 9000, lambda _: False)
         mirror.join(devices.described(replace(root, children=children)))
         held = dict(iter(mirror.take, None))
         assert held["upnp/P/art"].payload == b"http://192.0.2.1/%s.png" % picture
@@ -964,12 +966,12 @@ def test_services_that_are_called_as_topics_are_stand_beside_them():
     transport = devices.service("AVTransport", Scpd.of(()))
     root = replace(devices.device("D", *placed, transport), icons=(Icon("http://192.0.2.1/i.png"),))
     mirror = Mirror(Shape("upnp", "main"))
-    mirror.open(Holdings({}, base="upnp", instance="main"), 9000, lambda _: False)
+    mirror.open(RetainedTree({}, base="upnp", instance="main"), 9000, lambda _: False)
     mirror.join(devices.described(root))
     held = {topic: entry.payload for topic, entry in iter(mirror.take, None)}
     assert held["upnp/D/art"] == b"http://192.0.2.1/i.png"
     assert {"upnp/D/%61rt", "upnp/D/%70layer", "upnp/D/%6Dedia"} <= held.keys()
     again = Mirror(Shape("upnp", "main"))
-    again.open(Holdings(held, base="upnp", instance="main"), 9000, lambda _: False)
+    again.open(RetainedTree(held, base="upnp", instance="main"), 9000, lambda _: False)
     again.join(devices.described(root))
     assert again.take() is None

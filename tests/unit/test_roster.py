@@ -3,19 +3,19 @@
 import pytest
 
 from bridge.model.device import Description, Device
-from bridge.tree.device_tree import Branch
-from bridge.tree.root_devices import Roster
+from bridge.tree.device_tree import MirroredDevice
+from bridge.tree.root_devices import RootDevices
 
 
-def roster(*udns: str) -> Roster:
-    made = Roster()
+def roster(*udns: str) -> RootDevices:
+    made = RootDevices()
     for udn in udns:
         device = Device(udn, "urn:x:device:Thing:1", udn)
-        made.enter(Branch.of(Description(device, "http://10.0.0.1/d.xml", "1.0")))
+        made.enter(MirroredDevice.of(Description(device, "http://10.0.0.1/d.xml", "1.0")))
     return made
 
 
-def name_of(found: tuple[Branch, Device | None] | None) -> str | None:
+def name_of(found: tuple[MirroredDevice, Device | None] | None) -> str | None:
     return found[1].friendly_name if found and found[1] else None
 
 

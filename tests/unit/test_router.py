@@ -251,8 +251,8 @@ def test_a_device_of_an_instance_before_ours_is_not_touched():
     world.router.device_joined(renderer(), "first")
     assert not world.owns()
     assert not [topic for topic in world.topics() if "Renderer" in topic]
-    assert world.router.neighbours.answers_elsewhere("Renderer-1")
-    assert world.router.neighbours.answers_elsewhere("nobody")
+    assert world.router.instances.answers_elsewhere("Renderer-1")
+    assert world.router.instances.answers_elsewhere("nobody")
 
 
 def test_our_own_state_called_offline_is_noticed():

@@ -110,7 +110,7 @@ class HomeAssistant:
         found = list(self._entities(description, told))
         return self._fitting(device, self._availability(own), object_id, found, limit)
 
-    def foreword(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
+    def interim_document(self, topic: str, held: bytes, wanted: bytes) -> bytes | None:
         """Return what is to be said before a document takes the place of another; None for nothing.
 
         A component that is just left out stays in Home Assistant: it goes by its platform alone.

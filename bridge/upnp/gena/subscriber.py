@@ -80,7 +80,7 @@ class _Subscribed:
         return f"{self.udn}/{self.service.level}"
 
 
-class Subscriptions:
+class Subscriber:
     """Keeps one subscription to every evented service; `run` does the work.
 
     `on_suspect` gets the UDN of a root device that did not answer, or that knows a subscription no

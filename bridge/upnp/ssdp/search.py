@@ -63,7 +63,7 @@ class Arrival:
     interface: Interface | None
 
 
-Heard = Callable[[ssdp.Announcement, Arrival], None]
+ToldVariables = Callable[[ssdp.Announcement, Arrival], None]
 """Takes each announcement, as often as it comes; must neither block nor raise."""
 
 
@@ -125,7 +125,7 @@ class Discovery:
 
     def __init__(  # noqa: PLR0913 - all but one by name
         self,
-        heard: Heard,
+        heard: ToldVariables,
         *,
         wanted_interfaces: Sequence[str] = (),
         search_interval_s: float = 300.0,
