@@ -636,7 +636,7 @@ async def test_closing_after_the_work_was_cancelled_unsubscribes_too():
     async with publishing() as device, bridging() as bridge:
         bridge.subscriptions.subscribe(described(service(device.url())))
         await bridge.until(lambda: bool(bridge.events))
-        [task] = [t for t in asyncio.all_tasks() if "Subscriptions.run" in repr(t)]
+        [task] = [t for t in asyncio.all_tasks() if "Subscriber.run" in repr(t)]
         task.cancel()
         await asyncio.wait({task})
         await bridge.subscriptions.close()
