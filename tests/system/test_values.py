@@ -158,7 +158,7 @@ def sound(site, program: str) -> str:
     return url
 
 
-@pytest.mark.parametrize(("program", "server"), [("gmediarender", "minidlna"), ("rygel", "rygel")])
+@pytest.mark.parametrize(("program", "server"), [("gmediarender", "rygel"), ("rygel", "minidlna")])
 def test_a_player_is_told_in_one_piece_with_its_position_while_it_plays(
     site, observer, program, server
 ):
