@@ -11,7 +11,17 @@ from typing import Any
 
 from benchmarks import stage
 from bridge.formats.url import Address
+from bridge.log import TokenBuckets
 from bridge.model.didl import Item
+from bridge.mqtt.reconnect import Broker
+from bridge.mqtt.session import Session
+from bridge.polling.told import ToldVariables
+from bridge.requests.call_queue import CallQueue
+from bridge.tree.outbox import Outbox
+from bridge.upnp.description.fetch import Describer
+from bridge.upnp.gena.subscriber import _Subscribed
+from bridge.upnp.presence.tables import Tables
+from bridge.upnp.presence.trust import Trust
 from bridge.upnp.ssdp.message import Announcement
 
 RSS_TOLERANCE = 0.04
@@ -23,15 +33,15 @@ QUIET_SLACK = 8
 
 _ANSWER_S = 120.0
 _BOUNDED = (
-    "Session._warned",
-    "Outbox.",
-    "Calls.outcomes",
-    "Broker._warned",
-    "Trust._suspicious",
-    "Tables.reported",
-    "TokenBuckets._sources",
-    "Describer._latest",
-    "Heard.",
+    f"{Session.__name__}._warned",
+    f"{Outbox.__name__}.",
+    f"{CallQueue.__name__}.outcomes",
+    f"{Broker.__name__}._warned",
+    f"{Trust.__name__}._suspicious",
+    f"{Tables.__name__}.reported",
+    f"{TokenBuckets.__name__}._sources",
+    f"{Describer.__name__}._latest",
+    f"{ToldVariables.__name__}.",
     "asyncio.events.",
     "_contextvars.",
 )
@@ -66,7 +76,9 @@ class Sample:
 
     @property
     def subscriptions(self) -> int:
-        return int(self.held["classes"].get("bridge.upnp.gena.subscriber._Subscribed", 0))
+        return int(
+            self.held["classes"].get(f"{_Subscribed.__module__}.{_Subscribed.__qualname__}", 0)
+        )
 
     @property
     def elements(self) -> int:
