@@ -76,9 +76,8 @@ class Sample:
 
     @property
     def subscriptions(self) -> int:
-        return int(
-            self.held["classes"].get(f"{_Subscribed.__module__}.{_Subscribed.__qualname__}", 0)
-        )
+        name = f"{_Subscribed.__module__}.{_Subscribed.__qualname__}"
+        return int(self.held["classes"].get(name, 0))
 
     @property
     def elements(self) -> int:
