@@ -1,6 +1,5 @@
-"""A call to a device, as data, and who may be given one to send."""
+"""A call to a device, as data."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge.model.device import Action, Service
@@ -14,7 +13,3 @@ class ActionCall:
     action: Action
     arguments: tuple[tuple[str, str], ...]
     timeout_s: float
-
-
-Invoke = Callable[[Service, str, Sequence[tuple[str, str]], float], Awaitable[Mapping[str, str]]]
-"""Sends an action, with a time-out in seconds; returns its out-arguments or raises CommandError."""

@@ -63,11 +63,6 @@ def udn_key(bare: str) -> str:
     return bare.casefold()
 
 
-def same_udn(written: str) -> str:
-    """Return the key of a UDN that is written with its `uuid:` or without."""
-    return udn_key(bare_udn(written))
-
-
 def udn_keys(named: str) -> tuple[str, ...]:
     """Return the keys that somebody may mean who names a device, as it stands first.
 

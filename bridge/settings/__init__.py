@@ -341,11 +341,6 @@ def unknown_names() -> tuple[Unknown, ...]:
     return unknown(name for name, _ in fields())
 
 
-def unknown_variables() -> tuple[str, ...]:
-    """Return the names of these."""
-    return tuple(one.name for one in unknown_names())
-
-
 def fields() -> tuple[tuple[str, Any], ...]:
     """Return the dotted name and pydantic's field of each setting, in order."""
     found: list[tuple[str, Any]] = []

@@ -47,7 +47,7 @@ def ssdp_datagram(data: bytes) -> None:
         assert 10 <= found.max_age_s <= 86400
         assert found.location or found.kind in (ssdp.Kind.UPDATE, ssdp.Kind.BYEBYE)
         assert ssdp.with_zone(found, "eth0").kind is found.kind
-        topics.same_udn(found.udn)
+        topics.udn_key(topics.bare_udn(found.udn))
 
 
 def multicast_event(data: bytes) -> None:

@@ -345,7 +345,7 @@ def test_a_variable_that_is_no_setting_is_told(monkeypatch):
     monkeypatch.setenv("BRIDGE_MQTT__ULR", "x")
     monkeypatch.setenv("BRIDGE_MQTT__URL", "mqtt://h")
     monkeypatch.setenv("BRIDGE_READ_ONLY", "1")
-    assert settings.unknown_variables() == ("BRIDGE_MQTT__ULR",)
+    assert [one.name for one in settings.unknown_names()] == ["BRIDGE_MQTT__ULR"]
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_udn_that_is_reserved_is_escaped_in_its_first_letter(udn, level):
 
 @pytest.mark.parametrize("udn", ["uuid:4D4E", "UUID:4d4e", "4d4E", "Uuid:4D4E"])
 def test_a_udn_is_the_same_in_every_spelling(udn):
-    assert topics.same_udn(udn) == "4d4e"
+    assert topics.udn_key(topics.bare_udn(udn)) == "4d4e"
 
 
 @pytest.mark.parametrize(
