@@ -174,7 +174,12 @@ async def test_ctrl_c_ends_every_command_in_order_however_often_it_is_pressed(
 
 
 def _has_begun(pid: int) -> bool:
-    """Tell whether a process holds SIGINT back until its command can take it (proc(5), SigBlk)."""
+    """Tell whether a command holds SIGINT back until it can take it (proc(5), SigBlk).
+
+    A fork does so too, for a moment, before it becomes the command.
+    """
+    if b"\0-m\0bridge\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        return False
     text = Path(f"/proc/{pid}/status").read_text()
     held = int(re.findall(r"^SigBlk:\s+(\w+)", text, re.MULTILINE)[0], 16)
     return bool(held >> (signal.SIGINT - 1) & 1)
