@@ -123,13 +123,13 @@ def move(world: World, step: Step) -> None:
 def describe(world: World, step: Step) -> None:
     """Have another description from one moment to the next, and another CONFIGID.
 
-    Perhaps again within 6 s. Not while it is read: before the first announcement nothing tells that
-    it was another before.
+    Perhaps again within 6 s. Not while it is read before the first announcement is heard: nothing
+    would tell that it was another before.
     """
     device = _device(world, step)
 
     def change(variant: int) -> None:
-        if not device.is_bare and not world.is_reading(device):
+        if not device.is_bare and not world.is_read_blindly(device):
             device.variant = variant
             device.config_id += 1
             for one in tuple(device.subscribers.values()):

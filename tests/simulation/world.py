@@ -81,12 +81,13 @@ class World:
     def now(self) -> float:
         return self.loop.time()
 
-    def is_reading(self, device: Device) -> bool:
-        """Tell whether the bridge reads a device's description at this moment."""
-        network = getattr(self.life and self.life.bridge, "network", None)
-        return (
-            network is not None and device.location in network.directory._presence._tables.running
-        )
+    def is_read_blindly(self, device: Device) -> bool:
+        """Tell whether the bridge reads a device's description and knows no CONFIGID of it yet."""
+        if self.life is None or self.network.discovery is None:
+            return False
+        tables = self.life.bridge.devices.directory._presence._tables
+        running = tables.running.get(device.location)
+        return running is not None and running.place.config.value is None
 
     # What befalls the bridge
 

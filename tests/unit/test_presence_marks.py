@@ -280,3 +280,41 @@ def test_a_configid_that_is_again_what_it_was_has_the_device_described(pause_s):
     net.sites[HOME] = Site(("d1", "e1"), b"1")
     alives(net, pause_s, ALIVES_S, config_id=1)
     assert net.take() == [joined(Reason.CHANGED)] * 2
+
+
+@pytest.mark.parametrize("heard", [(3,), (1, 3), (1, 2, 3)])
+def test_a_configid_that_changes_while_the_first_description_is_read_has_it_read_again(heard):
+    net = Net({HOME: Site(("d1", "e1"))}, presence=Presence(asks=True))
+    net.heard(config_id=2)
+    net.step()
+    for number in heard:
+        net.heard(config_id=number)
+    alives(net, 30.0, ALIVES_S, config_id=3)
+    assert net.take() == [joined(Reason.FIRST), joined(Reason.CHANGED)]
+
+
+def test_a_claim_is_not_disproved_by_a_description_that_began_to_be_read_before():
+    net = asking(kept=True, config_id=1)
+    assert net.presence.add(HOME, net.now)
+    net.step()
+    net.heard(config_id=2)
+    net.end(net.running.popitem()[0])
+    net.sites[HOME] = Site(("d1", "e1"), b"1", whole=b"2")
+    net.run(ALIVES_S)
+    assert net.take() == [joined(Reason.REFRESHED), joined(Reason.CHANGED)]
+    assert net.presence._tables.places[HOME].config.is_telling
+
+
+def test_a_configid_that_is_another_whenever_a_slow_description_is_read_is_no_mark_for_long():
+    net = Net({HOME: Site(("d1", "e1"))}, presence=Presence(asks=True))
+    number = 0
+
+    def draw(*_: object) -> None:
+        nonlocal number
+        number += 1
+        net.heard(config_id=number)
+
+    draw()
+    net.on_check = draw
+    net.run(3600)
+    assert sum(check.describe for _, check in net.checks) <= 3

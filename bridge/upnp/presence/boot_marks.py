@@ -32,12 +32,14 @@ class Change(Enum):
 class Mark:
     """A number that is announced over and over; `strikes` says how often in a row it was wrong.
 
-    `claimed` while a description is read for its sake.
+    `claimed` until a description that was read for its sake has told. `is_overtaken` where it
+    changed, credibly, since the last description began to be read: that may be older.
     """
 
     value: int | None = None
     strikes: int = 0
     claimed: bool = False
+    is_overtaken: bool = False
     _since: float = -inf
     _last: float = -inf
     _answered: float = -inf
@@ -46,6 +48,8 @@ class Mark:
     _bursts: int = 0
     _former: int | None = None
     _reading: int | None = None
+    _is_tested: bool = False
+    """Whether what is being read tells if the claim is true."""
     _described: int | None = None
     _is_fresh: bool = False
 
@@ -78,6 +82,7 @@ class Mark:
         if is_same_search:
             self.strike()
             return Change.DISPROVED
+        self.is_overtaken = True
         return Change.CREDIBLE
 
     def adopt(self, value: int, now: float) -> None:
@@ -88,7 +93,7 @@ class Mark:
 
     def begin_description(self) -> None:
         """Note that the description is about to be read; what is heard meanwhile is of the next."""
-        self._reading = self.value
+        self._reading, self._is_tested, self.is_overtaken = self.value, self.claimed, False
 
     def note_description(self) -> None:
         """Note that the description was read just now."""
@@ -97,17 +102,17 @@ class Mark:
     def strike(self) -> None:
         """Note that nothing was as the last change said."""
         self.strikes = min(self.strikes + 1, len(_STANDS_S) - 1)
-        self.claimed = False
+        self.claimed = self.is_overtaken = False
 
     def prove(self) -> None:
         """Note that the last change said the truth."""
         self.strikes, self.claimed = 0, False
 
     def judge(self, *, is_true: bool) -> None:
-        """Note whether what was claimed was so."""
+        """Note whether what was claimed when the description began to be read was so."""
         if self.claimed and is_true:
             self.prove()
-        elif self.claimed:
+        elif self.claimed and self._is_tested:
             self.strike()
 
     def _repeat(self, value: int, now: float) -> Change:

@@ -54,6 +54,7 @@ def begin(tables: Tables, now: float) -> tuple[Check, ...]:
             owner.redescribed = now
         place.due, place.reason = inf, None
         if describe:
+            place.boot.begin_description()
             place.config.begin_description()
         timeout_s = _description_s(place, now) if describe else PROBE_TIMEOUT_S
         checks.append(Check(place.location, place.server, describe, place.failures, timeout_s))

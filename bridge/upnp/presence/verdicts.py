@@ -5,7 +5,7 @@ from math import inf
 
 from bridge.model.topics import udn_key
 from bridge.upnp.presence import checks
-from bridge.upnp.presence.locations import LOST, QUICK_S, Device, Place, Running
+from bridge.upnp.presence.locations import LOST, QUICK_S, TRIGGER_S, Device, Place, Running
 from bridge.upnp.presence.records import Content, Joined, Left, Reason, Verdict, Why
 from bridge.upnp.presence.tables import Tables
 
@@ -72,6 +72,9 @@ def _join(  # noqa: PLR0913 - what a check read
     device.identity = content.identity or content.fingerprint
     device.whole = (content.whole or content.fingerprint) if is_whole else b""
     place.config.note_description()
+    if place.config.is_overtaken:
+        place.config.claimed = True
+        place.want(max(now, device.redescribed + TRIGGER_S), Reason.CHANGED)
     device.state, device.farewell = "online", ""
     place.note_parts(now, is_whole=is_whole)
     return Joined(device.udn, place.location, reason)
