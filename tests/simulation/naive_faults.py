@@ -14,6 +14,7 @@ from tests.simulation.naive_tree import Place, Served, Tree, Value
 _OWN = "upnp/bridge/main"
 _INFO = {"version", "started", "instance", "settings", "capabilities"}
 _RIVAL = re.compile(r"another device has the same UDN, at [\d., ]+: it is not shown")
+_UNREAD = re.compile(r"[^:]+: no SCPD: .+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 
 
@@ -129,7 +130,13 @@ def _left_behind(gone: Away, mine: Tree) -> Iterator[str]:
     if top not in mine:
         return
     location = _object(mine[top]).get("location", "")
-    known = [naive_tree.write(Served(location, gone.server, files, {}, {})) for files in gone.files]
+    read = [*gone.files]
+    if any(_UNREAD.fullmatch(one) for held in mine.values() for one in _problems(held)):
+        read += [
+            {path: text for path, text in files.items() if path == urlsplit(location).path}
+            for files in gone.files
+        ]
+    known = [naive_tree.write(Served(location, gone.server, files, {}, {})) for files in read]
     for topic, payload in mine.items():
         head, _, place = topic.partition("/value/")
         if topic.endswith("/availability"):
@@ -145,16 +152,22 @@ def _left_behind(gone: Away, mine: Tree) -> Iterator[str]:
                 for at, value in naive_tree.places(state)
             )
         else:
-            right = _without_rivals(payload) in [one.get(topic) for one in known]
+            right = _without_passing(payload) in [one.get(topic) for one in known]
             right &= topic.count("/") > 1 or f"{topic}/availability" in mine
         if not right:
             yield f"{topic}: {payload!r} was never so"
 
 
-def _without_rivals(document: bytes) -> bytes:
-    """Leave out the lines on other devices that had the UDN while this one was there."""
-    told = _object(document)
-    lines = [one for one in told.pop("problems", ()) if not _RIVAL.fullmatch(one)]
+def _problems(document: bytes) -> list[str]:
+    return list(_object(document).get("problems", ()))
+
+
+def _without_passing(document: bytes) -> bytes:
+    """Leave out the lines on others that had the UDN meanwhile, and on SCPDs that got lost."""
+    lines = [
+        one for one in _problems(document) if not (_RIVAL.fullmatch(one) or _UNREAD.fullmatch(one))
+    ]
+    told = {name: value for name, value in _object(document).items() if name != "problems"}
     return naive_tree.written(told | ({"problems": lines} if lines else {}))
 
 

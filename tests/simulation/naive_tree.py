@@ -135,7 +135,8 @@ class _Writer:
         scpd_url, control_url, event_url = (
             self._url(service.findtext(tag)) for tag in ("SCPDURL", "controlURL", "eventSubURL")
         )
-        scpd = _parse(self._served.files[_path(scpd_url)])
+        # A service without SCPD is there, with nothing in it.
+        scpd = _parse(self._served.files.get(_path(scpd_url), b"<scpd/>"))
         names = {variable.findtext("name", "") for variable in scpd.iter("stateVariable")}
         children: list[str] = []
         for one in scpd:

@@ -160,6 +160,23 @@ def test_of_a_device_that_is_forgotten_nothing_may_be_left():
     assert faults(held_of(NESTED, GAUGE, away=GONE), is_forgotten=True)
 
 
+@pytest.mark.parametrize("problems", [["Notebook: no SCPD: no answer in time"], []])
+def test_a_device_that_is_away_may_have_been_read_without_an_scpd_if_it_says_so(problems):
+    held = held_of(NESTED, GAUGE, away=GONE)
+    service = f"upnp/{GONE.udn}/Notebook"
+    held = {topic: held[topic] for topic in held if not topic.startswith(f"{service}/")}
+    _amend(held, service, children=[])
+    _amend(held, f"upnp/{GONE.udn}", **({"problems": problems} if problems else {}))
+    rows = json.loads(held["upnp/bridge/main/devices"])
+    rows = [one | {"problems": len(problems)} if one["id"] == GONE.udn else one for one in rows]
+    held["upnp/bridge/main/devices"] = naive_tree.written(rows)
+    assert bool(faults(held)) == (not problems)
+
+
+def _amend(held: Tree, topic: str, **more: object) -> None:
+    held[topic] = naive_tree.written(json.loads(held[topic]) | more)
+
+
 def test_chunks_are_put_together():
     held = held_of(NESTED, GAUGE, away=GONE)
     assert not faults(_cut(held, 200), 200)
