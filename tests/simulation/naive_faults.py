@@ -15,6 +15,7 @@ _OWN = "upnp/bridge/main"
 _INFO = {"version", "started", "instance", "settings", "capabilities"}
 _RIVAL = re.compile(r"another device has the same UDN, at [\d., ]+: it is not shown")
 _UNREAD = re.compile(r"[^:]+: no SCPD: .+")
+_TYPES = ("string", "boolean", "i4", "r8")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 
 
@@ -175,8 +176,10 @@ def _past(gone: Away, mine: Tree, service: str, place: Place) -> list[Value]:
     """Return all that a value has ever been."""
     path = urlsplit(_object(mine.get(service)).get("event_url", "")).path
     variable = _object(mine.get(f"{service}/variable/{naive_tree.levels(place[:1])}"))
-    data_type = variable.get("data_type", "string")
-    return [naive_tree.read(data_type, text) for text in gone.past.get((path, place), ())]
+    # Where the SCPD got lost, the value may be from a time when it had not.
+    types = [variable["data_type"]] if "data_type" in variable else _TYPES
+    past = gone.past.get((path, place), ())
+    return [naive_tree.read(data_type, text) for data_type in types for text in past]
 
 
 def _state(payload: bytes | None, *, is_held: bool) -> str | None:
