@@ -112,6 +112,8 @@ async def test_a_device_that_comes_is_described_then_online(world: World) -> Non
 async def test_a_byebye_of_a_device_that_is_gone_makes_it_offline_soon(world: World) -> None:
     async with running(part()) as device:
         await world.joined(device)
+        config = f"homeassistant/device/upnp2mqtt_{device.udn}/config"
+        await until(lambda: config in world.onlooker.held)
         before = {t: p for t, p in world.onlooker.held.items() if device.udn in t}
         await device.stop()
         await until(lambda: world.available(device) == (b"offline", b"offline"))

@@ -31,9 +31,13 @@ STOP_PATIENCE_S = 5.0
 _POLL_S = 0.01
 
 
+PATIENCE = 4
+"""How many times as long something may take where the machine has other work."""
+
+
 def wait_for(predicate: Callable[[], object], seconds: float, what: str = "") -> None:
     """Wait until it holds. Raises TimeoutError where it does not within so many seconds."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE * seconds
     while not predicate():
         if time.monotonic() > deadline:
             raise TimeoutError(what or "what was waited for did not happen")

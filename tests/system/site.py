@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.system import raw
-from tests.system.bridge import Bridge, Broker, Observer
+from tests.system.bridge import PATIENCE, Bridge, Broker, Observer
 from tests.system.devices import ASKED, ASKED_IN_SILENCE, DEVICES, SILENT
 from tests.system.lab import CONTROL_POINT, Lab
 from tests.system.raw import Component, RawDevice, RawService
@@ -142,7 +142,7 @@ class Site:
 
         Raises AssertionError with what is wrong.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE * seconds
         while wrong := self.wrong(observer, *names):
             assert time.monotonic() < deadline, "\n".join(wrong[:20])
             time.sleep(0.1)
