@@ -1,6 +1,8 @@
-"""A call to a device, as data."""
+"""A call to a device, as data, and who sends it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bridge.model.device import Action, Service
 
@@ -13,3 +15,19 @@ class ActionCall:
     action: Action
     arguments: tuple[tuple[str, str], ...]
     timeout_s: float
+
+
+class Invoker(Protocol):
+    """Sends actions to devices."""
+
+    async def invoke(
+        self,
+        service: Service,
+        action: str,
+        arguments: Sequence[tuple[str, str]],
+        timeout_s: float,
+    ) -> Mapping[str, str]:
+        """Send an action, once; return its out-arguments, or raise CommandError."""
+
+    def suspect(self, udn: str) -> None:
+        """Look whether a root device that did not answer is still there."""

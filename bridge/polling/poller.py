@@ -1,7 +1,7 @@
 """Services asked regularly for what their events do not tell; `plan` says what and when."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ import structlog
 
 from bridge.errors import Code, CommandError
 from bridge.model import topics
-from bridge.model.device import Description, Key, Service
+from bridge.model.action_call import Invoker
+from bridge.model.device import Description, Key
 from bridge.polling.follow_up import Check, FollowUps, questions_of
 from bridge.polling.follow_up_poller import FollowUpPoller, Watch
 from bridge.polling.plan import POSITION_S, Hearing, Plan, Poll, Question, When
@@ -53,23 +54,11 @@ class _Polled:
     """The id of the service that is asked now, unless something is done to it meanwhile."""
 
 
-class PolledDevices(Protocol):
+class PolledDevices(Invoker, Protocol):
     """The devices, as it is needed to ask them."""
-
-    async def invoke(
-        self,
-        service: Service,
-        action: str,
-        arguments: Sequence[tuple[str, str]],
-        timeout_s: float,
-    ) -> Mapping[str, str]:
-        """Send an action, once; return its out-arguments, or raise CommandError."""
 
     def subscription_states(self, udn: str) -> Mapping[str, str]:
         """Return how the subscriptions of a root device fare, by the ids of its services."""
-
-    def suspect(self, udn: str) -> None:
-        """Look whether a root device that did not answer is still there."""
 
 
 class AnswerSink(Protocol):

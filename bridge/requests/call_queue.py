@@ -5,7 +5,7 @@ A command is answered exactly once, and its action is sent at most once, whateve
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,8 +15,8 @@ import structlog
 from bridge.errors import Code, CommandError, Outcome
 from bridge.model import topics
 from bridge.model.accessors import Accessor, only_reads
-from bridge.model.action_call import ActionCall
-from bridge.model.device import Device, Service
+from bridge.model.action_call import ActionCall, Invoker
+from bridge.model.device import Device
 from bridge.publishing import Publishing
 from bridge.requests import envelope as commands
 from bridge.requests import value_request
@@ -76,26 +76,14 @@ class After(Protocol):
         """Ask nothing, unless that is already done."""
 
 
-class Invoker(Protocol):
+class CalledDevices(Invoker, Protocol):
     """The devices, as calls need them."""
-
-    async def invoke(
-        self,
-        service: Service,
-        action: str,
-        arguments: Sequence[tuple[str, str]],
-        timeout_s: float,
-    ) -> Mapping[str, str]:
-        """Send an action, once; return its out-arguments, or raise CommandError."""
 
     def acting(self, device: str, call: ActionCall) -> After:
         """Note that an action is about to change something; return who asks then what it was."""
 
     def is_denied(self, udn: str) -> bool:
         """Return whether the filter keeps a device out."""
-
-    def suspect(self, udn: str) -> None:
-        """Look whether a root device that did not answer is still there."""
 
 
 class CallQueue:
@@ -110,7 +98,7 @@ class CallQueue:
         self,
         publishing: Publishing,
         answer: Answer,
-        devices: Invoker,
+        devices: CalledDevices,
         limits: Limits,
         busy: set[str],
     ) -> None:
