@@ -165,7 +165,7 @@ class BrokerLink:
             survey.lacks.add(Lack.RETAINED)
         state, self._lacks = self._broker.state, frozenset(survey.lacks)
         self._tell_lacks(told(survey.lacks, survey.limit))
-        state.refused = {}
+        state.begin()
         self._is_counted = bool(survey.lacks) or len(held) > _COUNTED
         self._count_from = self._publishing.counters.publications + _COUNTED
         self._warn("retained_read_refused", dispatch, survey.refused)
@@ -178,7 +178,7 @@ class BrokerLink:
     def _tell_lacks(self, problems: Sequence[str]) -> None:
         """Tell what the broker cannot do, once as long as it stays so."""
         state = self._broker.state
-        state.problems = tuple(problems)
+        state.lack(problems)
         if state.problems and state.problems != self._told:
             _log.error(
                 "broker_capability_missing", problem="; ".join(state.problems), url=state.url

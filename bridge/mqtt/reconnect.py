@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -86,6 +86,14 @@ class BrokerState:
     """What the broker cannot do that the bridge's store is made of."""
     refused: dict[str, str] = field(default_factory=dict)
     """Filters that it refuses, with what does not work for that."""
+
+    def lack(self, problems: Sequence[str]) -> None:
+        """Note what it cannot do, in place of what was noted before."""
+        self.problems = tuple(problems)
+
+    def begin(self) -> None:
+        """Note that a session has begun, in which nothing is refused yet."""
+        self.refused = {}
 
 
 @dataclass(slots=True)
