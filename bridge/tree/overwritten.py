@@ -45,8 +45,14 @@ class Overwritten:
         return True
 
     def overhear(self, topic: str, payload: bytes, now_s: float) -> None:
-        """Note what came: while it is looked at what the broker holds, that was asked for."""
-        (self.hear if self._sent is None else self.note)(topic, payload, now_s)
+        """Note what came: while it is looked at what the broker holds, that was asked for.
+
+        It is older than what we have written since then.
+        """
+        if self._sent is None:
+            self.hear(topic, payload, now_s)
+        elif topic not in self._sent:
+            self.note(topic, payload, now_s)
 
     def sent(self, topic: str) -> None:
         """Note that we have written a topic ourselves."""

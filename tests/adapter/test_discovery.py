@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
@@ -279,8 +280,13 @@ def link(number: int) -> None:
     ip(f"link add name ours{number} type veth peer name theirs{number}")
     ip(f"addr add 10.9.{number}.1/24 dev ours{number}")
     ip(f"addr add 10.9.{number}.2/24 dev theirs{number}")
-    for name in (f"ours{number}", f"theirs{number}"):
+    both = (f"ours{number}", f"theirs{number}")
+    for name in both:
         ip(f"link set {name} up")
+    end = time.monotonic() + 5
+    while not all(one in {each.name for each in interfaces((one,))} for one in both):
+        assert time.monotonic() < end, "no carrier"
+        time.sleep(0.005)
 
 
 async def the_ports_of_a_bridge_and_the_members_of_a_bond_are_left_out_unless_they_are_named() -> (

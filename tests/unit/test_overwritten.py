@@ -166,6 +166,18 @@ def test_an_audit_looks_at_everything_a_piece_at_a_time_but_for_what_was_sent_me
     assert world.mended() == ["upnp/Lamp/One/value/V"]
 
 
+def test_what_is_read_during_an_audit_is_older_than_what_was_sent_meanwhile():
+    written = Overwritten()
+    written.begin_audit()
+    written.sent("t")
+    written.overhear("t", b"old", 0)
+    written.overhear("u", b"another's", 0)
+    assert written.take(9, 10) == [("u", b"another's")]
+    assert written.end_audit() == {"t"}
+    written.overhear("t", b"another's", 20)
+    assert written.take(30, 10) == [("t", b"another's")]
+
+
 def test_no_watched_filter_covers_a_command():
     world = World()
     commands = [one.replace("+", "x") for one in world.router.dispatch.filters]
