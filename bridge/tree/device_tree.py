@@ -10,8 +10,7 @@ from math import inf
 from typing import Literal, Protocol, TypeAlias
 
 from bridge.formats import jsontext
-from bridge.model import datatypes as values
-from bridge.model import icons, topics
+from bridge.model import datatypes, icons, topics
 from bridge.model.datatypes import Value
 from bridge.model.device import (
     Description,
@@ -41,7 +40,7 @@ _UNDATED = "1970-01-01T00:00:00.000Z"
 
 @once_for_each
 def _readers(scpd: Scpd) -> Mapping[str, Callable[[str], Value]]:
-    return {one.name: values.reader(one.data_type) for one in scpd.variables.values()}
+    return {one.name: datatypes.reader(one.data_type) for one in scpd.variables.values()}
 
 
 @once_for_each
@@ -466,7 +465,7 @@ class Shape:
         """Yield the values of a service."""
         if self.mode != "document":
             for key, value in live.state.values.items():
-                yield self.value_topic(live, key), values.write(value).encode()
+                yield self.value_topic(live, key), datatypes.write(value).encode()
 
     def value_topic(self, live: LiveService, key: Key) -> str:
         """Return where a value of a service stands."""

@@ -12,8 +12,7 @@ from math import inf
 from typing import TypeVar
 
 from bridge.formats import jsontext
-from bridge.model import datatypes as values
-from bridge.model import lastchange, topics
+from bridge.model import datatypes, lastchange, topics
 from bridge.model.datatypes import Value
 from bridge.model.device import Description, Device, Key
 from bridge.polling.plan import MOVES
@@ -749,4 +748,4 @@ def _naming_all(row: dict[str, object], gone: Mapping[str, object]) -> dict[str,
 
 
 def _payload(value: Value | None) -> bytes:
-    return b"" if value is None else values.write(value).encode()
+    return b"" if value is None else datatypes.write(value).encode()
