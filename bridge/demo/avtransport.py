@@ -10,35 +10,29 @@ from async_upnp_client.const import StateVariableTypeInfo
 from async_upnp_client.server import callable_action, create_event_var, create_state_var
 
 from bridge.demo.device_server import Fault, service_info
+from bridge.demo.didl import Resource, describe_song, document, format_duration, read_duration
 from bridge.demo.event_text import INSTANCE, AvService
+from bridge.demo.music import Song, songs_named
 from bridge.demo.player import (
     Player,
     PlayMode,
     Track,
     TransitionNotAvailable,
     TransportState,
-    format_duration,
-    invent_track,
 )
 
 _UNKNOWN_DURATION_S = 180
-_PLAY_LIST = (
-    ("Ten Seconds of Rain", "The Loopbacks", "Datagrams at Dawn", 10),
-    ("Käse & Knäckebrot", "Trio Multicast", "Small Packets", 9),
-    ("No Route to Host", "The Loopbacks", "Datagrams at Dawn", 11),
-    ("Time to Live", "Ada Retain", "Last Will", 10),
+PLAY_LIST = songs_named(
+    "Ten Seconds of Rain", "Käse & Knäckebrot", "No Route to Host", "Time to Live"
 )
-_ALBUMS = tuple(dict.fromkeys(album for _, _, album, _ in _PLAY_LIST))
-COVERS = {f"/cover-{number}.png": number for number, _ in enumerate(_ALBUMS, start=1)}
-"""The numbers of the albums' covers, by their paths."""
+"""What plays until something else is set: one short song after the other."""
 
 
-def _tracks(base_uri: str) -> tuple[Track, ...]:
-    covers = dict(zip(_ALBUMS, COVERS, strict=True))
-    return tuple(
-        invent_track(number, title, artist, album, duration_s, f"{base_uri}{covers[album]}")
-        for number, (title, artist, album, duration_s) in enumerate(_PLAY_LIST, start=1)
-    )
+def _track(song: Song, base_uri: str) -> Track:
+    uri = f"http://music.invalid/{song.number}.flac"
+    resource = Resource(uri, song.duration_s, mimetype="audio/flac")
+    entry = describe_song(song, "0", resource, base_uri + song.album.cover)
+    return Track(uri, document([entry]), song.duration_s)
 
 
 class AVTransport(AvService):
@@ -81,7 +75,7 @@ class AVTransport(AvService):
 
     def load(self, base_uri: str) -> None:
         """Take the play list, whose covers are below this URI."""
-        self.player.load(*_tracks(base_uri))
+        self.player.load(*(_track(song, base_uri) for song in PLAY_LIST))
 
     def instance(self) -> Mapping[tuple[str, str], str]:
         """Read what AVTransport:1 events, which leaves the positions out."""
@@ -159,7 +153,8 @@ class AVTransport(AvService):
         """Take one track in place of the play list, or none."""
         self._uri, self._uri_metadata = CurrentURI, CurrentURIMetaData
         if CurrentURI:
-            self.player.load(Track(CurrentURI, CurrentURIMetaData, _UNKNOWN_DURATION_S))
+            duration_s = read_duration(CurrentURIMetaData) or _UNKNOWN_DURATION_S
+            self.player.load(Track(CurrentURI, CurrentURIMetaData, duration_s))
         else:
             self.player.load()
         return {}

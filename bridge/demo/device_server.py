@@ -8,8 +8,9 @@ handlers depart from the UPnP Device Architecture, their public hooks put it rig
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
@@ -34,6 +35,7 @@ from async_upnp_client.server import (
 
 from bridge.demo import pictures
 from bridge.demo.announcer import Advertiser
+from bridge.demo.music import Album
 
 
 class Fault(Exception):
@@ -170,6 +172,21 @@ class Service(UpnpServerService):
 _S = TypeVar("_S", bound=Service)
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """What is served beside the documents, made when it is asked for."""
+
+    content_type: str
+    make: Callable[[], bytes]
+
+
+def cover_files(albums: Iterable[Album]) -> Mapping[str, File]:
+    """Return the covers of these albums by their paths."""
+    return {
+        album.cover: File("image/png", partial(pictures.cover, album.number)) for album in albums
+    }
+
+
 class RootDevice(UpnpServerDevice):
     """A root device with a life of its own."""
 
@@ -179,9 +196,13 @@ class RootDevice(UpnpServerDevice):
         """Find the service of this kind, here or in an embedded device."""
         return next(service for service in self.all_services if isinstance(service, kind))
 
-    def pictures(self) -> Mapping[str, bytes]:
-        """Return what it has as PNG, by paths: its icons."""
-        return pictures.drawn(self.device_type.partition(":device:")[2])
+    def files(self) -> Mapping[str, File]:
+        """Return its files by their paths: its icons."""
+        kind = self.device_type.partition(":device:")[2]
+        return {
+            one.url: File(one.mimetype, partial(pictures.icon, kind, one.width))
+            for one in pictures.icons(kind)
+        }
 
     async def run(self) -> None:
         """Live through the device's timeline, until cancelled."""
@@ -254,11 +275,12 @@ def _application(device: RootDevice) -> web.Application:
     async def document(body: bytes, _request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="text/xml", charset="utf-8")
 
-    async def picture(body: bytes, _request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type="image/png")
+    async def content(file: File, _request: web.Request) -> web.Response:
+        body = await asyncio.to_thread(file.make)
+        return web.Response(body=body, content_type=file.content_type)
 
-    for path, body in device.pictures().items():
-        app.router.add_get(path, partial(picture, body))
+    for path, file in device.files().items():
+        app.router.add_get(path, partial(content, file))
     app.router.add_get(device.device_url, partial(document, _document(device)))
     for service in device.all_services:
         if not isinstance(service, Service):

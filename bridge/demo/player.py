@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from xml.sax.saxutils import escape, quoteattr
 
 
 class TransportState(StrEnum):
@@ -32,33 +31,6 @@ class Track:
     uri: str
     metadata: str
     duration_s: int
-
-
-def invent_track(  # noqa: PLR0913, PLR0917 - what a track has
-    number: int, title: str, artist: str, album: str, duration_s: int, cover: str = ""
-) -> Track:
-    """Make a track that exists only by its description, and the picture at its cover's URL."""
-    uri = f"http://music.invalid/{number}.flac"
-    duration = format_duration(duration_s)
-    art = f"<upnp:albumArtURI>{escape(cover)}</upnp:albumArtURI>" if cover else ""
-    metadata = (
-        '<DIDL-Lite xmlns="urn:schemas-upnp-org:metadata-1-0/DIDL-Lite/"'
-        ' xmlns:dc="http://purl.org/dc/elements/1.1/"'
-        ' xmlns:upnp="urn:schemas-upnp-org:metadata-1-0/upnp/">'
-        f'<item id="{number}" parentID="0" restricted="1"><dc:title>{escape(title)}</dc:title>'
-        f"<upnp:artist>{escape(artist)}</upnp:artist><upnp:album>{escape(album)}</upnp:album>{art}"
-        "<upnp:class>object.item.audioItem.musicTrack</upnp:class>"
-        f'<res protocolInfo="http-get:*:audio/flac:*" duration={quoteattr(duration)}>{uri}</res>'
-        "</item></DIDL-Lite>"
-    )
-    return Track(uri, metadata, duration_s)
-
-
-def format_duration(seconds: float) -> str:
-    """Write a duration as AVTransport does, `H:MM:SS`."""
-    minutes, second = divmod(int(seconds), 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour}:{minute:02}:{second:02}"
 
 
 @dataclass(slots=True)

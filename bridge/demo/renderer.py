@@ -9,9 +9,9 @@ from async_upnp_client.client import UpnpRequester
 from async_upnp_client.const import StateVariableTypeInfo
 from async_upnp_client.server import callable_action, create_event_var, create_state_var
 
-from bridge.demo import pictures
-from bridge.demo.avtransport import COVERS, AVTransport
-from bridge.demo.device_server import RootDevice, Service, device_info, service_info
+from bridge.demo.avtransport import PLAY_LIST, AVTransport
+from bridge.demo.connections import ConnectionManager
+from bridge.demo.device_server import File, RootDevice, cover_files, device_info, service_info
 from bridge.demo.event_text import INSTANCE, AvService
 
 _STEP_S = 0.2  # events of LastChange come no faster (AVTransport:1, section 2.3.1)
@@ -74,29 +74,10 @@ class RenderingControl(AvService):
         return {}
 
 
-class ConnectionManager(Service):
-    """ConnectionManager:1, with its one fixed connection."""
+class RendererConnections(ConnectionManager):
+    """ConnectionManager:1 of a renderer."""
 
-    SERVICE_DEFINITION = service_info("ConnectionManager:1")
-    STATE_VARIABLE_DEFINITIONS: Mapping[str, StateVariableTypeInfo] = {
-        "SourceProtocolInfo": create_event_var("string", default=""),
-        "SinkProtocolInfo": create_event_var(
-            "string", default="http-get:*:audio/flac:*,http-get:*:audio/mpeg:*"
-        ),
-        "CurrentConnectionIDs": create_event_var("string", default="0"),
-    }
-
-    @callable_action(
-        "GetProtocolInfo", {}, {"Source": "SourceProtocolInfo", "Sink": "SinkProtocolInfo"}
-    )
-    async def get_protocol_info(self) -> dict[str, object]:
-        """Tell what it can play."""
-        return {"Source": self.get("SourceProtocolInfo"), "Sink": self.get("SinkProtocolInfo")}
-
-    @callable_action("GetCurrentConnectionIDs", {}, {"ConnectionIDs": "CurrentConnectionIDs"})
-    async def get_current_connection_ids(self) -> dict[str, object]:
-        """Tell the connections."""
-        return {"ConnectionIDs": self.get("CurrentConnectionIDs")}
+    SINK = "http-get:*:audio/flac:*,http-get:*:audio/mpeg:*,http-get:*:audio/wav:*"
 
 
 class Renderer(RootDevice):
@@ -105,7 +86,7 @@ class Renderer(RootDevice):
     DEVICE_DEFINITION = device_info(
         "MediaRenderer:1", "Demo Renderer", "uuid:6b1d0c52-5f0e-4f6c-9d53-0d3f0a7e11b1"
     )
-    SERVICES = (RenderingControl, ConnectionManager, AVTransport)
+    SERVICES = (RenderingControl, RendererConnections, AVTransport)
 
     def __init__(
         self, requester: UpnpRequester, base_uri: str, boot_id: int = 1, config_id: int = 1
@@ -113,10 +94,9 @@ class Renderer(RootDevice):
         super().__init__(requester, base_uri, boot_id, config_id)
         self.part(AVTransport).load(base_uri)
 
-    def pictures(self) -> Mapping[str, bytes]:
+    def files(self) -> Mapping[str, File]:
         """Return its icons, and the covers of what it plays."""
-        covers = {path: pictures.cover(number) for path, number in COVERS.items()}
-        return {**super().pictures(), **covers}
+        return {**super().files(), **cover_files(song.album for song in PLAY_LIST)}
 
     async def run(self) -> None:
         """Play, and announce what changed."""

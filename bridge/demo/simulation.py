@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from bridge.demo.device_server import RootDevice, serve
 from bridge.demo.gateway import Router
 from bridge.demo.light import Light
+from bridge.demo.media_server import MediaServer
 from bridge.demo.renderer import Renderer
 
 LOOPBACK = "127.0.0.1"
@@ -14,7 +15,7 @@ LOOPBACK = "127.0.0.1"
 
 @asynccontextmanager
 async def simulate(host: str = LOOPBACK) -> AsyncIterator[tuple[RootDevice, ...]]:
-    """Have a renderer, a light and a router on the loopback interface until the block ends.
+    """Have simulated devices on the loopback interface until the block ends, one of each kind.
 
     They stand at `host`, each on a free port, under UDNs that are always the same. ValueError if
     `host` is not an IPv4 address of the loopback interface, OSError if SSDP cannot be spoken there.
@@ -23,7 +24,7 @@ async def simulate(host: str = LOOPBACK) -> AsyncIterator[tuple[RootDevice, ...]
         devices = tuple(
             [
                 await stack.enter_async_context(serve(kind, host))
-                for kind in (Renderer, Light, Router)
+                for kind in (Renderer, MediaServer, Light, Router)
             ]
         )
         async with asyncio.TaskGroup() as group:

@@ -22,13 +22,14 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from bridge.demo.player import Player, PlayMode, TransportState, invent_track
+from bridge.demo.player import Player, PlayMode, Track, TransportState
 from bridge.demo.simulation import simulate
 
 GROUP = "239.255.255.250"
 # An address of its own sets this demo apart from others on the machine.
 HOST = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
 PATIENCE_S = 5.0
+NAMES = ("Demo Renderer", "Demo Media Server", "Demo Light", "Demo Router")
 pytestmark = pytest.mark.usefixtures("demo")
 NS = {
     "d": "urn:schemas-upnp-org:device-1-0",
@@ -47,7 +48,7 @@ def start_demo() -> subprocess.Popen[str]:
 
 def wait_for_start(process: subprocess.Popen[str]):
     assert process.stderr
-    for _ in range(3):
+    for _ in range(4):
         assert "demo_device_started" in process.stderr.readline()
 
 
@@ -190,9 +191,9 @@ class Subscription:
         return headers, {p[0].tag: p[0].text or "" for p in ET.fromstring(body)}
 
 
-def test_a_search_finds_three_root_devices():
+def test_a_search_finds_four_root_devices():
     answers = search("upnp:rootdevice")
-    assert len({answer["USN"] for answer in answers}) == 3
+    assert len({answer["USN"] for answer in answers}) == 4
     assert all(answer["LOCATION"].startswith(f"http://{HOST}:") for answer in answers)
 
 
@@ -202,7 +203,7 @@ def test_a_search_finds_three_root_devices():
         ("urn:schemas-upnp-org:device:WANConnectionDevice:1", 1),
         ("uuid:6b1d0c52-5f0e-4f6c-9d53-0d3f0a7e11d3", 1),
         ("urn:schemas-upnp-org:service:AVTransport:2", 0),
-        ("ssdp:all", 3 * 3 + 2 * 2 + 3 + 2 + 2),
+        ("ssdp:all", 4 * 3 + 2 * 2 + 3 + 2 + 2 + 2),
     ],
 )
 def test_a_search_finds_what_it_asks_for(target, count):
@@ -213,7 +214,7 @@ def test_a_search_finds_what_it_asks_for(target, count):
 
 def test_every_description_and_scpd_parses_and_names_its_parts():
     scpds = 0
-    for name in ("Demo Renderer", "Demo Light", "Demo Router"):
+    for name in NAMES:
         location, document = locate(name)
         for element in document.iter(f"{{{NS['d']}}}SCPDURL"):
             scpd = ET.fromstring(read(urljoin(location, element.text)))
@@ -223,7 +224,7 @@ def test_every_description_and_scpd_parses_and_names_its_parts():
             scpds += 1
         udns = [element.text for element in document.iter(f"{{{NS['d']}}}UDN")]
         assert len(udns) == len(set(udns)) == (3 if name == "Demo Router" else 1)
-    assert scpds == 7
+    assert scpds == 9
 
 
 def test_volume_has_its_range_and_the_channels_their_list():
@@ -308,13 +309,13 @@ def png_size(picture):
         names.append(name)
         pixels += content if name == b"IDAT" else b""
         at += 12 + length
-    assert names == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
+    assert names == [b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"]
     width, height = struct.unpack_from(">II", picture, 16)
     assert len(zlib.decompress(pixels)) == (width + 1) * height
     return width, height
 
 
-@pytest.mark.parametrize("name", ["Demo Renderer", "Demo Light", "Demo Router"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_device_has_its_icons(name):
     location, document = locate(name)
     found = document.findall("d:device/d:iconList/d:icon", NS)
@@ -336,6 +337,23 @@ def test_what_the_renderer_plays_has_covers_at_addresses_of_its_own():
     pictures = {read(cover) for cover in covers}
     assert len(pictures) == 3
     assert {png_size(picture) for picture in pictures} == {(240, 240)}
+
+
+def test_what_is_set_plays_for_as_long_as_its_metadata_say():
+    metadata = '<DIDL-Lite><item><res duration="0:04:05.5">x</res></item></DIDL-Lite>'
+    given = {"CurrentURI": "http://music.invalid/a.wav", "CurrentURIMetaData": metadata}
+    assert call("Demo Renderer", "AVTransport", "SetAVTransportURI", InstanceID=0, **given) == {}
+    position = call("Demo Renderer", "AVTransport", "GetPositionInfo", InstanceID=0)
+    assert position["Track"] == "1"
+    assert position["TrackURI"] == given["CurrentURI"]
+    assert position["TrackMetaData"] == metadata
+    assert position["TrackDuration"] == "0:04:05"
+    before = position["RelTime"]
+    deadline = time.monotonic() + PATIENCE_S
+    while position["RelTime"] == before:
+        assert time.monotonic() < deadline
+        position = call("Demo Renderer", "AVTransport", "GetPositionInfo", InstanceID=0)
+    assert position["RelTime"] > before
 
 
 def test_the_router_keeps_port_mappings_and_counts():
@@ -428,7 +446,7 @@ def test_the_end_says_byebye_for_all_and_comes_within_two_seconds():
                 headers = headers_of(datagram)
                 if address == HOST and "NTS" in headers:
                     said[headers["NTS"]].add(headers["USN"])
-    assert len(said["ssdp:alive"]) == 20
+    assert len(said["ssdp:alive"]) == 25
     assert said["ssdp:alive"] == said["ssdp:byebye"]
 
 
@@ -448,7 +466,7 @@ async def test_only_the_loopback_interface_is_served():
 
 
 def test_the_player_stops_after_the_last_track_unless_it_repeats():
-    player = Player(tuple(invent_track(n, f"T{n}", "A", "B", 10) for n in (1, 2)))
+    player = Player(tuple(Track(f"http://music.invalid/{n}", "", 10) for n in (1, 2)))
     player.advance(10)
     assert player.index == 1
     player.advance(10)

@@ -119,7 +119,7 @@ async def test_the_demo_is_found_by_every_command_also_where_the_usual_port_is_t
             told = re.search(r"The broker is at mqtt://127\.0\.0\.1:(\d+)\.", demo.text)
             assert told
             assert int(told[1]) in PORTS[1:]
-            for name in ("Renderer", "Light", "Router"):
+            for name in ("Renderer", "Media Server", "Light", "Router"):
                 (line,) = re.findall(rf"device_joined Demo {name}.*", demo.text)
                 assert len(line) + len("11:11:11 ") <= 80
             health, call, discover, diagnostics = await asyncio.gather(
@@ -132,7 +132,7 @@ async def test_the_demo_is_found_by_every_command_also_where_the_usual_port_is_t
             assert call.status == 0, call.err
             assert discover.status == 0, discover.err
             assert {row["friendly_name"] for row in json.loads(discover.out)} == {
-                *("Demo Renderer", "Demo Light", "Demo Router")
+                *("Demo Renderer", "Demo Media Server", "Demo Light", "Demo Router")
             }
             assert diagnostics.status == 0, diagnostics.err
             assert announcements(demo.pid)

@@ -8,7 +8,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from bridge import settings
 from bridge.demo import gateway as router
-from bridge.demo import light, renderer
+from bridge.demo import light, media_server, renderer
 from bridge.hubs.homeassistant.rules import KINDS, Rule
 from bridge.model import topics
 from bridge.tree.device_tree import Shape
@@ -22,6 +22,7 @@ DEMO_UDNS = {
     device.DEVICE_DEFINITION.udn.removeprefix("uuid:")
     for device in (
         light.Light,
+        media_server.MediaServer,
         renderer.Renderer,
         router.Router,
         router.WANDevice,
