@@ -1,0 +1,83 @@
+/** Curves, by uPlot, which is fetched when the first one is to be drawn. */
+
+import { html, useEffect, useRef } from "./ui.js";
+
+let library;
+
+function loadLibrary() {
+  library ??= new Promise((resolve, reject) => {
+    const link = document.createElement("link");
+    link.rel = "stylesheet";
+    link.href = new URL("./vendor/uplot.css", import.meta.url).href;
+    document.head.append(link);
+    import("./vendor/uplot.js").then((module) => resolve(module.default), reject);
+  });
+  return library;
+}
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+/** A small curve without axes: `points` is `[[seconds…], [numbers…]]`. */
+export function Spark({ points, label, height = 34 }) {
+  return html`<${Curve} points=${points} label=${label} height=${height} series=${[{ tone: "accent", fill: true }]} isBare />`;
+}
+
+/**
+ * A curve: `points` is `[[seconds…], [numbers or null…], …]`, `series` says of each row after the
+ * first its `label` and `tone` (a colour of the page by its name, such as `accent` or `good`).
+ */
+export function Curve({ points, series, label, height = 180, isBare = false, format }) {
+  const place = useRef(null);
+  const plot = useRef(null);
+  const shape = JSON.stringify(series);
+  useEffect(() => {
+    let isWanted = true;
+    const make = (UPlot) => {
+      if (!isWanted || !place.current) return;
+      plot.current?.destroy();
+      plot.current = new UPlot(options(place.current, { series, height, isBare, format }), points, place.current);
+    };
+    const fresh = () => loadLibrary().then(make);
+    fresh();
+    const sizes = new ResizeObserver(() => plot.current?.setSize({ width: place.current.clientWidth, height }));
+    sizes.observe(place.current);
+    const themes = new MutationObserver(fresh);
+    themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    system.addEventListener("change", fresh);
+    return () => {
+      isWanted = false;
+      sizes.disconnect();
+      themes.disconnect();
+      system.removeEventListener("change", fresh);
+      plot.current?.destroy();
+      plot.current = null;
+    };
+  }, [shape, height, isBare]);
+  useEffect(() => plot.current?.setData(points), [points]);
+  return html`<div ref=${place} class="curve" role="img" aria-label=${label}></div>`;
+}
+
+function options(place, { series, height, isBare, format }) {
+  const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+  return {
+    width: Math.max(60, place.clientWidth),
+    height,
+    padding: isBare ? [3, 2, 3, 2] : undefined,
+    cursor: isBare ? { show: false } : { y: false, drag: { x: false, y: false } },
+    legend: { show: !isBare },
+    axes: isBare ? [{ show: false }, { show: false }] : [axis, { ...axis, size: 58, values: format && ((_, ticks) => ticks.map(format)) }],
+    scales: { x: { time: true } },
+    series: [
+      {},
+      ...series.map(({ label, tone, fill }) => ({
+        label,
+        stroke: colour(tone),
+        width: 1.6,
+        points: { show: false },
+        fill: fill ? `${colour(tone)}22` : undefined,
+        value: format && ((_, value) => (value == null ? "" : format(value))),
+      })),
+    ],
+  };
+}

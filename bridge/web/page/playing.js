@@ -1,0 +1,51 @@
+/** What a player plays, and its controls. */
+
+import { call } from "./api.js";
+import { Button, report, Slider } from "./kit.js";
+import { documentOf, serviceLevel, topicOf } from "./model.js";
+import { read, readJson, set } from "./store.js";
+import { html } from "./ui.js";
+import { words } from "./words.js";
+
+/** A player as its topics tell it. */
+export function playerOf(id) {
+  const document = documentOf(id);
+  const transport = serviceLevel(document, "AVTransport") ?? "AVTransport";
+  const rendering = serviceLevel(document, "RenderingControl");
+  const media = readJson(topicOf(id, "media"));
+  return { id, document, transport, rendering, media };
+}
+
+/** Call an action of AVTransport on instance 0, and say what went wrong. */
+export async function transportCall(player, action, args = {}) {
+  return report(await call(player.id, player.transport, action, { InstanceID: 0, ...args }));
+}
+
+export function PlayPause({ player, disabled, isLarge = false }) {
+  const isPlaying = ["playing", "transitioning"].includes(player.media?.state);
+  const canPause = offers(player, "Pause");
+  const action = !isPlaying ? "Play" : canPause ? "Pause" : "Stop";
+  const label = words.player[action.toLowerCase()];
+  return html`<${Button} isIcon kind="round ${isLarge ? "primary" : ""}" symbol=${action.toLowerCase()} label=${label} needs disabled=${disabled} testid="play-pause"
+    onClick=${() => transportCall(player, action, action === "Play" ? { Speed: "1" } : {})} />`;
+}
+
+/** Whether a player has an action: yes where its documents are not watched. */
+export function offers(player, action) {
+  const service = readJson(topicOf(player.id, player.transport));
+  return !service?.children || service.children.some((id) => id.endsWith(`/action/${action}`));
+}
+
+export function Volume({ player, name, disabled }) {
+  const { media, rendering, id } = player;
+  if (!rendering) return null;
+  const at = (variable) => topicOf(id, rendering, "value", variable, "0");
+  const place = (variable) => (read(`${at(variable)}/Master`) === undefined && read(at(variable)) !== undefined ? at(variable) : `${at(variable)}/Master`);
+  const range = readJson(topicOf(id, rendering, "variable", "Volume"));
+  const [low, high] = [range?.minimum ?? 0, range?.maximum ?? 100];
+  return html`<div class="row">
+    ${media.muted != null && html`<${Button} isIcon kind="quiet" needs disabled=${disabled} symbol=${media.muted ? "muted" : "volume"} label=${media.muted ? words.player.unmute : words.player.mute}
+      testid="mute" onClick=${async () => report(await set(place("Mute"), String(!media.muted)))} />`}
+    <${Slider} label=${words.player.volumeOf(name)} value=${media.volume} disabled=${disabled} testid="volume"
+      onChange=${(percent) => set(place("Volume"), String(Math.round(low + (percent / 100) * (high - low))))} /></div>`;
+}
