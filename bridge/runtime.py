@@ -33,13 +33,27 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the bridge waits for devices before it says `online`, in seconds.
+
+    The first searches are sent until 1.8 s, and answers may take 1 s (MX). What has answered by
+    then is described and tells its values within the other two, or comes later.
+    """
+
+    first_round_s: float = 3.0
+    first_descriptions_s: float = 15.0
+    first_events_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Adapters:
-    """The makers of all that does I/O; a model of the world gives others.
+    """The makers of all that does I/O, and how long it takes; a model of the world gives others.
 
     `rng` only spreads what would otherwise happen at once.
     """
 
     clock: Clock = field(default_factory=Clock)
+    timing: Timing = Timing()
     rng: Random = field(default_factory=Random)
     client: Callable[[], HttpClient] = HttpClient
     discovery: Callable[..., Discovery] = Discovery

@@ -26,7 +26,7 @@ from bridge.mqtt.url import broker_options
 from bridge.polling.plan import Plan
 from bridge.publishing import Publishing
 from bridge.requests.bridge_request import BridgeRequests
-from bridge.requests.call_queue import CallQueue, Limits
+from bridge.requests.call_queue import CallLimits, CallQueue
 from bridge.requests.dispatch import Dispatch
 from bridge.requests.forget_instance import ForgetInstance
 from bridge.requests.replies import Replies
@@ -39,11 +39,6 @@ from bridge.upnp.gena.notify_server import NotifyServer
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-FIRST_ROUND_S = 3.0
-"""How long devices have to answer the first searches (sent until 1.8 s, MX 1) before `online`."""
-
-_FIRST_DESCRIPTIONS_S = 15.0
-_FIRST_EVENTS_S = 1.0
 _CALLS_GRACE_S = 1.0
 _TICK_S = 0.05
 _HEALTH_S = 60.0
@@ -152,7 +147,7 @@ class Bridge:
             online=self.online,
         )
         answer = Replies(publishing, mqtt.response_topics)
-        limits = Limits(settings.upnp.action_timeout, settings.read_only, mqtt.max_payload)
+        limits = CallLimits(settings.upnp.action_timeout, settings.read_only, mqtt.max_payload)
         self.calls = CallQueue(publishing, answer, devices, limits, busy)
         self._parts = Parts(
             publishing,
@@ -240,7 +235,7 @@ class Bridge:
 
     async def _wait_for_first_round(self) -> None:
         """Wait until the devices that are there have answered the first searches."""
-        await asyncio.sleep(FIRST_ROUND_S)
+        await asyncio.sleep(self._adapters.timing.first_round_s)
         await self._end_first_round()
 
     async def _settle(self, remembered: Sequence[RememberedDevice]) -> None:
@@ -255,9 +250,10 @@ class Bridge:
 
         A service that does not tell them is waited for 1 s.
         """
-        await self.devices.directory.wait_idle(_FIRST_DESCRIPTIONS_S)
+        timing = self._adapters.timing
+        await self.devices.directory.wait_idle(timing.first_descriptions_s)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_EVENTS_S):
+            async with asyncio.timeout(timing.first_events_s):
                 while self.devices.subscriptions.pending:  # noqa: ASYNC110 - nobody else waits
                     await asyncio.sleep(_TICK_S)
         self._first_round.set()

@@ -69,9 +69,9 @@ def widened(settings: Settings) -> Settings:
     )
 
 
-async def tell_reason(bridge: "Bridge") -> None:
+async def tell_reason(bridge: "Bridge", patience_s: float = PATIENCE_S) -> None:
     """Write one line to the log where no device was found in time: why that may be."""
-    await asyncio.sleep(PATIENCE_S)
+    await asyncio.sleep(patience_s)
     if any(branch.description for branch in bridge.publishing.mirror.branches.values()):
         return
     try:

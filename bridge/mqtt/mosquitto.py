@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -72,17 +72,17 @@ class EmbeddedBroker:
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
-    async def beside_others(cls) -> Self:
-        """Return one on the usual port, or the next that is free; what has the usual one is told.
+    async def beside_others(cls, ports: Sequence[int] = PORTS) -> Self:
+        """Return one on the first of `ports` that is free; what has the usual one is told.
 
         The next, rather than any: at the next start it is the same again, and fit for a command
         that somebody keeps.
         """
-        broker = cls(next(filter(_is_free, PORTS), 0))
-        if broker.port != PORTS[0]:
-            usual = f"mqtt://{_HOST}:{PORTS[0]}"
-            broker._instead = f"port {PORTS[0]} is taken by another program"
-            if await _is_broker(PORTS[0]):
+        broker = cls(next(filter(_is_free, ports), 0))
+        if broker.port != ports[0]:
+            usual = f"mqtt://{_HOST}:{ports[0]}"
+            broker._instead = f"port {ports[0]} is taken by another program"
+            if await _is_broker(ports[0]):
                 broker._instead = f"a broker is at {usual} already: set mqtt.url to use that one"
         return broker
 

@@ -31,7 +31,7 @@ from bridge.tree.messages import Message, Publication
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_ACKNOWLEDGE_S = 60.0
+ACKNOWLEDGE_S = 60.0
 _CLOSE_S = 1.0
 _MAX_WARNED = 64
 _MAX_BRANCH = 200
@@ -74,11 +74,14 @@ class Session(Connection):
     """A session with a broker; `open` makes one.
 
     The source is drained from `start` on, with never more in flight than the broker allows. A
-    broker that acknowledges nothing for 60 s counts as lost.
+    broker that acknowledges nothing for `acknowledge_s` counts as lost.
     """
 
-    def __init__(self, client: Client, source: Source, protocol: Protocol) -> None:
+    def __init__(
+        self, client: Client, source: Source, protocol: Protocol, acknowledge_s: float
+    ) -> None:
         super().__init__(client, protocol)
+        self._acknowledge_s = acknowledge_s
         self.refused = 0
         """How many publications the broker refused, or would have ended the connection over."""
         self._source = source
@@ -112,18 +115,19 @@ class Session(Connection):
         dial: Dial = dial,
         filters: Filters | None = None,
         needs_retained: bool = True,
-        limit_s: float | None = None,
+        limit_s: float = CONNECT_S,
+        acknowledge_s: float = ACKNOWLEDGE_S,
     ) -> Self:
-        """Return a session that the broker accepted, within `limit_s`, 30 s if unsaid.
+        """Return a session that the broker accepted, within `limit_s`.
 
         One that keeps no retained messages refuses us, unless none is `needs_retained`. Raises
         BrokerUnreachable, BrokerRefused (as `ProtocolUnknown` where an older MQTT may do)
         and, for a TLS file that cannot be read, ConfigError.
         """
-        limit_s = CONNECT_S if limit_s is None else limit_s
         try:
             async with asyncio.timeout(limit_s):
-                session = cls(await dial(endpoint, options, will, protocol), source, protocol)
+                client = await dial(endpoint, options, will, protocol)
+                session = cls(client, source, protocol, acknowledge_s)
                 session.filters = filters or session.filters
                 session.needs_retained = needs_retained
                 try:
@@ -494,8 +498,8 @@ class Session(Connection):
 
     def _on_tick(self) -> None:
         waiting = self._in_flight or self._awaited
-        if waiting and self._loop.time() - self._progress_s > _ACKNOWLEDGE_S:
-            self.end(BrokerUnreachable(f"no acknowledgement for {_ACKNOWLEDGE_S:.0f} s"))
+        if waiting and self._loop.time() - self._progress_s > self._acknowledge_s:
+            self.end(BrokerUnreachable(f"no acknowledgement for {self._acknowledge_s:.0f} s"))
 
     def _on_end(self, error: Exception) -> None:
         if self._subscribing and not isinstance(error, SessionTakenOver):

@@ -19,8 +19,10 @@ class Trial(Session):
     `announced` has the properties of the CONNACK by name (MQTT 5, section 3.2.2.3).
     """
 
-    def __init__(self, client: Client, source: Source, protocol: Protocol) -> None:
-        super().__init__(client, source, protocol)
+    def __init__(
+        self, client: Client, source: Source, protocol: Protocol, acknowledge_s: float
+    ) -> None:
+        super().__init__(client, source, protocol, acknowledge_s)
         self.announced: Mapping[str, Any] = {}
 
     @property

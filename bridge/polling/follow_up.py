@@ -56,7 +56,7 @@ _LOOSE = ("URI", "MetaData")
 
 
 @dataclass(slots=True)
-class Check:
+class AwaitedAnswer:
     """A question after an action, until its answer is what it should be, or no more is to be hoped.
 
     `aims` has the texts that variables were set to, by name; of the others of the question it is

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from bridge.polling.follow_up import Check
+from bridge.polling.follow_up import AwaitedAnswer
 from bridge.tree.device_tree import MirroredDevice
 
 MAX_CHECKS = 64
@@ -16,7 +16,7 @@ _BUSY_S = 0.1
 _LONGEST_BUSY_S = 2.0
 """How long what was set waits for calls that wait or are under way."""
 
-Ask = Callable[[MirroredDevice, Check], Awaitable[None]]
+Ask = Callable[[MirroredDevice, AwaitedAnswer], Awaitable[None]]
 """Asks, if anything of it is to be asked, and notes so with the check."""
 
 
@@ -25,7 +25,7 @@ class _Line:
     """A root device and what it is to be asked, one after the other."""
 
     branch: MirroredDevice
-    checks: dict[tuple[object, ...], Check] = field(default_factory=dict)
+    checks: dict[tuple[object, ...], AwaitedAnswer] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -35,8 +35,8 @@ class Watch:
 
     def __init__(
         self,
-        checks: Iterable[Check] = (),
-        ask: Callable[[list[Check]], None] = lambda _: None,
+        checks: Iterable[AwaitedAnswer] = (),
+        ask: Callable[[list[AwaitedAnswer]], None] = lambda _: None,
     ) -> None:
         self._checks = list(checks)
         self._ask = ask
@@ -65,7 +65,7 @@ class FollowUpPoller:
         self._lines: dict[str, _Line] = {}
         self.tasks: asyncio.TaskGroup | None = None
 
-    def add(self, branch: MirroredDevice, checks: Iterable[Check]) -> None:
+    def add(self, branch: MirroredDevice, checks: Iterable[AwaitedAnswer]) -> None:
         """Ask a device these, in place of what is the same."""
         line = self._lines.setdefault(branch.id, _Line(branch))
         line.branch = branch

@@ -17,7 +17,7 @@ from bridge.errors import Code, CommandError
 from bridge.model import topics
 from bridge.model.action_call import Invoker
 from bridge.model.device import Description, Key
-from bridge.polling.follow_up import Check, FollowUps, questions_of
+from bridge.polling.follow_up import AwaitedAnswer, FollowUps, questions_of
 from bridge.polling.follow_up_poller import FollowUpPoller, Watch
 from bridge.polling.plan import POSITION_S, Hearing, Plan, Poll, Question, When
 from bridge.tree.device_tree import LiveService, MirroredDevice, Player
@@ -154,7 +154,9 @@ class Poller:
             self._polled[branch.id] = polled
             self._schedule(polled)
 
-    def _remembered(self, branch: MirroredDevice, description: Description) -> Iterator[Check]:
+    def _remembered(
+        self, branch: MirroredDevice, description: Description
+    ) -> Iterator[AwaitedAnswer]:
         """Yield how to know again what was set once, which no event tells and nobody asks for."""
         at = asyncio.get_running_loop().time()
         for own, device in zip(branch.devices, description.device.walk(), strict=True):
@@ -163,7 +165,7 @@ class Poller:
                     state = branch.services[topics.service_id(own, service.level)].state
                     keys = [key for key in state.values if key.name in names]
                     for one in questions_of(own, service, keys):
-                        check = Check(one.question, {}, state)
+                        check = AwaitedAnswer(one.question, {}, state)
                         check.begin_once(at)
                         yield check
 
@@ -205,12 +207,12 @@ class Poller:
     ) -> Watch:
         """Listen to the events of a device while an action of a service is under way."""
         checks = [
-            Check(one.question, one.aims, branch.services[one.question.service_id].state)
+            AwaitedAnswer(one.question, one.aims, branch.services[one.question.service_id].state)
             for one in (aftermath if self._plan.interval_s else ())
         ]
         self._overtake(branch, service_id)
 
-        def ask(checks: list[Check]) -> None:
+        def ask(checks: list[AwaitedAnswer]) -> None:
             now = asyncio.get_running_loop().time()
             self._overtake(branch, service_id)
             hearing = self._hearing(branch) if checks else {}
@@ -304,7 +306,7 @@ class Poller:
             polled.poll.note_refusal(question)
         return True
 
-    async def _ask_after(self, branch: MirroredDevice, check: Check) -> None:
+    async def _ask_after(self, branch: MirroredDevice, check: AwaitedAnswer) -> None:
         """Ask once what an action may have changed, as far as events have not told it."""
         question = check.question
         live = branch.services.get(question.service_id)
@@ -329,7 +331,7 @@ class Poller:
         self,
         branch: MirroredDevice,
         live: LiveService,
-        check: Check,
+        check: AwaitedAnswer,
         answer: tuple[Mapping[str, str], AbstractSet[str]],
     ) -> None:
         """Tell what an answer says; events that say otherwise are not to be relied on."""

@@ -36,7 +36,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CallLimits:
     """What calls are held to; `default_timeout_s` counts where a call names none."""
 
     default_timeout_s: float
@@ -99,7 +99,7 @@ class CallQueue:
         publishing: Publishing,
         answer: Answer,
         devices: CalledDevices,
-        limits: Limits,
+        limits: CallLimits,
         busy: set[str],
     ) -> None:
         self._publishing = publishing

@@ -38,12 +38,18 @@ Document: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How devices are asked: `events_s` is how long the first event of each service may take."""
+    """How devices are asked.
+
+    `events_s` is how long the first event of each service may take, `request_s` how long an answer.
+    At most `max_bytes` of messages are kept; the rest is left out.
+    """
 
     plan: Plan
     callback_host: str | None = None
     callback_port: int = 0
     events_s: float = 5.0
+    request_s: float = _REQUEST_S
+    max_bytes: int = MAX_BYTES
 
 
 async def capture(location: str, description: Description | None, manner: Manner) -> Document:
@@ -69,7 +75,7 @@ class _Capture:
         self._description = description
         self._manner = manner
         self._client = HttpClient()
-        self._left_bytes = MAX_BYTES
+        self._left_bytes = manner.max_bytes
         self._root: Document | None = None
         self._scpds: list[Document] = []
         self._events: list[Document] = []
@@ -243,7 +249,7 @@ class _Capture:
         body: bytes = b"",
     ) -> tuple[Document, Document] | None:
         """Return a request and its answer; None where there is none, which is noted."""
-        timeout_s = _FAREWELL_S if method == "UNSUBSCRIBE" else _REQUEST_S
+        timeout_s = _FAREWELL_S if method == "UNSUBSCRIBE" else self._manner.request_s
         try:
             sent, came = await self._client.exchange_raw(
                 method,
@@ -265,7 +271,9 @@ class _Capture:
         if came.cut:
             self.failures.append(f"{what}: {came.cut}")
         if self._left_bytes < 0:
-            self.failures.append(f"{what}: left out, the capture is over {MAX_BYTES} bytes")
+            self.failures.append(
+                f"{what}: left out, the capture is over {self._manner.max_bytes} bytes"
+            )
             return []
         return [_message(came)]
 

@@ -9,7 +9,7 @@ from bridge.model.device import Description
 from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.upnp.ssdp.message import Announcement, Kind
-from bridge.upnp.ssdp.search import Arrival, Discovery
+from bridge.upnp.ssdp.search import Discovery, Sender
 
 _TICK_S = 0.1
 
@@ -49,7 +49,7 @@ async def search_for(
         on_left=lambda _, __: None,
     )
 
-    def hear(announcement: Announcement, arrival: Arrival) -> None:
+    def hear(announcement: Announcement, arrival: Sender) -> None:
         if announcement.kind is Kind.ANSWER:
             found.answers[announcement.udn] = announcement
         directory.heard(announcement, arrival)

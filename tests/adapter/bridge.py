@@ -22,11 +22,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge import app, settings
+from bridge.runtime import Adapters, Timing
 from tests.adapter.device import EVENTS_TO
 from tests.adapter.mosquitto import PATIENCE_S, until
 
-_FIRST_ROUND_S = 0.5
-_FIRST_EVENTS_S = 0.4
+_HURRIED = Timing(first_round_s=0.5, first_events_s=0.4)
 _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
@@ -243,15 +243,12 @@ def flags(port: int, *names: str, **more: str) -> dict[str, str]:
 @asynccontextmanager
 async def bridging(chosen: Mapping[str, str]) -> AsyncIterator[Running]:
     """A bridge in this process, from `online` until the context ends; its first round is short."""
-    usual = app.FIRST_ROUND_S, app._FIRST_EVENTS_S
-    app.FIRST_ROUND_S, app._FIRST_EVENTS_S = _FIRST_ROUND_S, _FIRST_EVENTS_S
-    bridge, stop = app.Bridge(settings.load(chosen)), asyncio.Event()
+    bridge, stop = app.Bridge(settings.load(chosen), Adapters(timing=_HURRIED)), asyncio.Event()
     running = Running(bridge, asyncio.create_task(bridge.run(stop)), stop)
     try:
         await until(lambda: bridge.online.is_set() or running.task.done(), PATIENCE_S)
         yield running
     finally:
-        app.FIRST_ROUND_S, app._FIRST_EVENTS_S = usual
         await running.stop()
 
 

@@ -131,7 +131,13 @@ def options(*endpoints: Endpoint, **more: Any) -> BrokerOptions:
 
 @asynccontextmanager
 async def connected(
-    endpoint: Endpoint, source: Source | None = None, protocol: Any = "5", **more: Any
+    endpoint: Endpoint,
+    source: Source | None = None,
+    protocol: Any = "5",
+    *,
+    limit_s: float = 30.0,
+    acknowledge_s: float = 60.0,
+    **more: Any,
 ) -> AsyncIterator[Session]:
     """A session that is closed at the end."""
     session = await Session.open(
@@ -140,6 +146,8 @@ async def connected(
         WILL,
         source or Queue(),
         protocol=protocol,
+        limit_s=limit_s,
+        acknowledge_s=acknowledge_s,
     )
     try:
         yield session

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import BadResponse, DescriptionError, DeviceTimeout, DeviceUnreachable
-from bridge.upnp.description import fetch
-from bridge.upnp.description.fetch import Describer
+from bridge.upnp.description.fetch import Describer, DescriptionLimits
 from bridge.upnp.http.client import HttpClient
 
 CAPTURES = Path(__file__).parents[1] / "captures"
@@ -104,9 +103,13 @@ async def device():
         yield device
 
 
+def limited(**most):
+    return Describer(HttpClient(), timeout_s=2.0, limits=DescriptionLimits(**most))
+
+
 @pytest.fixture
 def describer():
-    return Describer(HttpClient(), timeout_s=2.0)
+    return limited()
 
 
 @pytest.mark.parametrize(
@@ -171,8 +174,8 @@ async def test_what_is_described_as_before_is_the_object_that_somebody_has(devic
     assert not describer._descriptions
 
 
-async def test_the_table_of_shared_scpds_is_bounded(device, describer, monkeypatch):
-    monkeypatch.setattr(fetch, "MAX_SHARED", 3)
+async def test_the_table_of_shared_scpds_is_bounded(device):
+    describer = limited(shared=3)
     paths = [f"/s{n}" for n in range(10)]
     device.answers = {path: (200, SCPD + f"<!--{path}-->".encode()) for path in paths}
     device.answers["/d.xml"] = (200, description(*paths))
@@ -180,10 +183,8 @@ async def test_the_table_of_shared_scpds_is_bounded(device, describer, monkeypat
     assert len(describer._shared) == 3
 
 
-async def test_scpds_that_would_make_a_device_too_large_are_left_out(
-    device, describer, monkeypatch
-):
-    monkeypatch.setattr(fetch, "MAX_COMPONENTS", 2)
+async def test_scpds_that_would_make_a_device_too_large_are_left_out(device):
+    describer = limited(components=2)
     device.answers = {path: (200, SCPD + b" " * n) for n, path in enumerate(("/a", "/b", "/c"))}
     device.answers["/d.xml"] = (200, description("/a", "/b", "/c"))
     root = (await describer.describe(device.url())).description.device
@@ -377,17 +378,17 @@ async def test_a_host_that_is_silent_holds_up_no_other(device):
     assert [type(failure) for failure in failures] == [DeviceTimeout] * 2
 
 
-async def test_a_device_has_so_much_time_and_no_more(device, describer, monkeypatch):
-    monkeypatch.setattr(fetch, "MAX_DEVICE_S", 0.3)
+async def test_a_device_has_so_much_time_and_no_more(device):
+    describer = limited(device_s=0.3)
     device.answers = {"/d.xml": (200, description("/s", "/t")), "/s": (SILENT, b"")}
     with pytest.raises(DeviceTimeout):
         await describer.describe(device.url())
     assert "/t" not in device.asked
 
 
-async def test_a_device_has_so_many_bytes_and_no_more(device, describer, monkeypatch):
+async def test_a_device_has_so_many_bytes_and_no_more(device):
     body = description("/s", "/t", "/u")
-    monkeypatch.setattr(fetch, "MAX_DEVICE_BYTES", len(body) + len(SCPD))
+    describer = limited(device_bytes=len(body) + len(SCPD))
     device.answers = {"/d.xml": (200, body), "/s": (200, SCPD), "/t": (200, SCPD)}
     root = (await describer.describe(device.url())).description.device
     assert [len(s.scpd.members) for s in root.services] == [1, 0, 0]

@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from bridge.commands.diagnostics import _file_name
 from bridge.errors import ConfigError, DeviceTimeout, DeviceUnreachable
 from bridge.formats.bodies import octets
 from bridge.polling.plan import Plan
-from bridge.support import capture as captures
 from bridge.support.capture import Manner, capture
 from bridge.upnp.description.fetch import Describer
 from bridge.upnp.gena.notify_server import NotifyServer
@@ -150,9 +150,9 @@ async def test_any_port_is_one_for_both_families():
 # Captures
 
 
-async def captured(device: Device) -> dict[str, Any]:
+async def captured(device: Device, manner: Manner = MANNER) -> dict[str, Any]:
     description = (await Describer(HttpClient()).describe(device.location)).description
-    return await capture(device.location, description, MANNER)
+    return await capture(device.location, description, manner)
 
 
 async def test_a_capture_has_each_thing_that_the_bridge_reads_and_changes_nothing():
@@ -195,19 +195,17 @@ async def test_what_fails_is_noted_and_costs_only_itself():
     assert any("GetX" in failure for failure in found["failures"])
 
 
-async def test_a_capture_stays_within_its_bound(monkeypatch):
+async def test_a_capture_stays_within_its_bound():
     async with running(player()) as device:
-        monkeypatch.setattr(captures, "MAX_BYTES", 1500)
-        found = await captured(device)
+        found = await captured(device, replace(MANNER, max_bytes=1500))
     assert any("1500" in failure for failure in found["failures"])
     messages = [found["description"], *found["scpds"]]
     assert sum(len(octets(one["body"])) for one in messages if one) <= 1500
 
 
-async def test_a_description_that_cannot_be_read_is_captured_as_it_is(monkeypatch):
-    monkeypatch.setattr(captures, "_REQUEST_S", 0.3)
+async def test_a_description_that_cannot_be_read_is_captured_as_it_is():
     async with silent(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<broken &") as url:
-        found = await capture(url, None, MANNER)
+        found = await capture(url, None, replace(MANNER, request_s=0.3))
     assert octets(found["description"]["body"]) == b"<broken &"
     assert (found["id"], found["scpds"], found["events"]) == (None, [], [])
 

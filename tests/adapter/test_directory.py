@@ -20,7 +20,7 @@ from bridge.upnp.presence.directory import Directory
 from bridge.upnp.presence.trust import address_of
 from bridge.upnp.ssdp.interfaces import Interface
 from bridge.upnp.ssdp.message import Announcement, Kind
-from bridge.upnp.ssdp.search import Arrival
+from bridge.upnp.ssdp.search import Sender
 
 HOME = "http://192.168.1.10:80/d.xml"
 LAN = Interface(
@@ -86,7 +86,7 @@ class Scene:
     ahead_s: float = 0.0
 
     def heard(self, source: str = "192.168.1.10", on: Interface | None = LAN, **more: Any) -> None:
-        arrival = Arrival(ipaddress.ip_address(source), on)
+        arrival = Sender(ipaddress.ip_address(source), on)
         self.directory.heard(replace(ALIVE, **more), arrival)
 
     async def until(self, *calls: tuple[str, str]) -> None:
@@ -289,9 +289,8 @@ async def test_a_reboot_is_reported_over_the_same_description():
         await scene.until(("d1", "rebooted"))
 
 
-async def test_a_device_that_accepts_connections_and_says_nothing_leaves(monkeypatch):
-    monkeypatch.setattr("bridge.upnp.presence.checks.PROBE_TIMEOUT_S", 0.05)
-    async with running(device()) as scene:
+async def test_a_device_that_accepts_connections_and_says_nothing_leaves():
+    async with running(device(), probe_timeout_s=0.05) as scene:
         scene.heard()
         await scene.until(("d1", "first"))
         scene.shelf.hanging = True
@@ -470,9 +469,8 @@ async def test_an_added_location_answers_with_its_description_or_its_error():
         assert scene.directory._waiting == {}
 
 
-async def test_adding_what_never_answers_ends(monkeypatch):
-    monkeypatch.setattr("bridge.upnp.presence.directory._ADD_TIMEOUT_S", 0.05)
-    async with running() as scene:
+async def test_adding_what_never_answers_ends():
+    async with running(add_timeout_s=0.05) as scene:
         scene.shelf.hanging = True
         with pytest.raises(DeviceTimeout):
             await scene.directory.add(HOME)

@@ -22,10 +22,9 @@ import pytest
 import structlog
 
 from bridge.upnp.ssdp import links
-from bridge.upnp.ssdp import search as discovery_module
 from bridge.upnp.ssdp.interfaces import Interface, changes, interfaces
 from bridge.upnp.ssdp.message import Announcement, Kind
-from bridge.upnp.ssdp.search import Arrival, Discovery
+from bridge.upnp.ssdp.search import Discovery, Sender
 
 GROUP, PORT = "239.255.255.250", 1900
 ROOT = Path(__file__).parents[2]
@@ -46,13 +45,13 @@ def answer(udn: str, location: str = LOCATION) -> bytes:
     ).encode()
 
 
-class Ears(list[tuple[Announcement, Arrival]]):
+class Ears(list[tuple[Announcement, Sender]]):
     """What was heard, in order."""
 
-    def __call__(self, announcement: Announcement, arrival: Arrival) -> None:
+    def __call__(self, announcement: Announcement, arrival: Sender) -> None:
         self.append((announcement, arrival))
 
-    def of(self, udn: str) -> list[tuple[Announcement, Arrival]]:
+    def of(self, udn: str) -> list[tuple[Announcement, Sender]]:
         return [heard for heard in self if heard[0].udn == udn]
 
     def interfaces_of(self, udn: str) -> list[str]:
@@ -441,8 +440,9 @@ async def link_down_and_up_is_followed_by_a_search() -> None:
 async def where_nobody_answers_it_searches_on_and_tells_when_somebody_does() -> None:
     link(0)
     ears, again = Ears(), list[Interface]()
-    discovery = Discovery(ears, wanted_interfaces=("ours0",), on_heard_again=again.append)
-    discovery_module._UNANSWERED_S = 0.2
+    discovery = Discovery(
+        ears, wanted_interfaces=("ours0",), unanswered_s=0.2, on_heard_again=again.append
+    )
     async with running(discovery):
         await until(lambda: discovery.counters.searches > 8)
         assert not again

@@ -17,7 +17,7 @@ import structlog
 
 from bridge import settings
 from bridge.settings import Settings
-from bridge.support.doctor import callback, examination, retained_messages, rights
+from bridge.support.doctor import examination, retained_messages
 from bridge.support.doctor.broker_connection import Way, check_broker
 from bridge.support.doctor.callback import check_callback
 from bridge.support.doctor.devices import Answered, check_search, search
@@ -395,11 +395,11 @@ async def test_a_socket_that_is_none_is_told(tmp_path: Path) -> None:
 
 
 async def test_no_url_and_no_mosquitto_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "EMBEDDED", f"mqtt://127.0.0.1:{free_port()}")
-    found = by_check(await without_url(monkeypatch))
+    nobody = f"mqtt://127.0.0.1:{free_port()}"
+    found = by_check(await without_url(monkeypatch, nobody))
     assert found["broker_address"].status == "note"
     monkeypatch.setattr(examination, "find_mosquitto", lambda: None)
-    found = by_check(await without_url(monkeypatch))
+    found = by_check(await without_url(monkeypatch, nobody))
     assert found["broker_address"].status == "error"
     assert "apt install mosquitto" in found["broker_address"].advice[0]
 
@@ -408,28 +408,22 @@ async def test_a_broker_that_nobody_named_is_looked_at_mildly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with with_password(tmp_path) as broker:
-        monkeypatch.setattr(examination, "EMBEDDED", f"mqtt://127.0.0.1:{broker.port}")
-        found = by_check(await without_url(monkeypatch))
+        found = by_check(await without_url(monkeypatch, f"mqtt://127.0.0.1:{broker.port}"))
     assert found["broker_login"].status == "note"
 
 
-async def without_url(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+async def without_url(monkeypatch: pytest.MonkeyPatch, usual: str) -> list[Finding]:
     async def nothing(_: Settings) -> Answered:
         return Answered((), ())
 
     monkeypatch.setattr(examination, "search", nothing)
     told: list[Finding] = []
     one = settings.load({"upnp.interfaces": "lo", "http.port": "0"})
-    await Examination(one, lambda _, finding: told.append(finding)).run()
+    await Examination(one, lambda _, finding: told.append(finding), usual_broker=usual).run()
     return told
 
 
 # Rights
-
-
-@pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rights, "_ARRIVAL_S", 0.4)
 
 
 ACLS = {
@@ -450,7 +444,7 @@ async def test_a_right_that_is_missing_is_told_and_no_other(
     acl.chmod(0o644)
     async with mosquitto(tmp_path, *STOCK, f"acl_file {acl}") as broker:
         way = await way_to(broker, mqtt__protocol=protocol)
-        found = by_check(await check_rights(chosen(broker), way))
+        found = by_check(await check_rights(chosen(broker), way, arrival_s=0.4))
     assert [one for one, finding in found.items() if finding.status not in ("ok", "note")] == [
         check
     ]
@@ -466,7 +460,7 @@ async def test_what_may_be_written_and_not_read_is_told_as_such(tmp_path: Path) 
     acl.chmod(0o644)
     async with mosquitto(tmp_path, *STOCK, f"acl_file {acl}") as broker:
         way = await way_to(broker)
-        found = by_check(await check_rights(chosen(broker), way))
+        found = by_check(await check_rights(chosen(broker), way, arrival_s=0.4))
     assert "may not read" in found["rights_tree"].fact
     assert found["rights_commands"].status == "error"
 
@@ -479,7 +473,7 @@ async def test_commands_that_this_user_may_not_write_are_no_fault(tmp_path: Path
     acl.chmod(0o644)
     async with mosquitto(tmp_path, *STOCK, f"acl_file {acl}") as broker:
         way = await way_to(broker)
-        found = by_check(await check_rights(chosen(broker), way))
+        found = by_check(await check_rights(chosen(broker), way, arrival_s=0.4))
     assert found["rights_commands"].status == "note"
     assert found["rights_bridge"].status == "ok"
 
@@ -491,7 +485,7 @@ async def test_a_broker_that_hangs_up_over_a_right_is_told(tmp_path: Path) -> No
     zero = ("allow_anonymous true", "max_queued_messages 0")
     async with mosquitto(tmp_path, *zero, f"acl_file {acl}") as broker:
         way = await way_to(broker)
-        found = by_check(await check_rights(chosen(broker), way))
+        found = by_check(await check_rights(chosen(broker), way, arrival_s=0.4))
     assert found["rights_tree"].status == "error"
     is_told = any("max_queued_messages 100000" in one for one in found["rights_tree"].advice)
     version = await asyncio.to_thread(subprocess.getoutput, "mosquitto -h")
@@ -623,15 +617,14 @@ async def test_a_device_that_refuses_subscriptions_is_told(tmp_path: Path) -> No
 
 
 async def test_a_device_that_grants_and_never_comes_is_an_error_that_says_what_to_let_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(callback, "_EVENT_S", 0.3)
     async with mosquitto(tmp_path) as broker, running(part()) as device:
         one = chosen(broker, upnp__callback_port=str(free_port()))
         answered = await found(one)
         device.answers["/0/event"] = answer(200, head="SID: uuid:1\r\nTIMEOUT: Second-60\r\n")
         (finding,) = await check_callback(
-            one, answered.admitted, None, lambda host: f"let {host} in"
+            one, answered.admitted, None, lambda host: f"let {host} in", event_s=0.3
         )
     assert (finding.check, finding.status) == ("callback", "error")
     assert finding.advice[0] == f"let {device.address} in"

@@ -136,20 +136,19 @@ def lines(monkeypatch):
     return told
 
 
-def usual_ports(monkeypatch):
+def usual_ports():
     """Have three ports in a row stand for the usual ones, of which the first is free."""
     for _ in range(100):
         first = free_port()
         ports = range(first, min(first + 3, 65536))
         if all(mosquitto._is_free(port) for port in ports):
-            monkeypatch.setattr(mosquitto, "PORTS", ports)
             return ports
     raise AssertionError("no three ports in a row")
 
 
 async def test_it_takes_the_usual_port_where_that_is_free(monkeypatch, lines):
-    ports = usual_ports(monkeypatch)
-    async with await EmbeddedBroker.beside_others() as broker:
+    ports = usual_ports()
+    async with await EmbeddedBroker.beside_others(ports) as broker:
         assert broker.port == ports[0]
     assert lines == []
 
@@ -157,8 +156,8 @@ async def test_it_takes_the_usual_port_where_that_is_free(monkeypatch, lines):
 async def test_beside_a_broker_it_takes_the_next_port_and_says_how_to_use_that_one(
     monkeypatch, lines
 ):
-    ports = usual_ports(monkeypatch)
-    async with EmbeddedBroker(ports[0]), await EmbeddedBroker.beside_others() as broker:
+    ports = usual_ports()
+    async with EmbeddedBroker(ports[0]), await EmbeddedBroker.beside_others(ports) as broker:
         assert broker.port == ports[1]
         ((event, facts),) = lines
         assert event == "embedded_broker_port_taken"
@@ -181,10 +180,10 @@ async def test_beside_another_program_it_says_that_the_port_is_taken(
         ended.set()
 
     ended = asyncio.Event()
-    ports = usual_ports(monkeypatch)
+    ports = usual_ports()
     server = await asyncio.start_server(answer, "127.0.0.1", ports[0])
     try:
-        async with await EmbeddedBroker.beside_others() as broker:
+        async with await EmbeddedBroker.beside_others(ports) as broker:
             assert broker.port == ports[1]
         await ended.wait()
     finally:
@@ -193,10 +192,10 @@ async def test_beside_another_program_it_says_that_the_port_is_taken(
 
 
 async def test_where_all_usual_ports_are_taken_it_takes_any(monkeypatch, lines):
-    ports = usual_ports(monkeypatch)
+    ports = usual_ports()
     with contextlib.ExitStack() as stack:
         for port in ports:
             stack.enter_context(socket.create_server(("127.0.0.1", port)))
-        async with await EmbeddedBroker.beside_others() as broker:
+        async with await EmbeddedBroker.beside_others(ports) as broker:
             assert broker.port not in (0, *ports)
             assert str(broker.port) in lines[0][1]["reason"]

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from bridge.errors import DeviceUnreachable
 from bridge.model.device import Description, Device, Scpd, Service
-from bridge.upnp.gena import subscriber as events
 from bridge.upnp.gena.notify_server import NotifyServer
 from bridge.upnp.gena.subscriber import Subscriber
+from bridge.upnp.gena.subscription import Times
 from bridge.upnp.http.client import HttpClient, local_address_towards
 
 BODY = b"<e:propertyset xmlns:e='urn:x'><e:property><A>%d</A></e:property></e:propertyset>"
@@ -302,11 +302,13 @@ async def test_a_sid_that_is_written_otherwise_is_the_subscription_s_own(sid):
         assert await notify(device.asked[0].callback, sid.replace("1", "11"), 2) == 412
 
 
-@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("written", ["UUID:AB", "ab", "<uuid:ab>", '"uuid:ab"'])
 async def test_a_device_is_told_its_sid_as_it_first_wrote_it(written):
     granted = {"SUBSCRIBE": "uuid:ab", "renewal": written}
-    async with publishing(timeout="Second-0", granted=granted) as device, bridging() as bridge:
+    async with (
+        publishing(timeout="Second-0", granted=granted) as device,
+        bridging(times=SOON) as bridge,
+    ):
         bridge.subscriptions.subscribe(described(service(device.url())))
         assert (await device.until("renewal", 3)).headers["SID"] == "uuid:ab"
         assert device.count("SUBSCRIBE") == 1
@@ -472,17 +474,12 @@ async def test_a_service_that_never_speaks_is_silent_with_one_warning_until_it_d
         assert bridge.states() == {"root/Switch": "subscribed"}
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let renewals and second tries be due soon."""
-    monkeypatch.setattr("bridge.upnp.gena.subscription._SOONEST_RENEWAL_S", 0.1)
-    monkeypatch.setattr("bridge.upnp.gena.subscription._SECOND_TRY_S", 0.1)
-    monkeypatch.setattr("bridge.upnp.gena.subscriber._ANSWER_S", 0.2)
+SOON = Times(soonest_renewal_s=0.1, second_try_s=0.1, answer_s=0.2)
+"""Renewals and second tries are due soon."""
 
 
-@pytest.mark.usefixtures("soon")
 async def test_a_subscription_is_renewed_by_its_sid_and_goes_on():
-    async with publishing(timeout="Second-0") as device, bridging() as bridge:
+    async with publishing(timeout="Second-0") as device, bridging(times=SOON) as bridge:
         bridge.subscriptions.subscribe(described(service(device.url())))
         renewal = await device.until("renewal", 2)
         assert renewal.headers["SID"] == "uuid:1"
@@ -497,11 +494,8 @@ async def test_a_subscription_is_renewed_by_its_sid_and_goes_on():
     ("status", "holds"),
     [("200 OK", True), ("412 Precondition Failed", False), ("503 Busy", None), ("mute", None)],
 )
-async def test_a_device_is_asked_by_one_renewal_whether_it_knows_its_subscribers(
-    status, holds, monkeypatch
-):
-    monkeypatch.setattr(events, "_PROOF_S", 0.3)
-    async with publishing() as device, bridging() as bridge:
+async def test_a_device_is_asked_by_one_renewal_whether_it_knows_its_subscribers(status, holds):
+    async with publishing() as device, bridging(times=Times(proof_s=0.3)) as bridge:
         both = (service(device.url("/1"), "One"), service(device.url("/2"), "Two"))
         bridge.subscriptions.subscribe(described(*both))
         await bridge.until(lambda: set(bridge.states().values()) == {"subscribed"})
@@ -530,10 +524,12 @@ async def test_what_a_device_grants_when_it_is_asked_counts():
         assert await notify(device.asked[0].callback, "uuid:other", 1) == 200
 
 
-@pytest.mark.usefixtures("soon")
 async def test_a_refused_renewal_is_followed_by_a_new_subscription_at_once():
     refusals = {"renewal": "412 Precondition Failed"}
-    async with publishing(timeout="Second-0", refusals=refusals) as device, bridging() as bridge:
+    async with (
+        publishing(timeout="Second-0", refusals=refusals) as device,
+        bridging(times=SOON) as bridge,
+    ):
         bridge.subscriptions.subscribe(described(service(device.url())))
         again = await device.until("SUBSCRIBE", 2)
         assert again.callback != device.asked[0].callback
@@ -542,12 +538,11 @@ async def test_a_refused_renewal_is_followed_by_a_new_subscription_at_once():
         assert bridge.suspects[0] == "root"  # it may have restarted, as another
 
 
-@pytest.mark.usefixtures("soon")
 async def test_after_a_renewal_without_an_answer_all_services_are_subscribed_to_anew():
     async with (
         publishing(timeout="Second-0", refusals={"renewal": "mute"}) as device,
         publishing() as other,
-        bridging() as bridge,
+        bridging(times=SOON) as bridge,
     ):
         both = (service(device.url()), service(other.url(), level="Other"))
         bridge.subscriptions.subscribe(described(*both))
@@ -611,9 +606,9 @@ async def subscribed(bridge: Bridge, devices: Iterable[Publisher]) -> None:
     await bridge.until(lambda: len(bridge.events) >= 3)
 
 
-async def test_closing_unsubscribes_everywhere_and_waits_for_nobody_for_long(monkeypatch):
-    monkeypatch.setattr("bridge.upnp.gena.subscriber._FAREWELL_S", 0.3)
-    async with publishing() as good, publishing() as slow, bridging() as bridge:
+async def test_closing_unsubscribes_everywhere_and_waits_for_nobody_for_long():
+    hurried = bridging(times=Times(farewell_s=0.3))
+    async with publishing() as good, publishing() as slow, hurried as bridge:
         await subscribed(bridge, (good, slow))
         await bridge.until(lambda: len(bridge.events) == 6)
         slow.pause_s = 1.5
@@ -628,8 +623,8 @@ async def test_closing_unsubscribes_everywhere_and_waits_for_nobody_for_long(mon
         await bridge.until(lambda: slow.at_once == 0)
 
 
-async def test_closing_takes_two_seconds_at_most():
-    assert events._FAREWELL_S == 2
+def test_closing_takes_two_seconds_at_most():
+    assert Times().farewell_s == 2
 
 
 async def test_closing_after_the_work_was_cancelled_unsubscribes_too():

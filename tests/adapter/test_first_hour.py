@@ -244,7 +244,6 @@ async def test_the_likely_reason_is_told_where_nothing_was_found(
     reason: str,
 ) -> None:
     lines = Lines()
-    monkeypatch.setattr(footing, "PATIENCE_S", 0.0)
     monkeypatch.setattr(footing, "_log", lines)
     root = Part(new_udn(), "First hour", (Service("One", (Variable("V", "ui2"),), {"V": "1"}),))
     async with (
@@ -254,7 +253,7 @@ async def test_the_likely_reason_is_told_where_nothing_was_found(
     ):
         if "upnp.interfaces" not in chosen:
             await until(lambda: one.bridge.devices.directory.denied > 0)
-        await footing.tell_reason(one.bridge)
+        await footing.tell_reason(one.bridge, patience_s=0.0)
     ((event, facts),) = lines.told
     assert event == "no_device_found"
     assert str(facts["reason"]).startswith(reason.partition(": 1 ")[0])
@@ -265,7 +264,6 @@ async def test_no_reason_is_told_where_a_device_was_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = Lines()
-    monkeypatch.setattr(footing, "PATIENCE_S", 0.0)
     monkeypatch.setattr(footing, "_log", lines)
     name = f"first-hour-{new_udn()}"
     root = Part(new_udn(), name, (Service("One", (Variable("V", "ui2"),), {"V": "1"}),))
@@ -276,7 +274,7 @@ async def test_no_reason_is_told_where_a_device_was_found(
     ):
         branches = one.bridge.publishing.mirror.branches
         await until(lambda: any(branch.description for branch in branches.values()))
-        await footing.tell_reason(one.bridge)
+        await footing.tell_reason(one.bridge, patience_s=0.0)
     assert lines.told == []
 
 
@@ -297,7 +295,6 @@ async def test_health_at_the_broker_is_right_once_the_bridge_is_online(tmp_path:
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(running, "_SYSTEM", tmp_path / "system")
     monkeypatch.setattr(
         running, "_places", lambda: iter([tmp_path / "upnp2mqtt", tmp_path / "system"])
     )

@@ -35,7 +35,9 @@ class ToldVariables(list[Notify]):
 
 @asynccontextmanager
 async def listening(**kwargs) -> AsyncIterator[tuple[NotifyServer, ToldVariables, str]]:
-    async with NotifyServer("127.0.0.1", 0, **{"stall_s": 0.08, **kwargs}) as server:
+    async with NotifyServer(
+        "127.0.0.1", 0, **{"stall_s": 0.08, "tick_s": 0.02, **kwargs}
+    ) as server:
         heard = ToldVariables()
         yield server, heard, server.open(heard)
 
@@ -59,12 +61,6 @@ def head(path: str, *headers: str, start: str = "NOTIFY {} HTTP/1.1") -> bytes:
 def notify(path: str, body: bytes = BODY, *headers: str, seq: int = 0) -> bytes:
     wanted = headers or (f"CONTENT-LENGTH: {len(body)}",)
     return head(path, "NTS: upnp:propchange", "SID: uuid:1", f"SEQ: {seq}", *wanted) + body
-
-
-@pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the server look at its connections often, so that no test waits long."""
-    monkeypatch.setattr("bridge.upnp.gena.notify_server._TICK_S", 0.02)
 
 
 async def answer(reader: asyncio.StreamReader) -> int:
@@ -430,9 +426,8 @@ async def test_one_peer_has_a_bounded_number_of_connections_of_which_the_idle_ma
         ]
 
 
-async def test_idle_connections_of_many_peers_do_not_shut_out_another(monkeypatch):
-    monkeypatch.setattr("bridge.upnp.gena.notify_server.MAX_CONNECTIONS", 4)
-    async with listening() as (server, heard, path), AsyncExitStack() as stack:
+async def test_idle_connections_of_many_peers_do_not_shut_out_another():
+    async with listening(most=4) as (server, heard, path), AsyncExitStack() as stack:
         streams = [
             await stack.enter_async_context(connected(server, f"127.0.0.{2 + number}"))
             for number in range(4)
@@ -449,12 +444,9 @@ async def test_idle_connections_of_many_peers_do_not_shut_out_another(monkeypatc
         assert len(heard) == 4
 
 
-async def test_where_no_connection_is_idle_the_slowest_request_of_who_has_the_most_goes(
-    monkeypatch,
-):
-    monkeypatch.setattr("bridge.upnp.gena.notify_server.MAX_CONNECTIONS", 3)
+async def test_where_no_connection_is_idle_the_slowest_request_of_who_has_the_most_goes():
     message = notify("/x", BODY[:50], "CONTENT-LENGTH: 200")
-    async with listening(stall_s=9) as (server, _, path), AsyncExitStack() as stack:
+    async with listening(stall_s=9, most=3) as (server, _, path), AsyncExitStack() as stack:
         honest = await stack.enter_async_context(connected(server, "127.0.0.8"))
         honest[1].write(notify(path)[:50])
         await asyncio.sleep(0.02)

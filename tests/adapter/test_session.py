@@ -13,7 +13,6 @@ import pytest
 import structlog
 
 from bridge.errors import BrokerRefused, BrokerUnreachable, ConfigError
-from bridge.mqtt import session as module
 from bridge.mqtt.limits import ProtocolUnknown, SessionTakenOver
 from bridge.mqtt.session import Session
 from bridge.mqtt.url import parse_url
@@ -580,9 +579,11 @@ async def test_what_waits_for_an_acknowledgement_is_told_and_named_at_the_end():
         assert session.unacknowledged == (publication,)
 
 
-async def test_a_broker_that_acknowledges_nothing_counts_as_lost(monkeypatch):
-    monkeypatch.setattr(module, "_ACKNOWLEDGE_S", 0.5)
-    async with fake(saying(ACCEPTED_5)) as endpoint, connected(endpoint) as session:
+async def test_a_broker_that_acknowledges_nothing_counts_as_lost():
+    async with (
+        fake(saying(ACCEPTED_5)) as endpoint,
+        connected(endpoint, acknowledge_s=0.5) as session,
+    ):
         with pytest.raises(BrokerUnreachable, match="acknowledgement"):
             await session.publish(Publication("up/value", b"1"))
 
@@ -665,11 +666,10 @@ async def test_a_name_that_nobody_knows_is_unreachable():
             pass
 
 
-async def test_a_broker_without_connack_is_unreachable_in_time(monkeypatch):
-    monkeypatch.setattr(module, "CONNECT_S", 0.2)
+async def test_a_broker_without_connack_is_unreachable_in_time():
     async with fake(saying()) as endpoint:
         with pytest.raises(BrokerUnreachable, match="no answer"):
-            async with connected(endpoint):
+            async with connected(endpoint, limit_s=0.2):
                 pass
 
 
@@ -681,13 +681,12 @@ async def test_a_broker_that_hangs_for_longer_than_the_keepalive_is_not_taken_fo
 
 
 @pytest.mark.parametrize("scheme", ["mqtts", "ws", "wss"])
-async def test_a_handshake_that_hangs_is_given_up_in_time(monkeypatch, scheme):
-    monkeypatch.setattr(module, "CONNECT_S", 0.3)
+async def test_a_handshake_that_hangs_is_given_up_in_time(scheme):
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = parse_url(f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
         begun = time.monotonic()
         with pytest.raises(BrokerUnreachable, match="no answer"):
-            async with connected(endpoint):
+            async with connected(endpoint, limit_s=0.3):
                 pass
         assert time.monotonic() - begun < 2
     gc.collect()

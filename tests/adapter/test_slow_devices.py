@@ -15,7 +15,7 @@ from bridge.upnp.presence import Reason, checks
 from bridge.upnp.presence.directory import Directory
 from bridge.upnp.ssdp.interfaces import Interface
 from bridge.upnp.ssdp.message import Announcement, Kind
-from bridge.upnp.ssdp.search import Arrival
+from bridge.upnp.ssdp.search import Sender
 
 LOOPBACK = Interface("lo", 1, (ipaddress.IPv4Interface("127.0.0.1/8"),), (), is_loopback=True)
 MANY = 60
@@ -85,7 +85,7 @@ class Scene:
         location = f"http://{host}:{self.servers.port}/{udn}.{manner}"
         target = "upnp:rootdevice"
         said = Announcement(Kind.ALIVE, udn, target, location, None, 1800, None, None, None, None)
-        self.directory.heard(said, Arrival(ipaddress.ip_address(host), LOOPBACK))
+        self.directory.heard(said, Sender(ipaddress.ip_address(host), LOOPBACK))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PROMPT_S):

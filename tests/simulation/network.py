@@ -14,7 +14,7 @@ from bridge.upnp.gena.notify_server import Notify, NotifyServer
 from bridge.upnp.http.client import HttpClient, Response
 from bridge.upnp.ssdp import message as ssdp
 from bridge.upnp.ssdp.interfaces import Interface
-from bridge.upnp.ssdp.search import Arrival, Discovery
+from bridge.upnp.ssdp.search import Discovery, Sender
 from tests.simulation.devices import SERVER, Device, Request, Subscriber
 from tests.simulation.loop import Loop
 
@@ -92,7 +92,7 @@ class Network:
         if self.discovery is not None and not self.weather.is_cut:
             announcement = ssdp.decode(datagram)
             assert announcement is not None
-            self.discovery.tell(announcement, Arrival(ip_address(source), self.interface))
+            self.discovery.tell(announcement, Sender(ip_address(source), self.interface))
 
     # GENA
 
@@ -184,7 +184,7 @@ class ModelDiscovery(Discovery):
         self._network = network
         self._due = asyncio.Event()
 
-    def tell(self, announcement: ssdp.Announcement, arrival: Arrival) -> None:
+    def tell(self, announcement: ssdp.Announcement, arrival: Sender) -> None:
         self._heard(announcement, arrival)
 
     def follow(self, present: Sequence[Interface]) -> None:

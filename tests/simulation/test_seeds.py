@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import count
 from math import inf
 from typing import Any
@@ -19,8 +20,8 @@ from bridge.tree.messages import Publication
 from bridge.tree.mirror import Mirror
 from bridge.tree.outbox import Outbox
 from bridge.upnp import soap
-from bridge.upnp.gena import subscription
-from bridge.upnp.gena.subscription import Subscription
+from bridge.upnp.gena import subscriber, subscription
+from bridge.upnp.gena.subscription import Subscription, Times
 from tests.simulation import run, steps
 from tests.simulation.world import Outcome
 
@@ -141,7 +142,7 @@ def _late(patch: pytest.MonkeyPatch) -> None:
 def _deaf_to_gaps(patch: pytest.MonkeyPatch) -> None:
     """Have no subscription replaced while it is renewed."""
     patch.setattr(Subscription, "_heal", lambda *_: None)
-    patch.setattr(subscription, "RENEWED_FOR_S", inf)
+    patch.setattr(subscriber, "Times", partial(Times, renewed_for_s=inf))
 
 
 def _nothing(owner: type, name: str, result: Any = None) -> Callable[[pytest.MonkeyPatch], None]:

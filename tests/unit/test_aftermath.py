@@ -5,7 +5,13 @@ import pytest
 from bridge.model.accessors import only_reads
 from bridge.model.datatypes import reader
 from bridge.model.device import Action, Argument, Direction, Key, Scpd, Service, StateVariable
-from bridge.polling.follow_up import GRACE_S, MAX_QUESTIONS, Check, FollowUps, questions_after
+from bridge.polling.follow_up import (
+    GRACE_S,
+    MAX_QUESTIONS,
+    AwaitedAnswer,
+    FollowUps,
+    questions_after,
+)
 from bridge.polling.plan import Question, When
 from bridge.tree.service_state import ServiceState
 from tests.unit.captured import captured
@@ -107,12 +113,12 @@ def test_an_action_that_sets_nothing_has_all_asked_that_its_service_events():
 # For how long
 
 
-def check(state: ServiceState, aim: str | None = "1", *, is_deaf: bool = False) -> Check:
+def check(state: ServiceState, aim: str | None = "1", *, is_deaf: bool = False) -> AwaitedAnswer:
     get = Action("GetStatus", (Argument("Now", Direction.OUT, "Status"),))
     power = made(get, StateVariable("Status", "boolean", evented=True))
     wanted = {"Status": ("Now", Key("Status"), When.MISSING)}
     question = Question("U/Any", power, get, (), wanted, is_last_resort=False)
-    one = Check(question, {} if aim is None else {"Status": aim}, state)
+    one = AwaitedAnswer(question, {} if aim is None else {"Status": aim}, state)
     one.begin(100.0, is_deaf=is_deaf)
     return one
 
@@ -121,7 +127,7 @@ def told(state: ServiceState, *, value: bool, whole: bool = False) -> None:
     state.apply({Key("Status"): value}, whole=whole, now="now")
 
 
-def times(one: Check, answers: list[bool]) -> list[float]:
+def times(one: AwaitedAnswer, answers: list[bool]) -> list[float]:
     """Ask until nothing is open; return when it was asked, from the action on."""
     found = []
     for answer in answers:

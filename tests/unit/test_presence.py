@@ -797,9 +797,8 @@ def test_devices_of_one_dead_host_leave_together():
     assert max(at for at, _ in net.log) < 62
 
 
-def test_nothing_is_kept_of_what_has_no_room(monkeypatch):
-    monkeypatch.setattr(tables, "MAX_DEVICES", 1)
-    net = home()
+def test_nothing_is_kept_of_what_has_no_room():
+    net = home(Presence(most=1))
     assert not net.presence.expect("d2", OTHER, None, net.now)
     assert not net.heard("d3", None)
     assert net.presence.pending == 0
@@ -835,9 +834,8 @@ def test_a_flood_of_locations_keeps_within_bounds_and_pushes_out_no_known_device
     assert HOME in net.running
 
 
-def test_a_flood_of_described_devices_pushes_out_only_those_offline(monkeypatch):
-    monkeypatch.setattr(tables, "MAX_DEVICES", 3)
-    net = home(max_age_s=1800)
+def test_a_flood_of_described_devices_pushes_out_only_those_offline():
+    net = home(Presence(most=3), max_age_s=1800)
     for number in range(2, 9):
         location = f"http://10.0.1.{number}/"
         net.sites[location] = Site((f"x{number}",))
@@ -854,9 +852,8 @@ def test_a_flood_of_described_devices_pushes_out_only_those_offline(monkeypatch)
     assert "x2" not in udns
 
 
-def test_an_offline_device_whose_udn_another_has_by_now_goes_and_the_other_stays(monkeypatch):
-    monkeypatch.setattr(tables, "MAX_DEVICES", 2)
-    net = home(max_age_s=1800)
+def test_an_offline_device_whose_udn_another_has_by_now_goes_and_the_other_stays():
+    net = home(Presence(most=2), max_age_s=1800)
     net.sites[OTHER] = Site(("d2",))
     net.heard("d2", OTHER)
     net.run(1)

@@ -17,8 +17,8 @@ from bridge.hubs.homeassistant.entities import (
     generic_rule,
 )
 from bridge.hubs.homeassistant.own import connectivity, own_entities
-from bridge.hubs.homeassistant.place import Place, Told, World
-from bridge.hubs.homeassistant.rules import KINDS, UNKNOWN, Kind, Rule
+from bridge.hubs.homeassistant.place import ServicePlace, Told, World
+from bridge.hubs.homeassistant.rules import KINDS, UNKNOWN, Rule, ServiceRules
 from bridge.model import topics
 from bridge.model.accessors import only_reads
 from bridge.model.device import Description, Service
@@ -219,7 +219,7 @@ class HomeAssistant:
         """Yield a root device's entities, the most wanted first, no two of one key or one name."""
         root = description.device
         places = [
-            Place.of(self._world, device, service, told)
+            ServicePlace.of(self._world, device, service, told)
             for device in root.walk()
             for service in device.services
         ]
@@ -245,7 +245,7 @@ class HomeAssistant:
             yield one
 
 
-def _known(places: Iterable[Place]) -> Iterator[tuple[Place, Rule, Entity]]:
+def _known(places: Iterable[ServicePlace]) -> Iterator[tuple[ServicePlace, Rule, Entity]]:
     for place in places:
         for rule in _kind(place).rules:
             for entity in entities(rule, place):
@@ -253,8 +253,8 @@ def _known(places: Iterable[Place]) -> Iterator[tuple[Place, Rule, Entity]]:
 
 
 def _generic(
-    places: Iterable[Place], known: Iterable[tuple[Place, Rule, Entity]]
-) -> Iterator[tuple[Place, Entity]]:
+    places: Iterable[ServicePlace], known: Iterable[tuple[ServicePlace, Rule, Entity]]
+) -> Iterator[tuple[ServicePlace, Entity]]:
     """Yield what no entity that is `known` speaks for, up to the most that are wanted."""
     spoken_for: dict[int, set[str]] = {}
     for place, rule, _ in known:
@@ -270,11 +270,11 @@ def _generic(
                 yield place, entity
 
 
-def _kind(place: Place) -> Kind:
+def _kind(place: ServicePlace) -> ServiceRules:
     return KINDS.get(service_name(place.service), UNKNOWN)
 
 
-def _generic_rules(place: Place, spoken_for: AbstractSet[str]) -> Iterator[Rule]:
+def _generic_rules(place: ServicePlace, spoken_for: AbstractSet[str]) -> Iterator[Rule]:
     scpd = place.service.scpd
     listed = (name for name in scpd.variables if name in place.keys)
     for name in dict.fromkeys((*listed, *place.keys)):
@@ -286,7 +286,7 @@ def _generic_rules(place: Place, spoken_for: AbstractSet[str]) -> Iterator[Rule]
             yield generic_button(_words(name), name)
 
 
-def _key(place: Place, entity: Entity, *, is_root: bool) -> str:
+def _key(place: ServicePlace, entity: Entity, *, is_root: bool) -> str:
     """Return what an entity is known by within its root device, the same at every start."""
     parts = [] if is_root else [slug(place.device.udn)]
     return "_".join([*parts, _service_slug(place.service), _NOT_SLUG.sub("_", entity.key)]).lower()

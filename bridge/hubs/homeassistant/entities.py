@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from bridge.hubs.homeassistant.place import WHOLE, Place, arguments, is_plain
+from bridge.hubs.homeassistant.place import WHOLE, ServicePlace, arguments, is_plain
 from bridge.hubs.homeassistant.rules import DOCUMENT, HAPPENED, Platform, Rule
 from bridge.model import datatypes
 from bridge.model.device import Key, StateVariable
@@ -72,7 +72,7 @@ class Entity:
         }
 
 
-def entities(rule: Rule, place: Place) -> Iterator[Entity]:
+def entities(rule: Rule, place: ServicePlace) -> Iterator[Entity]:
     """Yield the entities that a rule means at a service: none, one, or one for each channel."""
     if (rule.on and place.device_type not in rule.on) or place.device_type in rule.not_on:
         return
@@ -83,7 +83,7 @@ def entities(rule: Rule, place: Place) -> Iterator[Entity]:
         return
     for key in place.keys[variable.name][:_MAX_CHANNELS] if variable else (None,):
         one = _of_channel(rule, key, place)
-        value = Source(variable, key) if variable and key else None
+        value = EntityValue(variable, key) if variable and key else None
         platform = one.platform
         config = _BUILDERS[platform](one, place, value)
         if config is None and value is not None and platform in _AS_SENSOR:
@@ -106,7 +106,7 @@ def _fitting(rule: Rule, platform: Platform) -> Mapping[str, object]:
     return kept | category
 
 
-def _of_channel(rule: Rule, key: Key | None, place: Place) -> Rule:
+def _of_channel(rule: Rule, key: Key | None, place: ServicePlace) -> Rule:
     """Return the rule for a channel; not enabled by itself where there is a whole."""
     if key is None or key.channel in WHOLE:
         return rule
@@ -119,17 +119,17 @@ def _of_channel(rule: Rule, key: Key | None, place: Place) -> Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class EntityValue:
     """A state variable, and where the value of it that is meant stands."""
 
     variable: StateVariable
     key: Key
 
 
-Builder = Callable[[Rule, Place, Source | None], Config | None]
+Builder = Callable[[Rule, ServicePlace, EntityValue | None], Config | None]
 
 
-def _sensor(rule: Rule, place: Place, told: Source | None) -> Config | None:
+def _sensor(rule: Rule, place: ServicePlace, told: EntityValue | None) -> Config | None:
     if rule.media:
         config: Config = {
             "state_topic": place.media_topic(),
@@ -147,7 +147,7 @@ def _sensor(rule: Rule, place: Place, told: Source | None) -> Config | None:
     return place.state(told.key, template=WORDS)
 
 
-def _binary_sensor(rule: Rule, place: Place, told: Source | None) -> Config | None:
+def _binary_sensor(rule: Rule, place: ServicePlace, told: EntityValue | None) -> Config | None:
     if told is None:
         return None
     if rule.template:
@@ -156,7 +156,7 @@ def _binary_sensor(rule: Rule, place: Place, told: Source | None) -> Config | No
     return place.state(told.key, template=template) | {"payload_on": "true", "payload_off": "false"}
 
 
-def _switch(rule: Rule, place: Place, told: Source | None) -> Config | None:
+def _switch(rule: Rule, place: ServicePlace, told: EntityValue | None) -> Config | None:
     if told is None:
         return None
     state = place.state(told.key, template=rule.template)
@@ -179,7 +179,7 @@ def _switch(rule: Rule, place: Place, told: Source | None) -> Config | None:
     return {**state, "command_topic": place.call_topic(action.name), **payloads}
 
 
-def _number(_: Rule, place: Place, told: Source | None) -> Config | None:
+def _number(_: Rule, place: ServicePlace, told: EntityValue | None) -> Config | None:
     bounds = None if told is None else number_range(told.variable)
     topic = None if told is None else place.set_topic(told.key)
     if told is None or bounds is None or topic is None:
@@ -198,7 +198,7 @@ def _number(_: Rule, place: Place, told: Source | None) -> Config | None:
     }
 
 
-def _select(rule: Rule, place: Place, told: Source | None) -> Config | None:
+def _select(rule: Rule, place: ServicePlace, told: EntityValue | None) -> Config | None:
     if told is None:
         return _select_of_action(rule, place)
     options = _options(told.variable)
@@ -212,7 +212,7 @@ def _select(rule: Rule, place: Place, told: Source | None) -> Config | None:
     }
 
 
-def _select_of_action(rule: Rule, place: Place) -> Config | None:
+def _select_of_action(rule: Rule, place: ServicePlace) -> Config | None:
     """Return a choice of what to call an action with, which no variable tells of."""
     action, command = place.action(rule.action), _called(rule, place, "command_template")
     if action is None or command is None:
@@ -223,7 +223,7 @@ def _select_of_action(rule: Rule, place: Place) -> Config | None:
     return {**command, "options": options} if options else None
 
 
-def _text(rule: Rule, place: Place, told: Source | None) -> Config | None:
+def _text(rule: Rule, place: ServicePlace, told: EntityValue | None) -> Config | None:
     if told is not None:
         topic = place.set_topic(told.key)
         if topic is None:
@@ -240,15 +240,15 @@ def _text(rule: Rule, place: Place, told: Source | None) -> Config | None:
     }
 
 
-def _notify(rule: Rule, place: Place, _told: Source | None) -> Config | None:
+def _notify(rule: Rule, place: ServicePlace, _told: EntityValue | None) -> Config | None:
     return _called(rule, place, "command_template")
 
 
-def _button(rule: Rule, place: Place, _told: Source | None) -> Config | None:
+def _button(rule: Rule, place: ServicePlace, _told: EntityValue | None) -> Config | None:
     return _called(rule, place, "payload_press")
 
 
-def _called(rule: Rule, place: Place, payload_key: str) -> Config | None:
+def _called(rule: Rule, place: ServicePlace, payload_key: str) -> Config | None:
     """Return the command that calls a rule's action, its arguments under this key."""
     action = place.action(rule.action)
     payload = arguments(action, rule.args) if action else None
@@ -257,7 +257,7 @@ def _called(rule: Rule, place: Place, payload_key: str) -> Config | None:
     return {"command_topic": place.call_topic(action.name), payload_key: payload}
 
 
-def _event(rule: Rule, place: Place, told: Source | None) -> Config | None:
+def _event(rule: Rule, place: ServicePlace, told: EntityValue | None) -> Config | None:
     if rule.happens:
         if place.has_last_change and place.service.event_url is not None:
             return {"state_topic": place.event_topic(), "value_template": HAPPENED}
@@ -266,12 +266,12 @@ def _event(rule: Rule, place: Place, told: Source | None) -> Config | None:
     return place.state(told.key, template=rule.template) if told else None
 
 
-def _image(_: Rule, place: Place, _told: Source | None) -> Config | None:
+def _image(_: Rule, place: ServicePlace, _told: EntityValue | None) -> Config | None:
     """Return the picture of what plays, else of the device: any player may tell of a cover."""
     return {"url_topic": place.art_topic()}
 
 
-def _needs(platform: Platform, place: Place) -> str:
+def _needs(platform: Platform, place: ServicePlace) -> str:
     """Return the topic that must hold something: of a picture, for which no icon stands in.
 
     Without an address Home Assistant would go on showing the picture before.
@@ -279,7 +279,7 @@ def _needs(platform: Platform, place: Place) -> str:
     return place.art_topic() if platform == "image" and not place.device.icons else ""
 
 
-def _light(rule: Rule, place: Place, told: Source | None) -> Config | None:
+def _light(rule: Rule, place: ServicePlace, told: EntityValue | None) -> Config | None:
     """Return a light: by an action that takes its level too, or one of SwitchPower 1.0.
 
     The latter is dimmed by its device's Dimming 1.0 if it has that.
@@ -310,7 +310,7 @@ def _light(rule: Rule, place: Place, told: Source | None) -> Config | None:
     }
 
 
-def _light_of_action(rule: Rule, place: Place, told: Source) -> Config | None:
+def _light_of_action(rule: Rule, place: ServicePlace, told: EntityValue) -> Config | None:
     """Return a light whose action is called with 1 or 0, or with 1 and the level.
 
     Home Assistant compares its state with the payloads of the commands.
@@ -353,14 +353,14 @@ def of_media(name: str) -> str:
     return f"{{% set value = {DOCUMENT}.{name} | default('') | string %}}{WORDS}"
 
 
-def dimming(place: Place) -> tuple[Place, Source] | None:
+def dimming(place: ServicePlace) -> tuple[ServicePlace, EntityValue] | None:
     """Return the place and the value by which a light is dimmed."""
     for service in place.device.services:
         if service_name(service) == "Dimming":
             other = place.beside(service)
             variable = other.variable("LoadLevelStatus")
             if variable is not None and other.set_topic(other.keys[variable.name][0]):
-                return other, Source(variable, other.keys[variable.name][0])
+                return other, EntityValue(variable, other.keys[variable.name][0])
     return None
 
 

@@ -35,7 +35,7 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServicePlace:
     """A service of a device, as entities see it. `device_type` is the name in the device's type.
 
     `told` has where values of the device's services stand, `keys` those of this one by the name of
@@ -51,7 +51,7 @@ class Place:
     keys: Mapping[str, tuple[Key, ...]]
 
     @classmethod
-    def of(cls, world: World, device: Device, service: Service, told: Told) -> "Place":
+    def of(cls, world: World, device: Device, service: Service, told: Told) -> "ServicePlace":
         """Return the place of a service."""
         own = topics.service_id(topics.device_id(device.udn), service.level)
         return cls(
@@ -64,9 +64,9 @@ class Place:
             _by_variable(service, told.get(own, ())),
         )
 
-    def beside(self, service: Service) -> "Place":
+    def beside(self, service: Service) -> "ServicePlace":
         """Return the place of another service of the same device."""
-        return Place.of(self.world, self.device, service, self.told)
+        return ServicePlace.of(self.world, self.device, service, self.told)
 
     @property
     def device_type(self) -> str:

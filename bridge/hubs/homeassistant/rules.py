@@ -58,7 +58,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ServiceRules:
     """A kind of service: its rules. What they leave out is mapped generically.
 
     That is of little interest where it `is_minor`: it comes behind all others.
@@ -155,7 +155,7 @@ def _bit_rate(key: str, name: str, variable: str, icon: str) -> Rule:
     return Rule(key, "sensor", name, variable, template=_MEGA, enabled=False, more=more)
 
 
-_TRANSPORT = Kind(
+_TRANSPORT = ServiceRules(
     (
         Rule(
             "state",
@@ -233,7 +233,7 @@ _TRANSPORT = Kind(
     )
 )
 
-_RENDERING = Kind(
+_RENDERING = ServiceRules(
     (
         Rule("volume", "number", "Volume", "Volume", more={"icon": "mdi:volume-high"}),
         Rule("mute", "switch", "Mute", "Mute", more={"icon": "mdi:volume-off"}),
@@ -257,7 +257,7 @@ _RENDERING = Kind(
     )
 )
 
-_WAN_CONNECTION = Kind(
+_WAN_CONNECTION = ServiceRules(
     (
         Rule(
             "connected",
@@ -312,12 +312,12 @@ _WAN_CONNECTION = Kind(
     )
 )
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, ServiceRules] = {
     "AVTransport": _TRANSPORT,
     "RenderingControl": _RENDERING,
     "WANIPConnection": _WAN_CONNECTION,
     "WANPPPConnection": _WAN_CONNECTION,
-    "WANCommonInterfaceConfig": Kind(
+    "WANCommonInterfaceConfig": ServiceRules(
         (
             _total(
                 "bytes_received", "Data received", "TotalBytesReceived", "download", is_bytes=True
@@ -350,7 +350,7 @@ KINDS: Mapping[str, Kind] = {
             ),
         )
     ),
-    "ContentDirectory": Kind(
+    "ContentDirectory": ServiceRules(
         (
             Rule(
                 "update_id",
@@ -379,14 +379,14 @@ KINDS: Mapping[str, Kind] = {
             ),
         )
     ),
-    "SwitchPower": Kind(
+    "SwitchPower": ServiceRules(
         (
             Rule("light", "light", None, "Status", on=_LIGHTS),
             Rule("switch", "switch", None, "Status", not_on=_LIGHTS),
         )
     ),
-    "Dimming": Kind((Rule("level", "number", "Level", "LoadLevelStatus", not_on=_LIGHTS),)),
-    "basicevent": Kind(  # Belkin WeMo
+    "Dimming": ServiceRules((Rule("level", "number", "Level", "LoadLevelStatus", not_on=_LIGHTS),)),
+    "basicevent": ServiceRules(  # Belkin WeMo
         (
             Rule(
                 "motion",
@@ -420,7 +420,7 @@ KINDS: Mapping[str, Kind] = {
             ),
         )
     ),
-    "insight": Kind(  # Belkin WeMo Insight: state|since|on for|on today|on total|…|mW
+    "insight": ServiceRules(  # Belkin WeMo Insight: state|since|on for|on today|on total|…|mW
         (
             Rule(
                 "power",
@@ -437,10 +437,10 @@ KINDS: Mapping[str, Kind] = {
             ),
         )
     ),
-    "ConnectionManager": Kind(is_minor=True),
-    "X_MS_MediaReceiverRegistrar": Kind(is_minor=True),
-    "DeviceProtection": Kind(is_minor=True),
+    "ConnectionManager": ServiceRules(is_minor=True),
+    "X_MS_MediaReceiverRegistrar": ServiceRules(is_minor=True),
+    "DeviceProtection": ServiceRules(is_minor=True),
 }
 
-UNKNOWN = Kind()
+UNKNOWN = ServiceRules()
 """Of services that have no rules."""

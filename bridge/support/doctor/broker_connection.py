@@ -25,7 +25,7 @@ from bridge.support.doctor.spoken import other_way
 from bridge.support.doctor.terms import judge_certificate, judge_refusal, judge_session
 from bridge.tree.messages import Message, Publication
 
-EMBEDDED = "mqtt://127.0.0.1:1883"
+USUAL_BROKER = "mqtt://127.0.0.1:1883"
 """Where the bridge's own broker stands, unless that port is taken."""
 
 _NAME_S = 4.0

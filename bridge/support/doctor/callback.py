@@ -62,10 +62,12 @@ async def check_callback(
     found: Sequence[Description],
     local: Local | None,
     let_in: Callable[[str], str],
+    event_s: float = _EVENT_S,
 ) -> list[Finding]:
     """Return whether events come; `let_in` says how devices at a host are let in.
 
-    Where the port is the running bridge's, that one's subscriptions count.
+    The first is to come within `event_s`. Where the port is the running bridge's, that one's
+    subscriptions count.
     """
     port = settings.upnp.callback_port
     findings: list[Finding] = []
@@ -84,7 +86,7 @@ async def check_callback(
                 *findings,
                 skipped("callback", "there is no device with events to subscribe to"),
             ]
-        await _try(settings, server, trials)
+        await _try(settings, server, trials, event_s)
         if not port:
             findings.append(
                 note(
@@ -136,7 +138,9 @@ def _choose(found: Sequence[Description]) -> list[_Trial]:
     return [trial for turn in turns for trial in turn if trial is not None][:_MOST_DEVICES]
 
 
-async def _try(settings: Settings, server: NotifyServer, trials: Sequence[_Trial]) -> None:
+async def _try(
+    settings: Settings, server: NotifyServer, trials: Sequence[_Trial], event_s: float
+) -> None:
     """Subscribe, wait for first events until one more would take too long, and unsubscribe."""
     client = HttpClient()
     async with asyncio.TaskGroup() as tasks:
@@ -144,22 +148,20 @@ async def _try(settings: Settings, server: NotifyServer, trials: Sequence[_Trial
             tasks.create_task(_subscribe(settings, client, server, trial))
     granted = [trial for trial in trials if trial.sid]
     try:
-        await _await_events(granted)
+        await _await_events(granted, event_s)
     finally:
         async with asyncio.TaskGroup() as tasks:
             for trial in granted:
                 tasks.create_task(_unsubscribe(client, trial))
 
 
-async def _await_events(granted: Sequence[_Trial]) -> None:
+async def _await_events(granted: Sequence[_Trial], event_s: float) -> None:
     """Wait for the first event, and a second longer for the others'."""
     waits = [asyncio.create_task(trial.came.wait()) for trial in granted]
     if not waits:
         return
     try:
-        done, rest = await asyncio.wait(
-            waits, timeout=_EVENT_S, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, rest = await asyncio.wait(waits, timeout=event_s, return_when=asyncio.FIRST_COMPLETED)
         if done and rest:
             await asyncio.wait(rest, timeout=_OTHERS_S)
     finally:

@@ -7,7 +7,7 @@ from typing import TypeVar
 from bridge.errors import BrokerError
 from bridge.settings import Settings
 from bridge.support.doctor.broker_connection import (
-    EMBEDDED,
+    USUAL_BROKER,
     Way,
     answers,
     check_broker,
@@ -45,7 +45,7 @@ class Examination:
 
     `tell` takes a title and a finding, in the order of the titles. `progress` is told which checks
     are under way, whenever that changes. What publishes many retained messages is tried only where
-    `retained` asks for it.
+    `retained` asks for it. `usual_broker` is looked at where no URL is set.
     """
 
     def __init__(
@@ -55,11 +55,13 @@ class Examination:
         progress: Callable[[tuple[str, ...]], None] = lambda _: None,
         *,
         retained: bool = False,
+        usual_broker: str = USUAL_BROKER,
     ) -> None:
         self._settings = settings
         self._tell = tell
         self._progress = progress
         self._retained = retained
+        self._usual_broker = usual_broker
         self._has_store = False
         self._under_way: list[str] = []
         self._waiting: dict[str, list[Finding]] = {title: [] for title in TITLES}
@@ -169,15 +171,15 @@ class Examination:
         if local is not None and local.broker_url:
             tell(note(check, f"{unset} here runs a broker of its own, {local.broker_url}"))
             return [local.broker_url], tell
-        if await answers(EMBEDDED):
+        if await answers(usual := self._usual_broker):
             tell(
                 note(
                     check,
-                    f"{unset} would start a broker of its own, besides the one at {EMBEDDED}",
-                    f"to use that one, set mqtt.url to {EMBEDDED}; the checks below use it",
+                    f"{unset} would start a broker of its own, besides the one at {usual}",
+                    f"to use that one, set mqtt.url to {usual}; the checks below use it",
                 )
             )
-            return [EMBEDDED], lambda finding: tell(_milder(finding))
+            return [usual], lambda finding: tell(_milder(finding))
         if find_mosquitto() is None:
             install = "apt install mosquitto, or set mqtt.url to a broker that is there"
             tell(error(check, f"{unset} needs mosquitto for a broker of its own", install))

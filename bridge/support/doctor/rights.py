@@ -108,8 +108,13 @@ def families(settings: Settings, token: str) -> tuple[Family, ...]:
     return tuple(found)
 
 
-async def check_rights(settings: Settings, way: Way) -> list[Finding]:
-    """Return what each family comes to. Raises BrokerError, TimeoutError."""
+async def check_rights(
+    settings: Settings, way: Way, arrival_s: float = _ARRIVAL_S
+) -> list[Finding]:
+    """Return what each family comes to; all is to arrive within `arrival_s`.
+
+    Raises BrokerError, TimeoutError.
+    """
     wanted = families(settings, way.token)
     came: set[str] = set()
 
@@ -123,7 +128,7 @@ async def check_rights(settings: Settings, way: Way) -> list[Finding]:
             tried[family.check].unread = await _subscribe(reader, family, hear)
         for family in wanted:
             await _write(way, family, tried[family.check])
-        await _await_all(came, wanted, tried)
+        await _await_all(came, wanted, tried, arrival_s)
     finally:
         await reader.close()
     user = way.endpoint.username or way.options.username or "anonymous"
@@ -158,13 +163,15 @@ async def _write(way: Way, family: Family, tried: _Tried) -> None:
         await writer.close()
 
 
-async def _await_all(came: set[str], wanted: Iterable[Family], tried: dict[str, _Tried]) -> None:
+async def _await_all(
+    came: set[str], wanted: Iterable[Family], tried: dict[str, _Tried], arrival_s: float
+) -> None:
     """Wait for what was written, as long as more may come."""
     awaited = {
         topic for one in wanted for topic in one.writes if topic not in tried[one.check].unwritten
     }
     with suppress(TimeoutError):
-        async with asyncio.timeout(_ARRIVAL_S):
+        async with asyncio.timeout(arrival_s):
             while not awaited <= came:  # noqa: ASYNC110 - the reader's callback has no event
                 await asyncio.sleep(_TICK_S)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from bridge.formats.bodies import CODECS, octets
 from bridge.support.redaction.escapes import EscapedText, Span
-from bridge.support.redaction.kinds import Kind, kind_of
+from bridge.support.redaction.kinds import FieldKind, kind_of
 from bridge.support.redaction.standins import Standins
 
 Json: TypeAlias = Any
@@ -90,23 +90,23 @@ class _Redactor:
         self._spoken: set[str] = set(_COMMON)
         self._literals: dict[str, dict[tuple[int, int], dict[str, Standin]]] = {}
         deal = self._standins
-        self._by_kind: Mapping[Kind, Standin] = {
-            Kind.NAME: deal.name,
-            Kind.TITLE: deal.title,
-            Kind.IDENTIFIER: deal.identifier,
-            Kind.URI: self._uri,
-            Kind.SECRET: lambda _: "***",
+        self._by_kind: Mapping[FieldKind, Standin] = {
+            FieldKind.NAME: deal.name,
+            FieldKind.TITLE: deal.title,
+            FieldKind.IDENTIFIER: deal.identifier,
+            FieldKind.URI: self._uri,
+            FieldKind.SECRET: lambda _: "***",
         }
 
     def learn_words(self, name: str, text: str) -> None:
         """Take in what is public anyway: models, and the words of the standards."""
-        if kind_of(name) is Kind.MODEL:
+        if kind_of(name) is FieldKind.MODEL:
             self._standins.learn_words([text])
         meant = EscapedText(text).meant
         if "<" not in meant:
             return
         for found in _ELEMENT.finditer(meant):
-            if kind_of(found["name"]) is Kind.MODEL:
+            if kind_of(found["name"]) is FieldKind.MODEL:
                 self._standins.learn_words([found["text"]])
         for element, attribute in _TAG_NAME.findall(meant):
             self._spoken.add((element or attribute).lower())
@@ -177,16 +177,16 @@ class _Redactor:
             prefix = found.groupdict().get("prefix")
             kind = (prefix and kind_of(f"{prefix} {name}")) or kind_of(name)
             if pattern is _ATTRIBUTE and name.lower() in _OBJECT_IDS and "/" in text:
-                kind = Kind.URI
+                kind = FieldKind.URI
             if kind is not None and kind in self._by_kind and text not in _MEANINGLESS:
                 yield self._span(kind, found.start("text"), text)
 
-    def _span(self, kind: Kind, start: int, text: str) -> Span:
+    def _span(self, kind: FieldKind, start: int, text: str) -> Span:
         """Return how a field is to be replaced, and note its text."""
         standin = self._by_kind[kind]
-        if kind in {Kind.NAME, Kind.IDENTIFIER}:
+        if kind in {FieldKind.NAME, FieldKind.IDENTIFIER}:
             self._learn(text.strip(), standin)
-        return start, start + len(text), standin, kind is Kind.IDENTIFIER
+        return start, start + len(text), standin, kind is FieldKind.IDENTIFIER
 
     def _learn(self, text: str, standin: Standin) -> None:
         """Note what is to be replaced wherever it stands, unless it may mean something else."""

@@ -5,7 +5,7 @@ from enum import Enum
 from functools import lru_cache
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     """What a field holds, by its name."""
 
     NAME = "name"
@@ -18,14 +18,14 @@ class Kind(Enum):
 
 _KINDS = (
     (
-        Kind.SECRET,
+        FieldKind.SECRET,
         (
             r".*(password|passwd|passphrase|passkey|secret|token|apikey|sessionid|cookie|credential"
             r"|privatekey|presharedkey|wpakey|wepkey).*|psk|pin|pincode|authorization"
         ),
     ),
     (
-        Kind.NAME,
+        FieldKind.NAME,
         (
             r".*(friendlyname|zonename|roomname|devicename|nickname|hostname|username|ssid).*"
             r"|name of owner|owner|user|login|account|newinternalclient|newremotehost"
@@ -34,28 +34,28 @@ _KINDS = (
         ),
     ),
     (
-        Kind.TITLE,
+        FieldKind.TITLE,
         (
             r"title|creator|artist|album|albumartist|author|actor|director|producer|publisher"
             r"|contributor|longdescription|streamcontent|radioshowmd|channelname|programtitle|genre"
             r"|dc description|.*(playlist|track|media|song)(title|name)"
         ),
     ),
-    (Kind.IDENTIFIER, (r"udn|upc|uuid|.*mac|.*(serial|macaddr|deviceid|householdid).*")),
+    (FieldKind.IDENTIFIER, (r"udn|upc|uuid|.*mac|.*(serial|macaddr|deviceid|householdid).*")),
     (
-        Kind.URI,
+        FieldKind.URI,
         (
             r"(avtransport|nextavtransport|currenttrack|current|next|track|enqueuedtransport"
             r"|nexttrack|albumart|artistdiscography|lyrics|presentation)ur[il]|res|.*_file|tls_\w+"
         ),
     ),
-    (Kind.MODEL, (r"devicetype|device_type|manufacturer|modelname|model_name")),
+    (FieldKind.MODEL, (r"devicetype|device_type|manufacturer|modelname|model_name")),
 )
 _PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _KINDS)
 
 
 @lru_cache(maxsize=4096)
-def kind_of(name: str) -> Kind | None:
+def kind_of(name: str) -> FieldKind | None:
     """Return what a field holds; None for what need not be hidden."""
     lowered = name.lower()
     plain = re.sub(r"[_.-]", "", lowered)

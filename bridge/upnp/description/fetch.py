@@ -48,6 +48,16 @@ _PASSING = frozenset({_NO_CONNECTION, _NO_ANSWER, _NO_SENSE})
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class DescriptionLimits:
+    """The most that the description of a root device may cost, and that is kept of SCPDs."""
+
+    device_s: float = MAX_DEVICE_S
+    device_bytes: int = MAX_DEVICE_BYTES
+    components: int = MAX_COMPONENTS
+    shared: int = MAX_SHARED
+
+
 class Answer(Protocol):
     """What is looked at of an HTTP answer."""
 
@@ -64,7 +74,7 @@ class Answer(Protocol):
         """Whether the connection ended before the XML did."""
 
 
-class Client(Protocol):
+class FetchClient(Protocol):
     """What is asked of the HTTP client."""
 
     async def request(self, method: str, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
@@ -157,13 +167,15 @@ class Describer:
 
     def __init__(
         self,
-        client: Client,
+        client: FetchClient,
         *,
         trusted_networks: Sequence[IPv4Network | IPv6Network] = (),
         timeout_s: float = 10.0,
         max_parallel: int = 64,
+        limits: DescriptionLimits | None = None,
     ) -> None:
         self._client = client
+        self._limits = limits or DescriptionLimits()
         self._trusted_networks = tuple(trusted_networks)
         self._timeout_s = timeout_s
         self._slots = asyncio.Semaphore(max_parallel)
@@ -179,9 +191,9 @@ class Describer:
         Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
         """
         _host(location)
-        allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES)
+        allowance = _Allowance(self._limits.device_s, self._limits.device_bytes)
         body = await self._request(location, allowance)
-        took_s = MAX_DEVICE_S - allowance.seconds
+        took_s = self._limits.device_s - allowance.seconds
         return _probe(read_description(body, location, foreign=self._is_foreign), body, took_s)
 
     async def describe(self, location: str, *, server: str | None = None) -> Described:
@@ -192,9 +204,10 @@ class Describer:
         any more has left. What is described as before is the same object, if somebody still has it.
         Raises DeviceUnreachable, DeviceTimeout, BadResponse, DescriptionError.
         """
-        allowance = _Allowance(MAX_DEVICE_S, MAX_DEVICE_BYTES, MAX_COMPONENTS)
+        limits = self._limits
+        allowance = _Allowance(limits.device_s, limits.device_bytes, limits.components)
         body = await self._get(location, allowance)
-        took_s = MAX_DEVICE_S - allowance.seconds
+        took_s = self._limits.device_s - allowance.seconds
         description = read_description(body, location, foreign=self._is_foreign, server=server)
         scpds: dict[str, Scpd | str] = {}
         is_whole = True
@@ -207,7 +220,7 @@ class Describer:
                     scpds[url] = self._or_latest(url, read)
                 if isinstance(scpd := scpds.get(url), Scpd):
                     if scpd.size > allowance.components:
-                        scpds[url] = f"no SCPD: over {MAX_COMPONENTS} components in all"
+                        scpds[url] = f"no SCPD: over {limits.components} components in all"
                     else:
                         allowance.components -= scpd.size
         whole = replace(description, device=with_scpds(description.device, scpds))
@@ -248,7 +261,7 @@ class Describer:
         if isinstance(read, str) and read not in _PASSING:
             return read
         kept = self._latest[url] = latest if isinstance(read, str) else read
-        if len(self._latest) > MAX_SHARED:
+        if len(self._latest) > self._limits.shared:
             del self._latest[next(iter(self._latest))]
         return kept
 
@@ -258,7 +271,7 @@ class Describer:
         scpd = self._shared.pop(key, None) or read_scpd(body)
         if len(body) <= MAX_SHARED_BYTES:
             self._shared[key] = scpd
-            if len(self._shared) > MAX_SHARED:
+            if len(self._shared) > self._limits.shared:
                 del self._shared[next(iter(self._shared))]
         return scpd
 
@@ -284,9 +297,9 @@ class Describer:
 
     async def _once(self, url: str, allowance: _Allowance) -> Answer:
         if allowance.seconds <= 0:
-            raise DeviceTimeout(f"the description took more than {MAX_DEVICE_S:.0f} s")
+            raise DeviceTimeout(f"the description took more than {self._limits.device_s:.0f} s")
         if allowance.bytes <= 0:
-            raise BadResponse(f"the description has more than {MAX_DEVICE_BYTES} bytes")
+            raise BadResponse(f"the description has more than {self._limits.device_bytes} bytes")
         clock = asyncio.get_running_loop().time
         started = clock()
         try:

@@ -25,7 +25,6 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_CONNECTIONS = 512
 MAX_CONNECTIONS_PER_PEER = 64
 
-_TICK_S = 0.25
 _WARN_EVERY_S = 60.0
 _BACKLOG = 256
 _PADDING = b"\0\r\n\t "
@@ -66,23 +65,28 @@ class NotifyServer:
 
     A connection is closed when it is idle for `patience_s` or a request takes longer. A body
     whose end cannot be told from its headers ends when nothing more comes for `stall_s`.
-    Where there are too many connections, `evicted` counts those that went for a new one.
+    How long they last is looked at every `tick_s`. Where there are `most`, another goes for a new
+    one, which `evicted` counts.
     `keeps_heads` has the head of each NOTIFY handed over as it came, which costs time.
     Entering raises ConfigError.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most by name
         self,
         host: str | None,
         port: int,
         *,
         patience_s: float = 30.0,
         stall_s: float = 1.0,
+        tick_s: float = 0.25,
+        most: int = MAX_CONNECTIONS,
         keeps_heads: bool = False,
     ) -> None:
         self.port = port
         self.patience_s = patience_s
         self.stall_s = stall_s
+        self._tick_s = tick_s
+        self._most = most
         self.keeps_heads = keeps_heads
         self.receivers: dict[str, Receive] = {}
         self.evicted = 0
@@ -141,7 +145,7 @@ class NotifyServer:
         of_peer = self._by_peer[connection.peer]
         if len(of_peer) >= MAX_CONNECTIONS_PER_PEER:
             self._evict(of_peer, connection.peer)
-        elif len(self._connections) >= MAX_CONNECTIONS:
+        elif len(self._connections) >= self._most:
             self._evict(self._connections, connection.peer)
         self._connections.add(connection)
         self._by_peer[connection.peer].add(connection)
@@ -169,7 +173,7 @@ class NotifyServer:
         loop = asyncio.get_running_loop()
         for connection in tuple(self._connections):
             connection.tick(loop.time())
-        self._ticking = loop.call_later(_TICK_S, self._tick)
+        self._ticking = loop.call_later(self._tick_s, self._tick)
 
 
 class _Connection(asyncio.Protocol):

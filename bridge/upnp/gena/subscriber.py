@@ -29,15 +29,13 @@ from bridge.upnp.gena.subscription import (
     Step,
     Subscription,
     SubscriptionHealth,
+    Times,
     same_sid,
 )
 from bridge.upnp.http.client import HttpClient, Response
 
 _IN_PARALLEL = 32
-_ANSWER_S = 30.0
-_FAREWELL_S = 2.0
 _MAX_ANSWER_BYTES = 64 * 1024
-_PROOF_S = 4.0
 _OK, _BROKEN = 200, 500
 
 LATE_S = 3.0
@@ -100,6 +98,7 @@ class Subscriber:
         rng: Random,
         requested_s: int = REQUESTED_S,
         silence_s: float = SILENCE_S,
+        times: Times | None = None,
     ) -> None:
         self._client = client
         self._notify_server = notify_server
@@ -110,6 +109,7 @@ class Subscriber:
         self._rng = rng
         self._requested_s = requested_s
         self._silence_s = silence_s
+        self._times = times or Times()
         self._roots: dict[str, tuple[_Subscribed, ...]] = {}
         self._slots = asyncio.Semaphore(_IN_PARALLEL)
         self._tasks: asyncio.TaskGroup | None = None
@@ -140,7 +140,7 @@ class Subscriber:
                 device.udn,
                 service,
                 service.event_url,
-                Subscription(self._requested_s, self._silence_s),
+                Subscription(self._requested_s, self._silence_s, self._times),
                 turn,
                 since_s=now_s,
             )
@@ -178,7 +178,7 @@ class Subscriber:
                 "SUBSCRIBE",
                 item.url,
                 headers={"SID": sid, "TIMEOUT": f"Second-{self._requested_s}"},
-                timeout_s=_PROOF_S,
+                timeout_s=self._times.proof_s,
                 max_bytes=_MAX_ANSWER_BYTES,
             )
         except DeviceUnreachable:
@@ -288,7 +288,7 @@ class Subscriber:
                 "SUBSCRIBE",
                 item.url,
                 headers=headers | {"TIMEOUT": f"Second-{self._requested_s}"},
-                timeout_s=_ANSWER_S,
+                timeout_s=self._times.answer_s,
                 max_bytes=_MAX_ANSWER_BYTES,
             )
             sid = _read_sid(answer, subscription.sid)
@@ -364,12 +364,12 @@ class Subscriber:
 
     async def _unsubscribe(self, url: str, sid: str) -> None:
         with suppress(DeviceError, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
+            async with asyncio.timeout(self._times.farewell_s):
                 await self._client.request(
                     "UNSUBSCRIBE",
                     url,
                     headers={"SID": sid},
-                    timeout_s=_FAREWELL_S,
+                    timeout_s=self._times.farewell_s,
                     max_bytes=_MAX_ANSWER_BYTES,
                 )
 

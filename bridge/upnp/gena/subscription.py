@@ -17,18 +17,10 @@ A Denon HEOS answers renewals with 412 when more than 9 minutes were asked for, 
 subscriptions silently: what is renewed every two minutes is missed for two minutes at most.
 """
 
-RENEWED_FOR_S = 450.0
-"""How long a subscription is renewed before another takes its place, as the next step then.
-
-Its first event has all values: one that was lost unnoticed is missed for ten minutes at most.
-"""
-
 SILENCE_S = 30.0
 """How long after a granted SUBSCRIBE the initial event may take."""
 
 _LONGEST_S = 3600
-_SOONEST_RENEWAL_S = 10.0
-_SECOND_TRY_S = 5.0
 _FIRST_PAUSE_S = 10.0
 _LAST_PAUSE_S = 3600.0
 _GAP_PAUSE_S = 60.0
@@ -92,6 +84,26 @@ def _bare_sid(sid: str) -> str:
     return _AROUND_SID.sub("", sid).casefold()
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long subscribing takes at most, and what it waits for at least, in seconds."""
+
+    answer_s: float = 30.0
+    """To a SUBSCRIBE."""
+    proof_s: float = 4.0
+    """The same, where it is to show whether a device is still the one that was subscribed to."""
+    farewell_s: float = 2.0
+    """To all UNSUBSCRIBEs at the end."""
+    soonest_renewal_s: float = 10.0
+    second_try_s: float = 5.0
+    """From a renewal that was refused to a SUBSCRIBE."""
+    renewed_for_s: float = 450.0
+    """How long a subscription is renewed before another takes its place, as the next step then.
+
+    Its first event has all values: one lost unnoticed is missed for ten minutes at most.
+    """
+
+
 @dataclass(slots=True)
 class Subscription:
     """The subscription to one service, through all its renewals and resubscriptions.
@@ -102,6 +114,7 @@ class Subscription:
 
     requested_s: int = REQUESTED_S
     silence_s: float = SILENCE_S
+    times: Times = Times()
     sid: str = ""
     failures: int = 0
     health: SubscriptionHealth = field(default_factory=SubscriptionHealth)
@@ -159,14 +172,14 @@ class Subscription:
         self.failures = 0
         self.health.state = "silent" if self._silence_noted else "subscribed"
         wait_s = granted_s(timeout, self.requested_s) * (0.4 + 0.1 * chance)
-        self._at = now + max(wait_s, _SOONEST_RENEWAL_S)
-        is_fresh = self._at <= self._since + RENEWED_FOR_S
+        self._at = now + max(wait_s, self.times.soonest_renewal_s)
+        is_fresh = self._at <= self._since + self.times.renewed_for_s
         self._step = Step.RENEW if is_fresh else Step.SUBSCRIBE
 
     def prolong(self, now: float, timeout: str | None, chance: float) -> None:
         """Note that a renewal between those that are due was granted, maybe for less."""
         wait_s = granted_s(timeout, self.requested_s) * (0.4 + 0.1 * chance)
-        self._at = min(self._at, now + max(wait_s, _SOONEST_RENEWAL_S))
+        self._at = min(self._at, now + max(wait_s, self.times.soonest_renewal_s))
 
     def refuse(self, now: float, chance: float) -> None:
         """Note that the device said no: to a renewal, subscribe anew; to SUBSCRIBE, wait."""
@@ -177,7 +190,7 @@ class Subscription:
         """Note that no answer came: after a renewal, events may have been lost as well."""
         if self._step is Step.RENEW:
             self._step = Step.SUBSCRIBE
-            self._at = now + _SECOND_TRY_S
+            self._at = now + self.times.second_try_s
             self.health.resubscriptions += 1
         else:
             self._fail(now, "lost", chance)

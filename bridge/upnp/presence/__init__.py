@@ -23,7 +23,7 @@ from bridge.upnp.presence.records import (
     Sighting,
     Verdict,
 )
-from bridge.upnp.presence.tables import Tables
+from bridge.upnp.presence.tables import MAX_DEVICES, Tables
 
 __all__ = [
     "BEST_SCORE",
@@ -48,8 +48,15 @@ class Presence:
     the mark.
     """
 
-    def __init__(self, *, asks: bool = False) -> None:
-        self._tables = Tables(asks=asks)
+    def __init__(
+        self,
+        *,
+        asks: bool = False,
+        most: int = MAX_DEVICES,
+        probe_timeout_s: float = checks.PROBE_TIMEOUT_S,
+    ) -> None:
+        self._tables = Tables(asks=asks, most=most)
+        self._probe_timeout_s = probe_timeout_s
 
     @property
     def devices(self) -> tuple[Known, ...]:
@@ -140,7 +147,7 @@ class Presence:
 
     def due(self, now: float) -> tuple[Check, ...]:
         """Return the checks to start now, what matters most first; each must be answered for."""
-        return checks.begin(self._tables, now)
+        return checks.begin(self._tables, now, self._probe_timeout_s)
 
     def cut(self, now: float) -> tuple[str, ...]:
         """Return the LOCATIONs whose checks are to end at once; each must be answered for."""

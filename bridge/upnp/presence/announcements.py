@@ -4,8 +4,8 @@ from math import inf
 
 from bridge.model.topics import udn_key
 from bridge.upnp.presence import questions
-from bridge.upnp.presence.boot_marks import Change
-from bridge.upnp.presence.locations import TRIGGER_S, Device, Place
+from bridge.upnp.presence.boot_marks import MarkChange
+from bridge.upnp.presence.locations import TRIGGER_S, LocatedDevice, Place
 from bridge.upnp.presence.records import Reason, Sighting
 from bridge.upnp.presence.tables import Tables
 
@@ -53,7 +53,7 @@ def hear(tables: Tables, sighting: Sighting, now: float) -> bool:
     return place.due < due or len(tables.questions) > asked
 
 
-def _hear_byebye(device: Device, now: float) -> bool:
+def _hear_byebye(device: LocatedDevice, now: float) -> bool:
     if not device.online:
         return False
     before = device.place.due
@@ -63,7 +63,7 @@ def _hear_byebye(device: Device, now: float) -> bool:
 
 
 def _follow(
-    tables: Tables, place: Place, device: Device | None, sighting: Sighting, now: float
+    tables: Tables, place: Place, device: LocatedDevice | None, sighting: Sighting, now: float
 ) -> None:
     """Take what an announcement says of its LOCATION; `device` is the one that it names."""
     owner = place.owner
@@ -100,7 +100,7 @@ def _compare(tables: Tables, place: Place, sighting: Sighting, now: float) -> No
     owner, is_answer, spoke = place.owner, sighting.kind == "answer", place.spoke
     if sighting.kind == "alive":
         place.spoke = now
-    boot, before = Change.NONE, place.boot.value
+    boot, before = MarkChange.NONE, place.boot.value
     if sighting.boot_id is not None and sighting.boot_id == place.next_boot_id:
         place.boot.adopt(sighting.boot_id, now)
         place.next_boot_id = None
@@ -117,11 +117,11 @@ def _compare(tables: Tables, place: Place, sighting: Sighting, now: float) -> No
             place.boot.prove()
         if running is None or running.reason is not Reason.REBOOTED:
             place.want(place.due if place.due < inf else soon, Reason.REBOOTED)
-    elif boot in (Change.CREDIBLE, Change.DISPROVED):
-        is_doubtful = boot is Change.DISPROVED
+    elif boot in (MarkChange.CREDIBLE, MarkChange.DISPROVED):
+        is_doubtful = boot is MarkChange.DISPROVED
         questions.put(tables, owner, now, is_claim=True, is_doubtful=is_doubtful)
     elif sighting.kind == "alive" and now - spoke > _TOGETHER_S and not place.boot.is_telling:
         questions.put(tables, owner, now, is_claim=False)
-    if config in (Change.CREDIBLE, Change.SETTLED):
+    if config in (MarkChange.CREDIBLE, MarkChange.SETTLED):
         place.config.claimed = True
         place.want(soon, Reason.CHANGED)

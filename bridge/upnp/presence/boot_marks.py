@@ -18,7 +18,7 @@ _BURSTS = 3
 _BACK_OFF = 2
 
 
-class Change(Enum):
+class MarkChange(Enum):
     """What a mark says: nothing new, something credible, or something that disproves it."""
 
     NONE = "none"
@@ -58,32 +58,32 @@ class Mark:
         """Whether a start would show by it."""
         return self.value is not None and not self.strikes
 
-    def hear(self, value: int | None, now: float, *, is_answer: bool) -> Change:
+    def hear(self, value: int | None, now: float, *, is_answer: bool) -> MarkChange:
         """Take what an announcement, or an answer to a search, says.
 
         A value that stood just before and comes once more is one that was late.
         """
         if value is None:
-            return Change.NONE
+            return MarkChange.NONE
         is_same_search = is_answer and now - self._answered <= BURST_S
         self._answered = now if is_answer else self._answered
         if self.value is None or value == self.value:
             return self._repeat(value, now)
         if value == self._former and now - self._since <= _FORMER_S:
-            return Change.NONE
+            return MarkChange.NONE
         is_believed = self._is_believed()
         if self._is_fresh and self.strikes >= _BACK_OFF:
             self._described = value  # it counts our looks
         self._former = self.value
         self.adopt(value, now)
         if not is_believed:
-            return Change.NONE
+            return MarkChange.NONE
         # A device may restart between two announcements, but not between its answers to one search.
         if is_same_search:
             self.strike()
-            return Change.DISPROVED
+            return MarkChange.DISPROVED
         self.is_overtaken = True
-        return Change.CREDIBLE
+        return MarkChange.CREDIBLE
 
     def adopt(self, value: int, now: float) -> None:
         """Take a value without asking what it says."""
@@ -115,17 +115,17 @@ class Mark:
         elif self.claimed and self._is_tested:
             self.strike()
 
-    def _repeat(self, value: int, now: float) -> Change:
+    def _repeat(self, value: int, now: float) -> MarkChange:
         if self.value is None:
             self.adopt(value, now)
-            return Change.NONE
+            return MarkChange.NONE
         if now - self._burst > BURST_S:
             self._burst, self._bursts = now, self._bursts + 1
         self._last, self._is_fresh = now, False
         if self.strikes and value != self._described and self._is_believed():
             self._described = value
-            return Change.SETTLED
-        return Change.NONE
+            return MarkChange.SETTLED
+        return MarkChange.NONE
 
     def _is_believed(self) -> bool:
         stood_s = self._last - self._since

@@ -8,7 +8,7 @@ slow, or hang, wait for each other and nobody waits for them.
 from collections import Counter
 from math import inf
 
-from bridge.upnp.presence.locations import QUICK_S, Place, Running
+from bridge.upnp.presence.locations import QUICK_S, Place, RunningCheck
 from bridge.upnp.presence.records import Check, Reason
 from bridge.upnp.presence.tables import Tables
 
@@ -29,7 +29,7 @@ _AT_SLOW_HOST = 32
 """How many descriptions are begun at a time at a host that hangs with one."""
 
 
-def begin(tables: Tables, now: float) -> tuple[Check, ...]:
+def begin(tables: Tables, now: float, probe_timeout_s: float) -> tuple[Check, ...]:
     """Return the checks to start now: of devices that are not offline, of others, of strangers.
 
     Of strangers those come first that have never failed, and those of hosts that take least.
@@ -49,14 +49,14 @@ def begin(tables: Tables, now: float) -> tuple[Check, ...]:
         describe = place.reason is not None or owner is None or not owner.online
         if place.location in tables.running or not lanes.take(place, describe=describe):
             continue
-        tables.running[place.location] = Running(place, describe, place.reason, now)
+        tables.running[place.location] = RunningCheck(place, describe, place.reason, now)
         if owner is not None and place.reason in (Reason.REBOOTED, Reason.CHANGED):
             owner.redescribed = now
         place.due, place.reason = inf, None
         if describe:
             place.boot.begin_description()
             place.config.begin_description()
-        timeout_s = _description_s(place, now) if describe else PROBE_TIMEOUT_S
+        timeout_s = _description_s(place, now) if describe else probe_timeout_s
         checks.append(Check(place.location, place.server, describe, place.failures, timeout_s))
     return tuple(checks)
 
@@ -86,7 +86,7 @@ def cut(tables: Tables, now: float) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def end(tables: Tables, location: str, now: float) -> Running | None:
+def end(tables: Tables, location: str, now: float) -> RunningCheck | None:
     """Return the check that ended, None where its LOCATION was dropped meanwhile."""
     running = tables.running.pop(location)
     if tables.places.get(location) is not running.place:
@@ -150,7 +150,7 @@ class _Lanes:
         (self._reading if describe else self._probing)[host] += 1
 
 
-def _is_slow(running: Running, now: float) -> bool:
+def _is_slow(running: RunningCheck, now: float) -> bool:
     return now >= running.began + FAST_S
 
 
@@ -187,7 +187,7 @@ def _description_s(place: Place, now: float) -> float:
     return max(PROBE_TIMEOUT_S, min(DESCRIBE_TIMEOUT_S, left_s))
 
 
-def _contested_until(running: Running) -> float:
+def _contested_until(running: RunningCheck) -> float:
     """Return how long a probe may last, by what its device does elsewhere."""
     place, owner = running.place, running.place.owner
     if running.describe or owner is None or owner.place is not place:

@@ -20,9 +20,10 @@ from bridge.model.topics import udn_key
 from bridge.tree.duplicates import hosts_of, marked, read
 from bridge.upnp.description.fetch import Described, Probe
 from bridge.upnp.presence import Check, Conflict, Joined, Known, Left, Presence, Reason, Verdict
+from bridge.upnp.presence.checks import PROBE_TIMEOUT_S
 from bridge.upnp.presence.trust import Trust
 from bridge.upnp.ssdp.message import Announcement
-from bridge.upnp.ssdp.search import Arrival
+from bridge.upnp.ssdp.search import Sender
 
 MAX_WAITING = 64
 """The most LOCATIONs that callers of `add` and `refresh` wait for."""
@@ -38,7 +39,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 Why = Literal["byebye", "expired", "unreachable", "denied"]
 
 
-class Describer(Protocol):
+class DescriptionReader(Protocol):
     """Reads descriptions; 64 at once that are not slow must not wait for one another.
 
     Of one host either one description is read or several are probed at a time, as long as it does
@@ -63,7 +64,7 @@ class Directory:
 
     def __init__(  # noqa: PLR0913 - all by name, most with defaults
         self,
-        describer: Describer,
+        describer: DescriptionReader,
         *,
         on_joined: Callable[[Description, Reason], None],
         on_left: Callable[[str, Why], None],
@@ -73,6 +74,8 @@ class Directory:
         static_locations: Sequence[str] = (),
         still_subscribed: Callable[[str], Awaitable[bool | None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        add_timeout_s: float = _ADD_TIMEOUT_S,
+        probe_timeout_s: float = PROBE_TIMEOUT_S,
     ) -> None:
         self._describer = describer
         self._on_joined = on_joined
@@ -82,8 +85,11 @@ class Directory:
         self._trust = Trust(trusted_networks)
         self._static_locations = tuple(static_locations)
         self._clock = clock
+        self._add_timeout_s = add_timeout_s
         self._still_subscribed = still_subscribed
-        self._presence = Presence(asks=still_subscribed is not None)
+        self._presence = Presence(
+            asks=still_subscribed is not None, probe_timeout_s=probe_timeout_s
+        )
         self._remembered: dict[str, tuple[frozenset[str], float]] = {}
         """The hosts of others with the UDN of a device, by its key, and until when that counts."""
         self._doubled: set[str] = set()
@@ -158,7 +164,7 @@ class Directory:
             for location in tuple(self._waiting):
                 self._answer(location, DeviceUnreachable("the bridge is shutting down"))
 
-    def heard(self, announcement: Announcement, arrival: Arrival) -> None:
+    def heard(self, announcement: Announcement, arrival: Sender) -> None:
         """Take an announcement, unless its LOCATION is not where its sender stands."""
         sighting = self._trust.sighting(announcement, arrival)
         if sighting and self._presence.heard(sighting, self._clock()) and self._burst is None:
@@ -211,7 +217,7 @@ class Directory:
         answers.append(answer)
         self._awake.set()
         try:
-            async with asyncio.timeout(_ADD_TIMEOUT_S):
+            async with asyncio.timeout(self._add_timeout_s):
                 return await answer
         except TimeoutError:
             raise DeviceTimeout("the description was not read in time") from None

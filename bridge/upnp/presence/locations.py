@@ -46,7 +46,7 @@ class Place:
     pinned: bool = False
     preferred: bool = False
     """Whether its device is to be there, if it answers."""
-    owner: "Device | None" = None
+    owner: "LocatedDevice | None" = None
     max_age_s: float = DEFAULT_MAX_AGE_S
     expires: float = inf
     boot: Mark = field(default_factory=Mark)
@@ -110,7 +110,7 @@ class Place:
 
 
 @dataclass(slots=True, eq=False)
-class Device:
+class LocatedDevice:
     """A root device, its state unknown until the first check; `place` is its current LOCATION.
 
     `described` are the UDNs of its description, empty before the first one, and `aliases` those
@@ -172,7 +172,7 @@ class Device:
 
 
 @dataclass(slots=True, eq=False)
-class Running:
+class RunningCheck:
     """A check under way since `began`, with the `reason` for it; `is_cut` when it is to end."""
 
     place: Place
@@ -183,13 +183,13 @@ class Running:
 
 
 @dataclass(slots=True, eq=False)
-class Question:
+class RebootQuestion:
     """What is to be asked of a device, or is being asked; `is_claim` where a mark has changed.
 
     `is_doubtful` where that mark is disproved unless the answer proves it.
     """
 
-    device: Device
+    device: LocatedDevice
     place: Place
     due: float
     is_claim: bool

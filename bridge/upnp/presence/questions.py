@@ -5,7 +5,7 @@ section 4.1.2), and one that was not is none the worse for it.
 """
 
 from bridge.model.topics import udn_key
-from bridge.upnp.presence.locations import TRIGGER_S, Device, Question
+from bridge.upnp.presence.locations import TRIGGER_S, LocatedDevice, RebootQuestion
 from bridge.upnp.presence.records import Reason
 from bridge.upnp.presence.tables import Tables
 
@@ -20,7 +20,7 @@ _SOON_S = 2.0
 
 
 def put(
-    tables: Tables, device: Device, now: float, *, is_claim: bool, is_doubtful: bool = False
+    tables: Tables, device: LocatedDevice, now: float, *, is_claim: bool, is_doubtful: bool = False
 ) -> None:
     """Have a device asked, soon; at once where nobody can ask it, by the answer that is none."""
     key = udn_key(device.udn)
@@ -31,14 +31,14 @@ def put(
     if known is not None or not (is_claim or _may_ask_idly(device, now)):
         return
     due = max(now, device.asked + _PAUSE_S)
-    question = Question(device, device.place, due, is_claim, is_doubtful)
+    question = RebootQuestion(device, device.place, due, is_claim, is_doubtful)
     if tables.asks:
         tables.questions[key] = question
     else:
         _conclude(question, now, kept=None)
 
 
-def _may_ask_idly(device: Device, now: float) -> bool:
+def _may_ask_idly(device: LocatedDevice, now: float) -> bool:
     """Return whether a device may be asked that only announces itself, and count it."""
     if now >= device.idle_since + _IDLE_S:
         device.idle_since, device.idly_asked = now, 0
@@ -74,7 +74,7 @@ def deadlines(tables: Tables, now: float) -> list[float]:
     return [one.due for one in tables.questions.values() if not one.is_asked and one.due > now]
 
 
-def _conclude(question: Question, now: float, *, kept: bool | None) -> None:
+def _conclude(question: RebootQuestion, now: float, *, kept: bool | None) -> None:
     device, place = question.device, question.place
     if kept is False:
         place.boot.prove()

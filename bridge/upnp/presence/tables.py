@@ -7,7 +7,13 @@ which it is not known whose they are, and devices that are offline.
 from math import inf
 
 from bridge.model.topics import udn_key, udn_keys
-from bridge.upnp.presence.locations import DEFAULT_MAX_AGE_S, Device, Place, Question, Running
+from bridge.upnp.presence.locations import (
+    DEFAULT_MAX_AGE_S,
+    LocatedDevice,
+    Place,
+    RebootQuestion,
+    RunningCheck,
+)
 from bridge.upnp.presence.records import Conflict
 
 MAX_LOCATIONS = 4096
@@ -23,22 +29,23 @@ class Tables:
     A check may outlive the LOCATION that it is of, and then counts for nothing.
     """
 
-    def __init__(self, *, asks: bool = False) -> None:
+    def __init__(self, *, asks: bool = False, most: int = MAX_DEVICES) -> None:
         self.asks = asks
+        self._most = most
         self.places: dict[str, Place] = {}
         self.strangers: dict[str, Place] = {}
         self.by_source: dict[str, dict[str, Place]] = {}
-        self.devices: dict[str, Device] = {}
-        self.by_udn: dict[str, Device] = {}
-        self.running: dict[str, Running] = {}
-        self.questions: dict[str, Question] = {}
+        self.devices: dict[str, LocatedDevice] = {}
+        self.by_udn: dict[str, LocatedDevice] = {}
+        self.running: dict[str, RunningCheck] = {}
+        self.questions: dict[str, RebootQuestion] = {}
         self.reported: dict[tuple[str, str], None] = {}
 
-    def device_of(self, udn: str) -> Device | None:
+    def device_of(self, udn: str) -> LocatedDevice | None:
         """Return the root device to which a UDN without `uuid:` belongs, in any case."""
         return self.by_udn.get(udn_key(udn))
 
-    def device_named(self, udn: str) -> Device | None:
+    def device_named(self, udn: str) -> LocatedDevice | None:
         """Return the root device to which a UDN belongs, in any spelling."""
         keys = udn_keys(udn)
         return next((self.by_udn[key] for key in keys if key in self.by_udn), None)
@@ -64,7 +71,7 @@ class Tables:
         self.by_source.setdefault(source, {})[location] = place
         return place
 
-    def assign(self, place: Place, device: Device | None) -> None:
+    def assign(self, place: Place, device: LocatedDevice | None) -> None:
         """Make a LOCATION a device's, or a stranger."""
         _detach(place)
         place.owner = device
@@ -73,7 +80,7 @@ class Tables:
         else:
             self.strangers.pop(place.location, None)
 
-    def remember(self, device: Device, place: Place) -> None:
+    def remember(self, device: LocatedDevice, place: Place) -> None:
         """Keep a LOCATION as an alternative to a device's current one."""
         self.assign(place, device)
         device.alternatives[place.location] = place
@@ -81,7 +88,7 @@ class Tables:
             oldest = (p for p in device.alternatives.values() if not p.pinned)
             self.drop(next(oldest, place))
 
-    def move(self, device: Device, place: Place) -> None:
+    def move(self, device: LocatedDevice, place: Place) -> None:
         """Make a LOCATION a device's current one, the old one an alternative if still its own."""
         old, device.place = device.place, place
         place.boot.strikes = max(place.boot.strikes, old.boot.strikes)
@@ -107,7 +114,7 @@ class Tables:
 
     def make_room(self, now: float) -> bool:
         """Tell whether a device may be added, for which the one longest offline goes."""
-        if len(self.devices) < MAX_DEVICES:
+        if len(self.devices) < self._most:
             return True
         offline = [device for device in self.devices.values() if device.state == "offline"]
         if not offline:
@@ -115,14 +122,14 @@ class Tables:
         self.forget(min(offline, key=lambda device: device.left), now)
         return True
 
-    def welcome(self, udn: str, place: Place) -> Device:
+    def welcome(self, udn: str, place: Place) -> LocatedDevice:
         """Add a device at a stranger; there must be room for it."""
         key = udn_key(udn)
-        self.devices[key] = self.by_udn[key] = device = Device(udn, place)
+        self.devices[key] = self.by_udn[key] = device = LocatedDevice(udn, place)
         self.assign(place, device)
         return device
 
-    def rename(self, device: Device, udn: str, keys: frozenset[str]) -> None:
+    def rename(self, device: LocatedDevice, udn: str, keys: frozenset[str]) -> None:
         """Make UDNs a device's, in place of those of its last description; `udn` is the root's."""
         for key in device.described - keys:
             if self.by_udn.get(key) is device:
@@ -130,7 +137,7 @@ class Tables:
         device.udn, device.described = udn, keys
         self.by_udn.update(dict.fromkeys(keys, device))
 
-    def forget(self, device: Device, now: float) -> None:
+    def forget(self, device: LocatedDevice, now: float) -> None:
         """Know nothing any more of a device; of its LOCATIONs the pinned stay, as strangers."""
         for place in (device.place, *device.alternatives.values()):
             if place.owner is not device:

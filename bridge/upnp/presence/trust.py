@@ -14,7 +14,7 @@ import structlog
 from bridge.formats.url import has_user, host_of
 from bridge.upnp.presence import BEST_SCORE, Sighting
 from bridge.upnp.ssdp.message import Announcement, Kind
-from bridge.upnp.ssdp.search import Arrival
+from bridge.upnp.ssdp.search import Sender
 
 _MAX_SUSPICIOUS = 256
 _KINDS: dict[Kind, Literal["alive", "update", "byebye", "answer"]] = {
@@ -40,7 +40,7 @@ class Trust:
         self._suspicious: dict[Address, None] = {}
         self.refused = 0
 
-    def sighting(self, announcement: Announcement, arrival: Arrival) -> Sighting | None:
+    def sighting(self, announcement: Announcement, arrival: Sender) -> Sighting | None:
         """Return what presence is to know of an announcement, None where its LOCATION is refused.
 
         The first refusal of each sender is logged. The LOCATION of a byebye does not matter.
@@ -67,7 +67,7 @@ class Trust:
             announcement.config_id,
         )
 
-    def _may_point(self, host: Address, arrival: Arrival) -> bool:
+    def _may_point(self, host: Address, arrival: Sender) -> bool:
         """Tell whether a LOCATION on this host is a matter of who announced it."""
         source, interface = arrival.source, arrival.interface
         on_link = interface is not None and interface.holds(host) and interface.holds(source)
@@ -98,7 +98,7 @@ def address_of(location: str) -> Address | None:
     return address if is_usable and not has_user(location) else None
 
 
-def _score(host: Address, arrival: Arrival) -> int:
+def _score(host: Address, arrival: Sender) -> int:
     """Return how near a LOCATION is to the interface that it was heard on, 0 to 3."""
     if arrival.interface is None or not arrival.interface.holds(host):
         return 0

@@ -5,7 +5,14 @@ from math import inf
 
 from bridge.model.topics import udn_key
 from bridge.upnp.presence import checks
-from bridge.upnp.presence.locations import LOST, QUICK_S, TRIGGER_S, Device, Place, Running
+from bridge.upnp.presence.locations import (
+    LOST,
+    QUICK_S,
+    TRIGGER_S,
+    LocatedDevice,
+    Place,
+    RunningCheck,
+)
 from bridge.upnp.presence.records import Content, Joined, Left, Reason, Verdict, Why
 from bridge.upnp.presence.tables import Tables
 
@@ -53,8 +60,8 @@ def found(
 
 def _join(  # noqa: PLR0913 - what a check read
     tables: Tables,
-    device: Device,
-    running: Running,
+    device: LocatedDevice,
+    running: RunningCheck,
     content: Content,
     now: float,
     *,
@@ -87,7 +94,7 @@ def failed(tables: Tables, location: str, now: float) -> tuple[Verdict, ...]:
 
 
 def _take_from_others(
-    tables: Tables, place: Place, device: Device | None, now: float
+    tables: Tables, place: Place, device: LocatedDevice | None, now: float
 ) -> tuple[Verdict, ...]:
     """Make a LOCATION a stranger if it was another device's than the one that answers there."""
     owner = place.owner
@@ -97,7 +104,7 @@ def _take_from_others(
     return _doubt(tables, owner, now)
 
 
-def _clash(tables: Tables, root: str, keys: Iterable[str]) -> Device | None:
+def _clash(tables: Tables, root: str, keys: Iterable[str]) -> LocatedDevice | None:
     """Return a device that is online with one of these UDNs, under another root."""
     for key in keys:
         other = tables.by_udn.get(key)
@@ -106,7 +113,7 @@ def _clash(tables: Tables, root: str, keys: Iterable[str]) -> Device | None:
     return None
 
 
-def _stands_behind(device: Device, place: Place, content: Content) -> bool:
+def _stands_behind(device: LocatedDevice, place: Place, content: Content) -> bool:
     """Tell whether a LOCATION yields to its device's current one; note whether it is a rival.
 
     One server may describe one device in several ways, as routers do for the versions of IGD.
@@ -121,14 +128,14 @@ def _stands_behind(device: Device, place: Place, content: Content) -> bool:
     return place.score <= device.place.score or place.rival
 
 
-def _judge(device: Device, place: Place, content: Content) -> None:
+def _judge(device: LocatedDevice, place: Place, content: Content) -> None:
     """See whether what marks said shows in what was read."""
     is_another = (content.whole or content.fingerprint) != device.whole
     place.boot.judge(is_true=is_another or bool(device.farewell))
     place.config.judge(is_true=is_another)
 
 
-def _line_up(tables: Tables, device: Device, place: Place, now: float) -> None:
+def _line_up(tables: Tables, device: LocatedDevice, place: Place, now: float) -> None:
     """Keep a new alternative, and see whether the current LOCATION still answers."""
     if place.owner is None:
         tables.remember(device, place)
@@ -136,7 +143,7 @@ def _line_up(tables: Tables, device: Device, place: Place, now: float) -> None:
         device.contest(now, is_asked=device.place.location in tables.running)
 
 
-def _reason_to_join(device: Device, place: Place, wanted: Reason | None) -> Reason:
+def _reason_to_join(device: LocatedDevice, place: Place, wanted: Reason | None) -> Reason:
     """Return why a device joins that has just been described."""
     if not device.described:
         return Reason.FIRST
@@ -147,7 +154,7 @@ def _reason_to_join(device: Device, place: Place, wanted: Reason | None) -> Reas
     return Reason.CHANGED if wanted in (None, Reason.MOVED) else wanted
 
 
-def _confirm(device: Device, fingerprint: bytes, now: float) -> None:
+def _confirm(device: LocatedDevice, fingerprint: bytes, now: float) -> None:
     """Take that a device is where it was."""
     if fingerprint != device.fingerprint:
         device.place.boot.prove()
@@ -163,7 +170,7 @@ def _confirm(device: Device, fingerprint: bytes, now: float) -> None:
         device.farewell = ""
 
 
-def _miss(tables: Tables, running: Running, now: float) -> tuple[Verdict, ...]:
+def _miss(tables: Tables, running: RunningCheck, now: float) -> tuple[Verdict, ...]:
     """Take that a LOCATION does not answer as it should."""
     place, reason = running.place, running.reason
     owner = place.owner
@@ -185,7 +192,7 @@ def _miss(tables: Tables, running: Running, now: float) -> tuple[Verdict, ...]:
     return _doubt(tables, owner, now)
 
 
-def _doubt(tables: Tables, device: Device, now: float) -> tuple[Verdict, ...]:
+def _doubt(tables: Tables, device: LocatedDevice, now: float) -> tuple[Verdict, ...]:
     """Try the alternatives of a device that lost its LOCATION; when none is left, it leaves."""
     if device.state == "offline" or not device.lost:
         return ()
@@ -207,7 +214,7 @@ def _doubt(tables: Tables, device: Device, now: float) -> tuple[Verdict, ...]:
     return (Left(device.udn, why),)
 
 
-def _settle_claims(tables: Tables, device: Device, place: Place) -> tuple[Verdict, ...]:
+def _settle_claims(tables: Tables, device: LocatedDevice, place: Place) -> tuple[Verdict, ...]:
     """Keep UDNs that only SSDP knows as aliases, unless they are another device's.
 
     Some routers announce UDNs that their descriptions do not have.
@@ -225,7 +232,7 @@ def _settle_claims(tables: Tables, device: Device, place: Place) -> tuple[Verdic
     return tuple(verdicts)
 
 
-def _report_rivals(tables: Tables, device: Device) -> tuple[Verdict, ...]:
+def _report_rivals(tables: Tables, device: LocatedDevice) -> tuple[Verdict, ...]:
     """Name who else claims a device's UDN, once its current LOCATION has answered."""
     place = device.place
     if place.failures or place.due < inf or place.location in tables.running:

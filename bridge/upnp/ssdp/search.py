@@ -52,7 +52,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class Sender:
     """Whence an announcement came.
 
     `source` is the sender's address, a link-local one with the interface's name as zone;
@@ -63,12 +63,12 @@ class Arrival:
     interface: Interface | None
 
 
-ToldVariables = Callable[[ssdp.Announcement, Arrival], None]
+ToldVariables = Callable[[ssdp.Announcement, Sender], None]
 """Takes each announcement, as often as it comes; must neither block nor raise."""
 
 
 @dataclass(slots=True)
-class Counters:
+class SearchCounters:
     """Since the start: datagrams in, how many of them the flood bound dropped, searches out."""
 
     datagrams: int = 0
@@ -130,16 +130,18 @@ class Discovery:
         wanted_interfaces: Sequence[str] = (),
         search_interval_s: float = 300.0,
         ipv6: bool = True,
+        unanswered_s: float = _UNANSWERED_S,
         on_interfaces: Callable[[tuple[Interface, ...]], None] = lambda _: None,
         on_heard_again: Callable[[Interface], None] = lambda _: None,
     ) -> None:
-        self.counters = Counters()
+        self.counters = SearchCounters()
         self._heard = heard
         self._on_interfaces = on_interfaces
         self._on_heard_again = on_heard_again
         self._wanted = tuple(wanted_interfaces)
         self._search_interval_s = search_interval_s
         self._ipv6 = ipv6
+        self._unanswered_at_first_s = min(unanswered_s, search_interval_s)
         self._bound = ssdp.flood_bound()
         self._warned_s = float("-inf")
         self._interfaces: dict[int, Interface] = {}
@@ -238,7 +240,7 @@ class Discovery:
         """
         now = asyncio.get_running_loop().time
         began_s, interval_s = now(), self._search_interval_s
-        await _first_of(began_s + min(_UNANSWERED_S, interval_s), leg.due)
+        await _first_of(began_s + self._unanswered_at_first_s, leg.due)
         if not (leg.spoken.is_set() or leg.due.is_set()):
             leg.unanswered += 1
             self._note_answers(leg)
@@ -252,7 +254,7 @@ class Discovery:
 
     def _unanswered_s(self, leg: _Leg) -> float:
         """Return how long after a search in vain the next comes."""
-        soon_s = min(_UNANSWERED_S, self._search_interval_s)
+        soon_s = self._unanswered_at_first_s
         longest_s = 0.0 if leg.has_spoken else min(_LONGEST_UNANSWERED_S, soon_s * 128)
         longest_s = max(longest_s, self._search_interval_s)
         return min(soon_s * 2.0 ** min(leg.unanswered - 1, 16), longest_s)
@@ -314,7 +316,7 @@ class Discovery:
             announcement = ssdp.decode(datagram)
             if announcement is not None and came_in_on is not None:
                 zone = came_in_on.name
-                arrival = Arrival(_source(address[0], zone), came_in_on)
+                arrival = Sender(_source(address[0], zone), came_in_on)
                 self._note_speech(came_in_on)
                 self._heard(ssdp.with_zone(announcement, zone), arrival)
 
