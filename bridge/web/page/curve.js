@@ -39,7 +39,7 @@ export function Curve({ points, series, label, height = 180, isBare = false, for
     };
     const fresh = () => loadLibrary().then(make);
     fresh();
-    const sizes = new ResizeObserver(() => plot.current?.setSize({ width: place.current.clientWidth, height }));
+    const sizes = new ResizeObserver(([{ target }]) => plot.current?.setSize({ width: Math.max(60, target.clientWidth), height }));
     sizes.observe(place.current);
     const themes = new MutationObserver(fresh);
     themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });

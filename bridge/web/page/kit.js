@@ -155,6 +155,9 @@ export function SearchBox({ label, hint, value, onInput, testid }) {
   </div>`;
 }
 
+/** Whether the reader may change anything. */
+export const useAllowed = () => canControl.value;
+
 export function Choice({ label, value, options, onChange, testid, disabled }) {
   const id = useId();
   return html`<span class="choice"><label class="unseen" for=${id}>${label}</label>

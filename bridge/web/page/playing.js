@@ -10,10 +10,12 @@ import { words } from "./words.js";
 /** A player as its topics tell it. */
 export function playerOf(id) {
   const document = documentOf(id);
-  const transport = serviceLevel(document, "AVTransport") ?? "AVTransport";
+  const found = serviceLevel(document, "AVTransport");
+  const transport = found ?? "AVTransport";
+  const directory = serviceLevel(document, "ContentDirectory");
   const rendering = serviceLevel(document, "RenderingControl");
   const media = readJson(topicOf(id, "media"));
-  return { id, document, transport, rendering, media };
+  return { id, document, transport, hasTransport: Boolean(found), directory, rendering, media };
 }
 
 /** Call an action of AVTransport on instance 0, and say what went wrong. */
