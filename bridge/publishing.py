@@ -19,10 +19,11 @@ from bridge.model.lastchange import Happening
 from bridge.polling.plan import Plan
 from bridge.runtime import Clock
 from bridge.tree.delays import Delays
-from bridge.tree.device_tree import MirroredDevice, Shape
+from bridge.tree.device_tree import Shape
 from bridge.tree.instances import Instances
 from bridge.tree.messages import Message, Publication
 from bridge.tree.mirror import Mirror, RememberedDevice, at_once
+from bridge.tree.mirrored_device import MirroredDevice
 from bridge.tree.outbox import Outbox
 from bridge.tree.overwritten import Overwritten
 

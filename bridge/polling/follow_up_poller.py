@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bridge.polling.follow_up import AwaitedAnswer
-from bridge.tree.device_tree import MirroredDevice
+from bridge.tree.mirrored_device import MirroredDevice
 
 MAX_CHECKS = 64
 """The most that wait for one root device; the oldest goes when another comes."""

@@ -20,7 +20,7 @@ from bridge.model.device import Description, Key
 from bridge.polling.follow_up import AwaitedAnswer, FollowUps, questions_of
 from bridge.polling.follow_up_poller import FollowUpPoller, Watch
 from bridge.polling.plan import POSITION_S, Hearing, Plan, Poll, Question, When
-from bridge.tree.device_tree import LiveService, MirroredDevice, Player
+from bridge.tree.mirrored_device import LiveService, MirroredDevice, Player
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

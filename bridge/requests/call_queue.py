@@ -24,8 +24,8 @@ from bridge.requests.envelope import BadEnvelope, CallRequest, Envelope, Read
 from bridge.requests.replies import Answer
 from bridge.requests.value_request import ValueRequest
 from bridge.tree.delays import Durations
-from bridge.tree.device_tree import MirroredDevice
 from bridge.tree.messages import Message
+from bridge.tree.mirrored_device import MirroredDevice
 
 MAX_WAITING = 32
 """The most calls that wait for one device."""

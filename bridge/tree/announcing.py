@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 
-from bridge.tree.device_tree import Hub, MirroredDevice, Shape
+from bridge.tree.device_tree import Hub, Shape
 from bridge.tree.ledger import Ledger
+from bridge.tree.mirrored_device import MirroredDevice
 from bridge.tree.root_devices import RootDevices
 
 _PIECE = 32

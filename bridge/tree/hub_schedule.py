@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 
-from bridge.tree.device_tree import Keys, MirroredDevice
+from bridge.tree.mirrored_device import Keys, MirroredDevice
 
 FIRST_STATE_S = 5.0
 """How long a new device's first values are waited for."""

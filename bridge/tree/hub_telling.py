@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from bridge.tree.device_tree import Keys, MirroredDevice, Shape
+from bridge.tree.device_tree import Shape
 from bridge.tree.difference import UNKNOWN, TreeDifference
 from bridge.tree.hub_schedule import HubSchedule
 from bridge.tree.ledger import Ledger
+from bridge.tree.mirrored_device import Keys, MirroredDevice
 from bridge.tree.root_devices import RootDevices
 
 

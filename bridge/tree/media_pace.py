@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import inf
 
-from bridge.tree.device_tree import MirroredDevice, Player
+from bridge.tree.mirrored_device import MirroredDevice, Player
 
 MEDIA_PAUSE_S = 0.1
 """The least time between two publications of one player's `media`."""

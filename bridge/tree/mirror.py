@@ -18,11 +18,12 @@ from bridge.model.device import Description, Device, Key
 from bridge.polling.plan import MOVES
 from bridge.tree import duplicates
 from bridge.tree.announcing import Announcing
-from bridge.tree.device_tree import LiveService, MirroredDevice, Player, Shape
+from bridge.tree.device_tree import Shape
 from bridge.tree.difference import UNKNOWN, TreeDifference
 from bridge.tree.hub_telling import HubTelling
 from bridge.tree.ledger import Entry, Ledger
 from bridge.tree.media_pace import MediaPace
+from bridge.tree.mirrored_device import LiveService, MirroredDevice, Player
 from bridge.tree.repair import Repair
 from bridge.tree.retained import RetainedTree, join_parts, strings, whole_payloads
 from bridge.tree.root_devices import RootDevices

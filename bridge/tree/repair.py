@@ -5,9 +5,10 @@ from itertools import islice
 
 from bridge.formats import jsontext
 from bridge.model import topics
-from bridge.tree.device_tree import MirroredDevice, Shape
+from bridge.tree.device_tree import Shape
 from bridge.tree.difference import TreeDifference
 from bridge.tree.ledger import Ledger
+from bridge.tree.mirrored_device import MirroredDevice
 from bridge.tree.retained import is_ours
 from bridge.tree.root_devices import RootDevices
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bridge.model import topics
 from bridge.model.device import Description, Device, Service
-from bridge.tree.device_tree import MirroredDevice
+from bridge.tree.mirrored_device import MirroredDevice
 
 
 class RootDevices:

@@ -21,7 +21,7 @@ from bridge.model.device import (
 )
 from bridge.polling.plan import Plan
 from bridge.polling.poller import MAX_QUESTIONS, Poller
-from bridge.tree.device_tree import MirroredDevice
+from bridge.tree.mirrored_device import MirroredDevice
 from tests.adapter.mosquitto import PATIENCE_S, until
 from tests.unit.devices import described, device, service
 

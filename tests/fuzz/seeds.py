@@ -6,7 +6,8 @@ from functools import cache
 from html import escape, unescape
 from pathlib import Path
 
-from bridge.tree.device_tree import MirroredDevice, Shape
+from bridge.tree.device_tree import Shape
+from bridge.tree.mirrored_device import MirroredDevice
 from bridge.upnp.http.http1 import find_head_end
 from tests.unit.captured import CAPTURES, DEVICES, captured
 

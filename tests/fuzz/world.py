@@ -7,8 +7,9 @@ from typing import Any, Final, NoReturn
 from bridge.model import topics
 from bridge.model.device import Description
 from bridge.mqtt.limits import Limits
-from bridge.tree.device_tree import MirroredDevice, Shape
+from bridge.tree.device_tree import Shape
 from bridge.tree.messages import Publication
+from bridge.tree.mirrored_device import MirroredDevice
 from tests.unit import kinds
 from tests.unit.devices import described, device
 from tests.unit.hubs import PLAN, home_assistant

@@ -13,7 +13,8 @@ from bridge.model import accessors, topics
 from bridge.model.device import Description
 from bridge.polling.plan import Plan
 from bridge.publishing import Publishing
-from bridge.tree.device_tree import Player, Shape
+from bridge.tree.device_tree import Shape
+from bridge.tree.mirrored_device import Player
 from bridge.upnp.gena.event_body import read_properties
 from tests.unit.captured import captured
 from tests.unit.devices import described, device

@@ -20,8 +20,9 @@ from bridge.model import topics
 from bridge.model.accessors import only_reads
 from bridge.model.device import Action, Argument, Description, Device, Direction, Icon, Scpd
 from bridge.polling.plan import Plan, service_name
-from bridge.tree.device_tree import MirroredDevice, Shape, StateMode
+from bridge.tree.device_tree import Shape, StateMode
 from bridge.tree.mirror import Mirror
+from bridge.tree.mirrored_device import MirroredDevice
 from bridge.tree.retained import RetainedTree
 from bridge.upnp.gena.event_body import read_properties
 from tests.homeassistant import (

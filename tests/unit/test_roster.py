@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.model.device import Description, Device
-from bridge.tree.device_tree import MirroredDevice
+from bridge.tree.mirrored_device import MirroredDevice
 from bridge.tree.root_devices import RootDevices
 
 
