@@ -36,7 +36,7 @@ _MOST_EVENTS = 1024
 
 Event = MutableMapping[str, Any]
 Listener = Callable[[Event], None]
-_listeners: list[Listener] = []
+_listeners: list[tuple[int, Listener]] = []
 
 
 class _StandardError(io.RawIOBase):
@@ -206,10 +206,14 @@ def level() -> str:
     return next(name for name, number in LEVELS.items() if number == _level)
 
 
-def listen(listener: Listener) -> Callable[[], None]:
-    """Have lines at warning and above told to a listener; return what ends that."""
-    _listeners.append(listener)
-    return lambda: _listeners.remove(listener)
+def listen(listener: Listener, least: str = "warning") -> Callable[[], None]:
+    """Have lines at a level and above told to a listener; return what ends that.
+
+    What is below the level of the log is not written, and not told either.
+    """
+    listening = LEVELS[least], listener
+    _listeners.append(listening)
+    return lambda: _listeners.remove(listening)
 
 
 _level = logging.INFO
@@ -242,7 +246,8 @@ def _ordered(_: object, __: str, event: Event) -> Event:
 
 
 def _tell_listeners(_: object, __: str, event: Event) -> Event:
-    if LEVELS.get(event.get("level", ""), logging.DEBUG) >= logging.WARNING:
-        for listener in tuple(_listeners):
+    level = LEVELS.get(event.get("level", ""), logging.DEBUG)
+    for least, listener in tuple(_listeners):
+        if level >= least:
             listener(dict(event))
     return event

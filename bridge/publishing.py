@@ -230,6 +230,8 @@ class Publishing:
 
     def reply(self, publication: Publication) -> None:
         """Send an answer as soon as there is a broker, within a minute."""
+        if (observer := self.mirror.observed.observer) is not None:
+            observer.message_sent(publication)
         self.outbox.answer(publication, self._clock.monotonic())
         self.wake()
 
@@ -247,18 +249,27 @@ class Publishing:
 
     def _happened(self, service: str, happened: Sequence[Happening]) -> None:
         """Send what has happened at a service, by its id, to whoever listens now."""
-        if self.mirror.ledger.is_open:
+        observer, is_open = self.mirror.observed.observer, self.mirror.ledger.is_open
+        if is_open or observer is not None:
             topic = self.shape.topic(topics.event_id(service))
             for one in happened:
-                payload = jsontext.encode(one)
-                if self.broker_limit is None or len(payload) <= self.broker_limit:
-                    self.outbox.happen(Publication(topic, payload, retain=False, qos=1))
+                publication = Publication(topic, jsontext.encode(one), retain=False, qos=1)
+                if observer is not None:
+                    observer.message_sent(publication)
+                limit = self.broker_limit
+                if is_open and (limit is None or len(publication.payload) <= limit):
+                    self.outbox.happen(publication)
 
     def _publish_news(self, name: str, document: object, *, qos: int) -> None:
-        if self.mirror.ledger.is_open:
-            payload = jsontext.encode(document)
-            topic = f"{self.shape.own}/{name}"
-            self.outbox.tell(Publication(topic, payload, retain=False, qos=qos))
+        observer, is_open = self.mirror.observed.observer, self.mirror.ledger.is_open
+        if not is_open and observer is None:
+            return
+        payload = jsontext.encode(document)
+        publication = Publication(f"{self.shape.own}/{name}", payload, retain=False, qos=qos)
+        if observer is not None:
+            observer.message_sent(publication)
+        if is_open:
+            self.outbox.tell(publication)
             self.wake()
 
     # What the broker holds

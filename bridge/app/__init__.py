@@ -12,6 +12,7 @@ import structlog
 from bridge import __version__, log, support_url
 from bridge.app.broker_link import BrokerLink
 from bridge.app.devices import Devices
+from bridge.app.page import Doctor, page
 from bridge.app.upkeep import Watched
 from bridge.formats import jsontext
 from bridge.hubs.homeassistant.discovery import HomeAssistant
@@ -36,6 +37,7 @@ from bridge.tree.device_tree import Shape
 from bridge.tree.messages import Publication
 from bridge.tree.mirror import RememberedDevice
 from bridge.upnp.gena.notify_server import NotifyServer
+from bridge.web.activity import Activity
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -49,12 +51,19 @@ _ONLINE_TICK_S = 1.0
 class Bridge:
     """A bridge with its settings; `run` is all of its life, `online` is set while it is so.
 
-    `adapters` are how it touches the world.
+    `adapters` are how it touches the world, `doctor` examines it for the page.
     """
 
-    def __init__(self, settings: Settings, adapters: Adapters | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        adapters: Adapters | None = None,
+        doctor: Doctor | None = None,
+    ) -> None:
         self.settings = settings
         self._adapters = adapters or Adapters()
+        self._doctor = doctor
+        self._activity = Activity(self._adapters.clock.stamp)
         self.online = asyncio.Event()
         self._first_round = asyncio.Event()
         mqtt, mirror = settings.mqtt, settings.mirror
@@ -110,6 +119,7 @@ class Bridge:
             on_broker(urls[0])
             await stack.enter_async_context(self.devices.multicast)
             stack.callback(log.listen(self.publishing.publish_log))
+            stack.callback(log.listen(self._activity.line, "debug"))
             metrics = Metrics(self._parts)
             await stack.enter_async_context(
                 adapters.serve(
@@ -118,6 +128,16 @@ class Bridge:
                     why_not_ready=self._why_not_ready,
                     health=self.health.document,
                     metrics=metrics.exposition,
+                    page=page(
+                        settings,
+                        publishing=self.publishing,
+                        devices=self.devices,
+                        broker=self.broker,
+                        dispatch=dispatch,
+                        activity=self._activity,
+                        history=dict,
+                        doctor=self._doctor,
+                    ),
                 )
             )
             await self._run_parts(stop, dispatch, embedded)
@@ -146,7 +166,7 @@ class Bridge:
             settle=self._settle,
             online=self.online,
         )
-        answer = Replies(publishing, mqtt.response_topics)
+        answer = Replies(publishing, mqtt.response_topics, self._activity.answer)
         limits = CallLimits(settings.upnp.action_timeout, settings.read_only, mqtt.max_payload)
         self.calls = CallQueue(publishing, answer, devices, limits, busy)
         self._parts = Parts(
@@ -167,7 +187,7 @@ class Bridge:
             ForgetInstance(publishing, self.broker, self._link),
             max_bytes=mqtt.max_payload,
         )
-        return Dispatch(publishing, self.calls, self._bridge_requests)
+        return Dispatch(publishing, self.calls, self._bridge_requests, self._activity.command)
 
     def _info(self) -> dict[str, Any]:
         return {

@@ -102,6 +102,7 @@ class BrokerLink:
     async def leave(self) -> None:
         """Publish what is left, and say `offline`; takes 1 s at most."""
         self._online.clear()
+        self._publishing.mirror.set_presence(b"offline")
         self._publishing.leave()
         if (session := self._session) is not None:
             for farewell in (session.flush, lambda: session.publish(self._state(b"offline"))):
@@ -134,6 +135,7 @@ class BrokerLink:
             await self._subscribe(session, dispatch, self._ownership.filters, self._hear)
             await session.publish(self._state(b"online"))
             self._online.set()
+            publishing.mirror.set_presence(b"online")
             if is_large:
                 runtime.give_memory_back()
             await self._await_births(session, dispatch)
@@ -145,6 +147,7 @@ class BrokerLink:
             await self._keep_right(session, dispatch)
         finally:
             self._online.clear()
+            publishing.mirror.set_presence(b"offline")
             self._session = None
             publishing.close()
 

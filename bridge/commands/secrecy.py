@@ -21,7 +21,7 @@ def hide_secrets() -> None:
 
 def split(words: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
     """Return the arguments without settings that hold a secret, and those as variables."""
-    flags = {f"--{name}": name for name in ("mqtt.password", "mqtt.url")}
+    flags = {f"--{name}": name for name in ("mqtt.password", "mqtt.url", "http.password")}
     end = words.index("--") if "--" in words else len(words)
     found: list[tuple[slice, str, str]] = []
     for at, word in enumerate(words[:end]):

@@ -130,9 +130,12 @@ class CallQueue:
         """
         udn = topics.decode_level(device)
         found = self._mirror.find(udn)
-        if found is None and self._publishing.instances.answers_elsewhere(device):
-            return
-        if found is not None and not found[0].owned:
+        is_elsewhere = (
+            self._publishing.instances.answers_elsewhere(device)
+            if found is None
+            else not found[0].owned
+        )
+        if is_elsewhere and message.answered is None:
             return
         own = self._mirror.id_of(device) or device
         now = asyncio.get_running_loop().time()
@@ -145,6 +148,9 @@ class CallQueue:
                 read=read,
             )
             command.request = request(command.envelope)
+            if is_elsewhere and found is not None:
+                reason = "another instance mirrors this device, and alone carries out its calls"
+                raise CommandError(Code.UNKNOWN_DEVICE, reason)
             if found is None:
                 code = Code.DENIED if self._devices.is_denied(udn) else Code.UNKNOWN_DEVICE
                 raise CommandError(code, f"no device {udn[:100]}")

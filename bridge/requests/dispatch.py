@@ -1,6 +1,6 @@
 """Topic → handler: which requests there are, where they come, and who carries them out."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from bridge.publishing import Publishing
@@ -30,16 +30,24 @@ _PURPOSES = {
 
 
 class Dispatch:
-    """Hands on each request, to a device or to the bridge; clears those that are retained."""
+    """Hands on each request, to a device or to the bridge; clears those that are retained.
+
+    `on_command` is told of each.
+    """
 
     def __init__(
-        self, publishing: Publishing, calls: CallQueue, bridge_requests: BridgeRequests
+        self,
+        publishing: Publishing,
+        calls: CallQueue,
+        bridge_requests: BridgeRequests,
+        on_command: Callable[[Message], None] = lambda _: None,
     ) -> None:
         self._publishing = publishing
         self._base = publishing.shape.base
         self._own = publishing.shape.own
         self._calls = calls
         self._bridge_requests = bridge_requests
+        self._on_command = on_command
         self._echoes = False
         self._cleared: set[str] = set()
 
@@ -75,6 +83,7 @@ class Dispatch:
                 self._cleared.add(message.topic)
             self._publishing.mirror.ledger.put(message.topic, b"")
             self._publishing.wake()
+        self._on_command(message)
         if levels[0] == "bridge":
             name = levels[3]
             self._bridge_requests.receive(message, name, f"{self._own}/response/{name}")

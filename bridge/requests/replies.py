@@ -14,10 +14,19 @@ Answer = Callable[[Message, Envelope | None, str, Mapping[str, object]], None]
 
 
 class Replies:
-    """Sends answers; `filters` are the topic filters that callers may be answered on."""
+    """Sends answers; `filters` are the topic filters that callers may be answered on.
 
-    def __init__(self, publishing: Publishing, filters: Sequence[str]) -> None:
+    `on_answer` is told of each.
+    """
+
+    def __init__(
+        self,
+        publishing: Publishing,
+        filters: Sequence[str],
+        on_answer: Callable[[Publication], None] = lambda _: None,
+    ) -> None:
         self._publishing = publishing
+        self._on_answer = on_answer
         self._filters = filters
 
     def __call__(
@@ -38,6 +47,9 @@ class Replies:
         base = self._publishing.shape.base
         wishes = (message.response_topic, envelope and envelope.reply_to)
         others = {wish for wish in wishes if wish and reply_allowed(wish, base, self._filters)}
+        self._on_answer(answer)
+        if message.answered is not None:
+            message.answered(answer)
         self._publishing.reply(answer)
         for other in sorted(others - {topic}):
             self._publishing.reply(answer._replace(topic=other))

@@ -5,17 +5,21 @@ the later of these counts. `docs/configuration.md` and `.env.example` are made f
 """
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     model_validator,
@@ -24,12 +28,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from bridge.errors import ConfigError
 from bridge.settings.complaints import complaint, no_setting
-from bridge.settings.known_names import PREFIX, Unknown, nearest, unknown, variable
+from bridge.settings.complaints import is_secret as is_secret_field
+from bridge.settings.known_names import ENV_FILE, PREFIX, Unknown, nearest, unknown, variable
 from bridge.settings.texts import listed_names, listed_texts, listed_urls, without_credentials
 
 __all__ = ["PREFIX", "Settings", "Unknown", "fields", "is_secret", "load", "nearest", "variable"]
 
 _MAX_BASE = 512
+
+Source: TypeAlias = Literal["flag", "environment", ".env", "file", "default"]
+"""Where a setting comes from."""
 
 
 def _number(value: object) -> object:
@@ -100,6 +108,13 @@ def _filter(value: str) -> str:
     if not re.fullmatch(r"(?:\+|[^+#\x00/]*)(?:/(?:\+|[^+#\x00/]*))*(?:(?<=/)#)?|#", value):
         raise ValueError("it is not an MQTT topic filter")
     return value
+
+
+def _base_path(value: str) -> str:
+    path = value.rstrip("/")
+    if not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", path) or "/." in path or len(path) > _MAX_BASE:
+        raise ValueError("it must begin with / and have letters, digits and . _ ~ - only")
+    return path
 
 
 Texts = Annotated[list[str], NoDecode, BeforeValidator(listed_texts)]
@@ -241,10 +256,29 @@ class HomeAssistantSettings(_Group):
 
 
 class HttpSettings(_Group):
-    """The bridge's own HTTP port: `/healthz`, `/readyz` and `/metrics`."""
+    """The bridge's own HTTP port: the page and its API, `/healthz`, `/readyz` and `/metrics`."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8099, description="TCP port to listen on; 0: none.")
+    password: SecretStr | None = Field(
+        None,
+        description="Password for whoever controls devices from the page or the API. Unset: only "
+        "from this machine.",
+    )
+    password_file: Path | None = Field(None, description="A file with that password.")
+    base_path: Annotated[str, AfterValidator(_base_path)] = Field(
+        "", description="Path below which a proxy puts the page, such as `/upnp`."
+    )
+    names: Names = Field(
+        [],
+        description="Host names that the page may be opened by, besides `localhost`, `*.local` "
+        "and the machine's own.",
+    )
+    trusted_proxies: Networks = Field(
+        [],
+        description="Networks of proxies that let in only those who may control devices; the "
+        "host name is their matter then.",
+    )
 
 
 class LogSettings(_Group):
@@ -256,6 +290,13 @@ class LogSettings(_Group):
     format: Literal["console", "json"] | None = Field(
         None, description="Unset: `console` on a terminal, else `json`."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where settings come from, by name; the same settings are the same from anywhere."""
+
+    by_name: Mapping[str, Source] = field(default_factory=dict, compare=False)
 
 
 class Settings(BaseSettings):
@@ -287,6 +328,8 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
+    _sources: Sources = PrivateAttr(default_factory=Sources)
+
     @model_validator(mode="after")
     def _together(self) -> "Settings":
         if bool(self.mqtt.tls_cert) != bool(self.mqtt.tls_key):
@@ -305,12 +348,60 @@ class Settings(BaseSettings):
             return SecretStr(_read_secret("mqtt.password_file", self.mqtt.password_file))
         return self.mqtt.password
 
+    def http_password(self) -> SecretStr | None:
+        """Return the password for the page, from its file if it has one.
+
+        Raises ConfigError, also where the file has none: nobody is to be let in by mistake.
+        """
+        if self.http.password_file is None:
+            return self.http.password or None
+        text = _read_secret("http.password_file", self.http.password_file)
+        if not text:
+            raise ConfigError(f"http.password_file: {self.http.password_file} is empty")
+        return SecretStr(text)
+
     def public(self) -> dict[str, Any]:
         """Return all settings as JSON can carry them, without secrets."""
         told = self.model_dump(mode="json")
-        told["mqtt"]["password"] = "***" if self.mqtt.password else None
+        for group, secret in (
+            (told["mqtt"], self.mqtt.password),
+            (told["http"], self.http.password),
+        ):
+            group["password"] = "***" if secret else None
         told["mqtt"]["url"] = [without_credentials(url) for url in self.mqtt.url]
         return told
+
+    def listed(self) -> list[dict[str, object]]:
+        """Return every setting with what it means, is, would be, and where it comes from.
+
+        The text of a secret is not among that: its value is `set`, or None.
+        """
+        told, found = self.public(), []
+        for name, one in fields():
+            group, _, inner = name.rpartition(".")
+            value = (told[group] if group else told)[inner]
+            is_hidden = is_secret_field(one)
+            default = one.get_default(call_default_factory=True)
+            found.append(
+                {
+                    "name": name,
+                    "variable": variable(name),
+                    "description": one.description,
+                    "value": ("set" if value else None) if is_hidden else value,
+                    "default": None if is_hidden else default,
+                    "source": self._source(name),
+                    "secret": is_hidden,
+                }
+            )
+        return found
+
+    def _source(self, name: str) -> Source:
+        """Return where a setting comes from, as `load` found it."""
+        group, _, inner = name.rpartition(".")
+        of = getattr(self, group) if group else self
+        if getattr(of, f"{inner}_file", None) is not None:
+            return "file"
+        return self._sources.by_name.get(name, "default")
 
 
 def load(flags: Mapping[str, str]) -> Settings:
@@ -323,7 +414,7 @@ def load(flags: Mapping[str, str]) -> Settings:
         group, _, inner = name.rpartition(".")
         (nested.setdefault(group, {}) if group else nested)[inner] = text
     try:
-        return Settings(**nested)
+        loaded = Settings(**nested)
     except ValidationError as error:
         known = dict(fields())
         told = dict.fromkeys(complaint(dict(one), known, flags) for one in error.errors())
@@ -334,6 +425,8 @@ def load(flags: Mapping[str, str]) -> Settings:
         raise ConfigError(said) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f".env cannot be read: {error}") from error
+    loaded._sources = Sources(_sources(flags))  # noqa: SLF001 - made here and nowhere else
+    return loaded
 
 
 def unknown_names() -> tuple[Unknown, ...]:
@@ -344,12 +437,12 @@ def unknown_names() -> tuple[Unknown, ...]:
 def fields() -> tuple[tuple[str, Any], ...]:
     """Return the dotted name and pydantic's field of each setting, in order."""
     found: list[tuple[str, Any]] = []
-    for name, field in Settings.model_fields.items():
-        kind = field.annotation
+    for name, one in Settings.model_fields.items():
+        kind = one.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found += [(f"{name}.{inner}", one) for inner, one in kind.model_fields.items()]
+            found += [(f"{name}.{inner}", each) for inner, each in kind.model_fields.items()]
         else:
-            found.append((name, field))
+            found.append((name, one))
     return tuple(found)
 
 
@@ -357,7 +450,24 @@ def is_secret(setting: str, text: str) -> bool:
     """Return whether this text of a setting is for nobody's eyes."""
     if setting == "mqtt.url":
         return without_credentials(text) != text
-    return setting == "mqtt.password" and bool(text)
+    return setting in ("mqtt.password", "http.password") and bool(text)
+
+
+def _sources(flags: Mapping[str, str]) -> dict[str, Source]:
+    """Return where each setting that is not a default comes from; what counts most is first."""
+    environment = {one.upper() for one, text in os.environ.items() if text}
+    dotenv = {
+        one.upper() for one, text in dotenv_values(ENV_FILE, encoding="utf-8-sig").items() if text
+    }
+    found: dict[str, Source] = {}
+    for name, _ in fields():
+        if name in flags:
+            found[name] = "flag"
+        elif variable(name) in environment:
+            found[name] = "environment"
+        elif variable(name) in dotenv:
+            found[name] = ".env"
+    return found
 
 
 def _read_secret(setting: str, path: Path) -> str:

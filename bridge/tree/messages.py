@@ -1,5 +1,6 @@
 """What goes to the broker and what comes from it. Topics here are whole: the base is in them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -21,10 +22,14 @@ class Publication(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message from the broker; MQTT 3.1.1 knows no response topic and no correlation data."""
+    """A message from the broker; MQTT 3.1.1 knows no response topic and no correlation data.
+
+    One that came otherwise has `answered`, which is handed its one answer too.
+    """
 
     topic: str
     payload: bytes
     retain: bool
     response_topic: str | None = None
     correlation_data: bytes | None = None
+    answered: Callable[[Publication], None] | None = None

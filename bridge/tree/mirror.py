@@ -24,6 +24,7 @@ from bridge.tree.hub_telling import HubTelling
 from bridge.tree.ledger import Entry, Ledger
 from bridge.tree.media_pace import MediaPace
 from bridge.tree.mirrored_device import LiveService, MirroredDevice, Player
+from bridge.tree.observing import Observed
 from bridge.tree.repair import Repair
 from bridge.tree.retained import RetainedTree, join_parts, strings, whole_payloads
 from bridge.tree.root_devices import RootDevices
@@ -70,7 +71,7 @@ class Mirror:
         on_transport: Callable[[str], None] = lambda _: None,
         on_happenings: Callable[[str, Sequence[lastchange.Happening]], None] = lambda *_: None,
     ) -> None:
-        self._shape = shape
+        self.shape = self._shape = shape
         self._own: dict[str, bytes] = {}
         self._table = shape.topic(f"bridge/{shape.instance}/devices")
         self._table_due = False
@@ -92,6 +93,8 @@ class Mirror:
         self.branches: Mapping[str, MirroredDevice] = self._root_devices.branches
         self._on_transport = on_transport
         self._on_happenings = on_happenings
+        self.observed = Observed()
+        self._presence = b"offline"
         self.ledger = Ledger(shape.interim_document)
         self.repair = Repair(shape, self.ledger, self._root_devices, self._differences, self._own)
         self.announcing = Announcing(shape, self.ledger, self._root_devices, self._own)
@@ -135,6 +138,8 @@ class Mirror:
             self._take_over(old, branch)
             self._drop(old)
         self._enter(branch)
+        if (observer := self.observed.observer) is not None and branch.owned:
+            observer.device_changed(old, branch)
         if branch.owned and self.ledger.is_open:
             before: Iterable[tuple[str, bytes]] = ()
             gone = set(passage.devices) if passage else set()
@@ -206,6 +211,8 @@ class Mirror:
         if len(self._forgotten) > _MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
         passage = self._differences.pop(branch.id, None)
+        if (observer := self.observed.observer) is not None and branch.owned:
+            observer.device_changed(branch, None)
         if branch.owned and self.ledger.is_open:
             self._keep_row(branch)
             own = (self._shape.topic(branch.id), *self._shape.hub_topics(branch.id))
@@ -333,7 +340,7 @@ class Mirror:
         for device in gone:
             self._clear_all(device, holdings.group(device))
         for branch in self.branches.values():
-            branch.owned = not is_anothers(branch.id)
+            self._settle_owner(branch, is_owned=not is_anothers(branch.id))
             if id(branch) not in compared:
                 at_once(self._remember_values(branch, holdings))
             if branch.owned:
@@ -344,7 +351,13 @@ class Mirror:
                     wanted=self._walk(branch),
                     on_long=self._write_table,
                 )
+        self.observed.tell_tree_read()
         return remembered
+
+    def _settle_owner(self, branch: MirroredDevice, *, is_owned: bool) -> None:
+        was_owned, branch.owned = branch.owned, is_owned
+        if (observer := self.observed.observer) is not None and was_owned and not is_owned:
+            observer.device_changed(branch, None)
 
     def _remember_values(
         self, branch: MirroredDevice, holdings: RetainedTree
@@ -460,7 +473,35 @@ class Mirror:
         was = self._own.get(topic, b"")
         if was != payload:
             self._own[topic] = payload
+            if (observer := self.observed.observer) is not None:
+                observer.document_changed(topic)
             self.ledger.put(topic, payload, was=len(was))
+
+    def set_presence(self, payload: bytes) -> None:
+        """Note what the bridge has said of itself, `online` or `offline`."""
+        if payload != self._presence:
+            self._presence = payload
+            if (observer := self.observed.observer) is not None:
+                observer.document_changed(f"{self._shape.own}/state")
+
+    def own_documents(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the retained topics of the bridge itself, as they should be now."""
+        yield f"{self._shape.own}/state", self._presence
+        yield self._table, self.table()
+        for topic, payload in tuple(self._own.items()):
+            if topic.startswith(f"{self._shape.own}/") and topic != self._table:
+                yield topic, payload
+
+    def own_document(self, topic: str) -> bytes:
+        """Return what a retained topic of the bridge itself should hold; empty for nothing."""
+        return self._presence if topic == f"{self._shape.own}/state" else self._own.get(topic, b"")
+
+    def table(self) -> bytes:
+        """Return the table of devices as it should be now."""
+        rows = {root: one.row for root, one in sorted(self.branches.items()) if one.owned}
+        for root, row in self._leaving.items():
+            rows[root] = _naming_all(rows.get(root, row), row)
+        return jsontext.encode(list(rows.values()))
 
     def introduce(self, now_s: float = -inf) -> None:
         """Tell hubs of everything again, and publish behind that what they take from the tree.
@@ -475,6 +516,8 @@ class Mirror:
 
     def yield_to_another(self, branch: MirroredDevice) -> None:
         """Leave a device's topics, as they are, to another instance."""
+        if (observer := self.observed.observer) is not None and branch.owned:
+            observer.device_changed(branch, None)
         branch.owned = False
         self._differences.pop(branch.id, None)
         self.ledger.discard(branch.id)
@@ -484,6 +527,8 @@ class Mirror:
         """Publish the whole of a device again, since another instance has left it."""
         branch.owned = True
         self._table_due = True
+        if (observer := self.observed.observer) is not None:
+            observer.device_changed(None, branch)
         if self.ledger.is_open:
             passage = self._differences.pop(branch.id, None)
             held = passage.end() if passage else ()
@@ -503,6 +548,10 @@ class Mirror:
         """
         return self._root_devices.find(udn)
 
+    def holder(self, device: str) -> MirroredDevice | None:
+        """Return the branch that a device, root or embedded, is of, by its id."""
+        return self._root_devices.holder(device)
+
     def id_of(self, named: str) -> str | None:
         """Return the id of a device by any spelling of that or of its UDN; None for no device."""
         return self._root_devices.id_of(named)
@@ -518,7 +567,7 @@ class Mirror:
     ) -> None:
         """Note what a service's changed values change in the tree."""
         player = branch.players.get(live.id)
-        self._note_moves(branch, live)
+        self._note_moves(branch, live, changes)
         if player and any(change.key.name in MOVES for change in changes):
             self._on_transport(live.id)
         if not (changes and branch.owned and self.ledger.is_open):
@@ -553,7 +602,11 @@ class Mirror:
             passage.passed(self._shape.state_topic(now), document)
         return document
 
-    def _note_moves(self, branch: MirroredDevice, live: LiveService) -> None:
+    def _note_moves(
+        self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
+    ) -> None:
+        if self.observed.observer is not None and changes and branch.owned:
+            self.observed.observer.values_changed(branch, live, changes)
         if live.moves != live.state.moves:
             live.moves = live.state.moves
             self.moves += 1
@@ -578,6 +631,8 @@ class Mirror:
 
         Where its tree is still to be published, that comes last, unless the broker has it wrong.
         """
+        if (observer := self.observed.observer) is not None and branch.owned:
+            observer.presence_changed(branch)
         if not (branch.owned and self.ledger.is_open):
             return
         passage = self._differences.get(branch.id)
@@ -684,10 +739,7 @@ class Mirror:
         """
         if self._table_due and self.ledger.is_open:
             self._table_due = False
-            rows = {root: one.row for root, one in sorted(self.branches.items()) if one.owned}
-            for root, row in self._leaving.items():
-                rows[root] = _naming_all(rows.get(root, row), row)
-            payload = jsontext.encode(list(rows.values()))
+            payload = self.table()
             self.put_own("devices", payload)
             self.ledger.prefer(self._table, len(payload))
 

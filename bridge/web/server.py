@@ -1,28 +1,49 @@
 """The bridge's own HTTP port.
 
 `/healthz` is 200 while the bridge works, `/readyz` while it is `online`; `/metrics` is for
-Prometheus.
+Prometheus; all else is the page and its API.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+import structlog
 from aiohttp import web
 
 from bridge.errors import cannot_listen
-from bridge.formats import jsontext
+from bridge.formats.url import bracketed
+from bridge.web.api import Api, Commands, Sources
+from bridge.web.files import PageFiles
+from bridge.web.guard import Access, Guard, document
+from bridge.web.watching import Watching
 
 _SHUTDOWN_S = 0.5
 
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the page and its API are made of; `max_payload` are the most bytes of a command."""
+
+    watching: Watching
+    commands: Commands
+    sources: Sources
+    access: Access
+    max_payload: int
+
 
 @asynccontextmanager
-async def serve(
+async def serve(  # noqa: PLR0913 - most by name
     host: str,
     port: int,
     *,
     why_not_ready: Callable[[], str],
     health: Callable[[], Mapping[str, object]],
     metrics: Callable[[str], tuple[bytes, str]],
+    page: Page,
 ) -> AsyncIterator[None]:
     """Listen while the context lasts; port 0 listens nowhere.
 
@@ -36,17 +57,18 @@ async def serve(
         return
 
     async def healthz(_: web.Request) -> web.Response:
-        return _json(health(), is_good=True)
+        return document(health())
 
     async def readyz(_: web.Request) -> web.Response:
         reason = why_not_ready()
-        return _json({"reason": reason, **health()} if reason else health(), is_good=not reason)
+        told = {"reason": reason, **health()} if reason else health()
+        return document(told, status=503 if reason else 200)
 
     async def exposition(request: web.Request) -> web.Response:
         body, media_type = metrics(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": media_type})
 
-    app = web.Application()
+    app = _application(page)
     app.add_routes(
         [
             web.get("/healthz", healthz),
@@ -61,14 +83,37 @@ async def serve(
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise cannot_listen("http.", host, port, error) from error
+        _log.info("page_listening", url=f"http://{bracketed(host)}:{port}{page.access.base_path}/")
         yield
     finally:
         await runner.cleanup()
 
 
-def _json(document: object, *, is_good: bool) -> web.Response:
-    return web.Response(
-        body=jsontext.encode(document),
-        status=200 if is_good else 503,
-        content_type="application/json",
-    )
+def _application(page: Page) -> web.Application:
+    guard = Guard(page.access, asyncio.get_running_loop().time)
+    files = PageFiles()
+    api = Api(page.watching, page.commands, guard, page.sources, max_payload=page.max_payload)
+
+    async def index(request: web.Request) -> web.Response:
+        return files.index(request, guard.prefix(request))
+
+    async def file(request: web.Request) -> web.Response:
+        return files.file(request)
+
+    async def leave(_: web.Application) -> None:
+        await page.watching.close_all()
+
+    app = web.Application(middlewares=[guard.middleware], client_max_size=api.max_body)
+    app.on_response_prepare.append(guard.finish)
+    app.on_shutdown.append(leave)
+    for prefix in dict.fromkeys(("", page.access.base_path)):
+        app.add_routes(
+            [
+                web.get(f"{prefix}/", index),
+                web.get(f"{prefix}/page/{{hash}}/{{name:.+}}", file),
+                *api.routes(prefix),
+            ]
+        )
+        if prefix:
+            app.add_routes([web.get(prefix, index)])
+    return app

@@ -1,0 +1,97 @@
+"""What the page is told of the bridge, besides the tree."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from bridge import __version__
+from bridge.app.devices import Devices
+from bridge.model import topics
+from bridge.mqtt.reconnect import Broker
+from bridge.publishing import Publishing
+from bridge.requests.dispatch import Dispatch
+from bridge.settings import Settings
+from bridge.web.activity import Activity
+from bridge.web.api import Sources
+from bridge.web.guard import Access
+from bridge.web.server import Page
+from bridge.web.watching import Watching
+
+Doctor = Callable[[], Awaitable[Sequence[object]]]
+
+
+def page(  # noqa: PLR0913 - a part each
+    settings: Settings,
+    *,
+    publishing: Publishing,
+    devices: Devices,
+    broker: Broker,
+    dispatch: Dispatch,
+    activity: Activity,
+    history: Callable[[], Mapping[str, object]],
+    doctor: Doctor | None,
+) -> Page:
+    """Return what the page is made of. Raises ConfigError for a password that cannot be read."""
+    told = _Told(settings, publishing, devices, broker)
+    password = settings.http_password()
+    return Page(
+        Watching(publishing.mirror, activity),
+        dispatch,
+        Sources(told.session, settings.listed, history, told.device, doctor),
+        Access(
+            None if password is None else password.get_secret_value(),
+            settings.http.base_path,
+            settings.http.names,
+            settings.http.trusted_proxies,
+            settings.instance,
+        ),
+        settings.mqtt.max_payload,
+    )
+
+
+class _Told:
+    """Reads the parts of a running bridge for the page."""
+
+    def __init__(
+        self, settings: Settings, publishing: Publishing, devices: Devices, broker: Broker
+    ) -> None:
+        self._settings = settings
+        self._publishing = publishing
+        self._devices = devices
+        self._broker = broker
+
+    def session(self) -> Mapping[str, object]:
+        """Return who this bridge is."""
+        state = self._broker.state
+        return {
+            "read_only": self._settings.read_only,
+            "instance": self._settings.instance,
+            "base_topic": self._settings.mqtt.base_topic,
+            "version": __version__,
+            "broker": {
+                "url": state.url,
+                "connected": state.connected,
+                "reason": state.reason or None,
+            },
+        }
+
+    def device(self, named: str) -> Mapping[str, object] | None:
+        """Return of a device what is not below the base topic; None where it is not known."""
+        found = self._publishing.mirror.find(topics.decode_level(named))
+        if found is None:
+            return None
+        branch, shape = found[0], self._publishing.shape
+        told = shape.told_to_hubs(branch, self._settings.mqtt.max_payload)
+        return {
+            "homeassistant": [
+                {"topic": topic, "payload": payload.decode("utf-8", "replace")}
+                for topic, payload in told.items()
+            ],
+            "owned": branch.owned,
+            "subscriptions": self._subscriptions(branch.udn),
+            "received": {},
+        }
+
+    def _subscriptions(self, udn: str) -> list[dict[str, object]]:
+        return [
+            {"service": service, "state": str(state)}
+            for service, state in self._devices.subscription_states(udn).items()
+        ]
