@@ -31,7 +31,7 @@ export function valuesOf(id) {
   const found = new Map();
   for (const topic of topicsOf(id)) {
     const [device, service, word, variable, ...place] = below(topic).split("/");
-    if (word !== "value" || variable === undefined || place.includes("chunk")) continue;
+    if (word !== "value" || variable === undefined || ["set", "get", "chunk"].includes(place.at(-1))) continue;
     const key = `${device}/${service}`;
     if (!found.has(key)) found.set(key, []);
     found.get(key).push({ topic, variable, place: place.map(decoded) });

@@ -2,6 +2,7 @@
 
 import { iconUrl } from "./api.js";
 import { canControl, whyNot } from "./session.js";
+import { link } from "./store.js";
 import { Symbol } from "./symbols.js";
 import { html, signal, useEffect, useErrorBoundary, useId, useLayoutEffect, useRef, useState } from "./ui.js";
 import { words } from "./words.js";
@@ -130,6 +131,8 @@ export function DeviceIcon({ id, kind, hasIcon, size = 44 }) {
 export function Picture({ url, symbol, size, alt = "", class: name = "" }) {
   const [failed, fail] = useState("");
   const isShown = url && failed !== url;
+  const isLinked = link.value === "open";
+  useEffect(() => fail(""), [isLinked]);
   const frame = useRef(null);
   useLayoutEffect(() => {
     if (size) frame.current.style.setProperty("--size", `${size}px`);
@@ -196,11 +199,11 @@ async function writeClipboard(text) {
 
 /** Save a text as a file of the reader's. */
 export function save(name, text, type = "application/json") {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  const anchor = document.createElement("a");
+  anchor.href = URL.createObjectURL(new Blob([text], { type }));
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 1000);
 }
 
 /** What is shown where there is nothing to show, and what to do. */

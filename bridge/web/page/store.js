@@ -33,9 +33,15 @@ let retry = 0;
 let arrived = new Map();
 let isFlushPlanned = false;
 
+const levelsOf = new Map();
+
 /** Whether an MQTT filter matches a topic. */
 export function matches(filter, topic) {
-  const wanted = filter.split("/");
+  let wanted = levelsOf.get(filter);
+  if (!wanted) {
+    wanted = filter.split("/");
+    levelsOf.set(filter, wanted);
+  }
   const levels = topic.split("/");
   for (let i = 0; i < wanted.length; i += 1) {
     if (wanted[i] === "#") return levels.length >= i;
@@ -269,6 +275,8 @@ function take(frame) {
   } else if (frame.watched) {
     arrived.set(Symbol("watched"), frame.watched);
     plan();
+  } else if (frame.error !== undefined) {
+    refuse(frame);
   } else if (frame.topic !== undefined) {
     if (isMessage(frame.topic)) hear(frame.topic, frame.payload);
     else {
@@ -306,7 +314,7 @@ function apply(topic, payload) {
   const before = found.peek();
   let isInitial = false;
   for (const [filter, kept] of filters) {
-    if (kept.seen && matches(filter, topic)) {
+    if (kept.seen && matches(filter, topic)) { // what is under it is still coming
       kept.seen.add(topic);
       isInitial = true;
     }
@@ -349,6 +357,13 @@ function hear(topic, payload) {
     if (first) settle(levels[0], first, answer);
   }
   for (const { filter, told } of listeners) if (matches(filter, topic)) told(topic, payload);
+}
+
+/** A command that was not carried out, with its topic. */
+function refuse({ topic = "", error, code }) {
+  const [id, , , variable] = topic.slice(baseTopic.peek().length + 1).split("/");
+  const first = (sets.get(id) ?? []).find((each) => each.variable === variable);
+  if (first) settle(id, first, { success: false, outcome: "not_sent", error, code });
 }
 
 function settle(id, waiting, answer) {

@@ -158,6 +158,7 @@ export const words = {
   },
   browse: {
     title: "Browse and play",
+    here: "Browse",
     none: "No media server yet",
     server: "Media server",
     renderer: "Play on",
@@ -171,7 +172,6 @@ export const words = {
     children: (n) => count(n, "entry", "entries"),
     empty: "This folder is empty.",
     range: (shown, total) => `${shown.toLocaleString("en")} of ${total.toLocaleString("en")}`,
-    open: (title) => `Open ${title}`,
     play: (title, player) => `Play ${title} on ${player}`,
     playing: (title, player) => `${title} → ${player}`,
     unplayable: "No address that a player can reach",

@@ -33,7 +33,7 @@ export default function Device() {
   const View = SECTIONS[section];
   return html`<${Back} />
     <${Top} row=${row} document=${document} />
-    <${Troubles} row=${row} document=${document} />
+    <${Troubles} row=${row} document=${document} isForeign=${more?.owned === false || (row.owner && row.owner !== instance.value)} />
     <${Tabs} label=${row.name} current=${section} items=${Object.keys(SECTIONS).map((key) =>
       ({ key, text: words.device.sections[key], href: href("device", id, { section: key === "overview" ? "" : key }) }))} />
     <${View} id=${id} row=${row} document=${document} services=${servicesOf(id, document)} more=${more} />`;
@@ -109,9 +109,8 @@ function Verbs({ row }) {
   </div>`;
 }
 
-function Troubles({ row, document }) {
+function Troubles({ row, document, isForeign }) {
   const { problems = [], hints = [] } = document ?? {};
-  const isForeign = row.owner && row.owner !== instance.value;
   if (!problems.length && !hints.length && !isForeign && row.isOnline) return null;
   return html`<div class="banners">
     ${isForeign && html`<${Note} testid="foreign">${words.device.foreign(row.owner)}</${Note}>`}

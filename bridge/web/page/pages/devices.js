@@ -90,6 +90,9 @@ function Body({ row, light }) {
   }
   if (row.kind === "player") return html`<${Playing} row=${row} />`;
   if (row.kind === "router") return html`<${Router} row=${row} />`;
+  if (row.kind === "server") {
+    return html`<a class="button browse" href=${href("players", "", { server: row.id })}><${Symbol} name="folder" />${words.browse.here}</a>`;
+  }
   return null;
 }
 

@@ -46,8 +46,9 @@ export default function Players() {
   }
   return html`<div class="page-head"><h1>${words.player.title}</h1></div>
     ${!found.length && html`<p class="muted">${words.player.noneText}</p>`}
-    <${Growing} class="wall" items=${found} portion=${24} render=${(row) => html`<${NowPlaying} key=${row.id} row=${row} />`} />
-    <${Browser} servers=${servers} players=${found.filter((row) => row.isOnline)} />`;
+    <div class=${found.length === 1 ? "beside" : ""}>
+      <div><${Growing} class="wall" items=${found} portion=${24} render=${(row) => html`<${NowPlaying} key=${row.id} row=${row} />`} /></div>
+      <${Browser} servers=${servers} players=${found.filter((row) => row.isOnline)} /></div>`;
 }
 
 function NowPlaying({ row }) {

@@ -57,6 +57,7 @@ function Folders({ server, player }) {
   };
 
   const { entries, total, fault, busy } = found;
+  const areAlbums = entries.length > 0 && entries.every((each) => each.isContainer && each.cover);
   return html`<div class="card">
     <div class="toolbar">
       <nav class="crumbs grow" aria-label=${words.browse.path}>${path.map((each, i) => html`${i > 0 && html`<${Symbol} name="forward" size=${14} />`}
@@ -66,7 +67,7 @@ function Folders({ server, player }) {
         }} />`)}</nav>
       <${SearchBox} label=${words.browse.search} hint=${words.browse.searchHint} value=${search} testid="browse-search" onInput=${setSearch} />
     </div>
-    <ul class="entries" aria-busy=${busy} data-testid="entries">${entries.map((each) => html`<${Entry} key=${each.id} entry=${each} server=${server} player=${player} onOpen=${() => enter(each)} />`)}</ul>
+    <ul class="entries ${areAlbums ? "tiles" : ""}" aria-busy=${busy} data-testid="entries">${entries.map((each) => html`<${Entry} key=${each.id} entry=${each} server=${server} player=${player} onOpen=${() => enter(each)} />`)}</ul>
     ${fault && html`<${Note} tone="warn">${fault}</${Note}>`}
     ${busy && html`<p class="muted loading">${words.loading}</p>`}
     ${!busy && !fault && !entries.length && html`<p class="muted loading">${words.browse.empty}</p>`}
@@ -98,7 +99,7 @@ function Entry({ entry, server, player, onOpen }) {
   const title = entry.title || entry.id;
   const picture = html`<${Picture} url=${entry.cover ? pictureUrl(server.id, entry.cover) : ""} symbol=${entry.symbol} size=${48} />`;
   if (entry.isContainer) {
-    return html`<li class="entry" data-testid="folder"><button type="button" class="folder" onClick=${onOpen} aria-label=${words.browse.open(title)}>${picture}
+    return html`<li class="entry" data-testid="folder"><button type="button" class="folder" onClick=${onOpen}>${picture}
       <span class="grow"><span class="title clip block">${title}</span><span class="muted clip block">${[entry.artist, entry.count > 0 && words.browse.children(entry.count)].filter(Boolean).join(" · ")}</span></span>
       <${Symbol} name="forward" size=${18} /></button></li>`;
   }
