@@ -106,3 +106,63 @@ def test_the_markup_has_no_inline_style_or_script():
     assert not re.search(r"\sstyle=|<style|\son\w+=|<script[^>]*>[^<]", html)
     for path in OWN:
         assert not re.search(r"\sstyle=", path.read_text()), path
+
+
+IMPORT = re.compile(r'^(?:import|export) \{([^}]*)\} from "(\.[^"]+)";$', re.MULTILINE)
+
+
+def test_every_imported_name_is_exported_and_used():
+    wrong = set()
+    for path in OWN:
+        text = path.read_text()
+        for names, source in IMPORT.findall(text):
+            there = (path.parent / source).resolve().read_text()
+            for name in (each.strip() for each in names.split(",") if each.strip()):
+                is_exported = re.search(
+                    rf"export (?:default )?(?:async )?(?:function|const|class) {name}\b"
+                    rf"|export ?{{[^}}]*\b{name}\b[^}}]*}}",
+                    there,
+                )
+                used = path.name == "ui.js" or len(re.findall(rf"\b{name}\b", text)) > 1
+                if not is_exported or not used:
+                    wrong.add((path.relative_to(PAGE).as_posix(), name))
+    assert not wrong
+
+
+def said() -> set[str]:
+    """Return the paths of all words, such as `devices.none.title`, with those above them."""
+    found: set[str] = set()
+    above: list[str] = []
+    for line in (PAGE / "words.js").read_text().splitlines():
+        if match := re.match(r"( +)(\w+): ", line):
+            above = [*above[: len(match[1]) // 2 - 1], match[2]]
+            found.add(".".join(above))
+    return found
+
+
+def test_every_word_that_is_said_is_in_the_words_file():
+    there = said()
+    ends = there - {path.rpartition(".")[0] for path in there}
+    wrong = set()
+    for path in OWN:
+        for name in re.findall(r"\bwords\.([a-z]\w*(?:\.\w+)*)", path.read_text()):
+            parts = name.split(".")
+            begun = [".".join(parts[: n + 1]) for n in range(len(parts))]
+            if name != "js" and name not in there and not ends & set(begun):
+                wrong.add((path.relative_to(PAGE).as_posix(), name))
+    assert not wrong
+
+
+def test_every_word_in_the_words_file_is_said():
+    texts = " ".join(path.read_text() for path in OWN if path.name != "words.js")
+    used = set(re.findall(r"\bwords\.(\w+(?:\.\w+)*)", texts))
+    there = said()
+    ends = there - {path.rpartition(".")[0] for path in there}
+    unsaid = {
+        end
+        for end in ends
+        if not any(
+            end == name or end.startswith(f"{name}.") or name.startswith(f"{end}.") for name in used
+        )
+    }
+    assert not unsaid

@@ -2,7 +2,7 @@
 
 import { iconUrl } from "./api.js";
 import { canControl, whyNot } from "./session.js";
-import { link } from "./store.js";
+import { connections } from "./store.js";
 import { Symbol } from "./symbols.js";
 import { html, signal, useEffect, useErrorBoundary, useId, useLayoutEffect, useRef, useState } from "./ui.js";
 import { words } from "./words.js";
@@ -130,16 +130,15 @@ export function DeviceIcon({ id, kind, hasIcon, size = 44 }) {
 /** A picture of the bridge's own; a symbol where there is none, or it cannot be shown. */
 export function Picture({ url, symbol, size, alt = "", class: name = "" }) {
   const [failed, fail] = useState("");
-  const isShown = url && failed !== url;
-  const isLinked = link.value === "open";
-  useEffect(() => fail(""), [isLinked]);
+  const key = `${url} ${connections.value}`; // a bridge that is back may have it
+  const isShown = url && failed !== key;
   const frame = useRef(null);
   useLayoutEffect(() => {
     if (size) frame.current.style.setProperty("--size", `${size}px`);
   }, [size]);
   return html`<span ref=${frame} class="picture ${name} ${isShown ? "" : "empty"}">
     ${isShown
-      ? html`<img key=${url} src=${url} alt=${alt} loading="lazy" decoding="async" onError=${() => fail(url)} />`
+      ? html`<img key=${key} src=${url} alt=${alt} loading="lazy" decoding="async" onError=${() => fail(key)} />`
       : html`<${Symbol} name=${symbol} size=${size ? Math.round(size * 0.55) : 40} />`}
   </span>`;
 }

@@ -18,6 +18,9 @@ const ANSWER_MS = 40000;
 /** `connecting` at first, then `open`, or `gone` while the bridge does not answer. */
 export const link = signal("connecting");
 
+/** How often a connection was opened. */
+export const connections = signal(0);
+
 const topics = new Map(); // topic → signal of its payload; null: nothing is there
 const places = new Map(); // device or `bridge` → { names: Set, version: signal }
 const changes = new Map(); // topic → when it last changed, in ms, while somebody watched
@@ -174,6 +177,7 @@ export function connect() {
   mine.onopen = () => {
     pause = FIRST_PAUSE_MS;
     link.value = "open";
+    connections.value += 1;
     for (const kept of filters.values()) kept.seen = new Set();
     const wanted = [...filters].filter(([, kept]) => kept.isAsked).map(([filter]) => filter);
     if (wanted.length) send({ watch: wanted });

@@ -1,13 +1,12 @@
 /** One device: what it reports, what can be set and called, what stands on the bus of it. */
 
-import { artUrl, get, request } from "../api.js";
+import { get, request } from "../api.js";
 import { servicesOf } from "../components.js";
-import { Ago, Badge, Button, DeviceIcon, Dialog, Empty, Note, Picture, report, save, say, Symbol, Tabs } from "../kit.js";
-import { below, decoded, describe, documentOf, hostOf, rows, safeUrl, serviceLevel, topicOf } from "../model.js";
-import { PlayPause, playerOf, Volume } from "../playing.js";
+import { Ago, Badge, Button, DeviceIcon, Dialog, Empty, Note, report, save, say, Symbol, Tabs } from "../kit.js";
+import { below, describe, documentOf, rows, safeUrl } from "../model.js";
 import { go, href, route } from "../router.js";
 import { baseTopic, instance } from "../session.js";
-import { noteChanges, readJson, topicsOf, useWatch } from "../store.js";
+import { noteChanges, topicsOf, useWatch } from "../store.js";
 import { html, useEffect, useState } from "../ui.js";
 import { words } from "../words.js";
 import { Actions } from "./device/actions.js";

@@ -1,13 +1,13 @@
 /** All devices as cards: what matters of each, by its kind. Search, filters and order stand in the address. */
 
 import { artUrl, request } from "../api.js";
-import { Ago, Badge, Button, Choice, DeviceIcon, Dialog, Empty, Field, Growing, Note, Picture, report, say, SearchBox, Slider, Symbol, Toggle } from "../kit.js";
+import { Ago, Badge, Button, Choice, DeviceIcon, Dialog, Empty, Field, Growing, Picture, report, say, SearchBox, Slider, Symbol, Toggle } from "../kit.js";
 import { PlayPause, playerOf, Volume } from "../playing.js";
-import { bitRate, decoded, kinds, listFilters, rows, topicOf, valueOf } from "../model.js";
+import { bitRate, kinds, listFilters, rows, valueOf } from "../model.js";
 import { rateOf } from "../rates.js";
 import { href, route, setQuery } from "../router.js";
-import { canControl, instance, whyNot } from "../session.js";
-import { read, readJson, set, useWatch } from "../store.js";
+import { instance } from "../session.js";
+import { set, useWatch } from "../store.js";
 import { html, useId, useRef, useState } from "../ui.js";
 import { words } from "../words.js";
 
@@ -93,6 +93,9 @@ function Body({ row, light }) {
   if (row.kind === "server") {
     return html`<a class="button browse" href=${href("players", "", { server: row.id })}><${Symbol} name="folder" />${words.browse.here}</a>`;
   }
+  if (row.kind === "other" && row.address) {
+    return html`<dl class="mini-facts"><dt>${words.devices.address}</dt><dd class="clip">${row.address.replace(/:\d+$/, "")}</dd></dl>`;
+  }
   return null;
 }
 
@@ -125,6 +128,7 @@ function Router({ row }) {
   const [down, up] = [value("Layer1DownstreamMaxBitRate"), value("Layer1UpstreamMaxBitRate")];
   const [received, sent] = [rateOf(valueOf(ids, "TotalBytesReceived")?.topic), rateOf(valueOf(ids, "TotalBytesSent")?.topic)];
   const facts = [
+    [words.devices.address, row.address.replace(/:\d+$/, "")],
     [words.devices.external, external],
     [words.devices.connection, connection],
     [words.devices.link, down && `↓ ${bitRate(Number(down))}  ↑ ${bitRate(Number(up))}`],

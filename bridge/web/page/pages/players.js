@@ -1,7 +1,7 @@
 /** What plays, everywhere, and what could: a wall of players, and the media servers to choose from. */
 
 import { artUrl } from "../api.js";
-import { Ago, Badge, Button, Empty, Growing, Picture, report, say, Slider, Symbol } from "../kit.js";
+import { Badge, Button, Empty, Growing, Picture, say, Slider } from "../kit.js";
 import { clock, rows, safeUrl, seconds, topicOf, upnpTime } from "../model.js";
 import { offers, PlayPause, playerOf, transportCall, Volume } from "../playing.js";
 import { call } from "../api.js";

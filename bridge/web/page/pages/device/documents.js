@@ -1,7 +1,6 @@
 /** What stands on the bus of a device, as it stands there. */
 
 import { Copy, Growing, SearchBox } from "../../kit.js";
-import { baseTopic } from "../../session.js";
 import { read, topicsOf } from "../../store.js";
 import { html, useState } from "../../ui.js";
 import { words } from "../../words.js";

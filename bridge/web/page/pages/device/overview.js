@@ -1,8 +1,8 @@
 /** What a device reports: values by service, each with its control where it can be set. */
 
-import { boundsOf, entryOf, settableOf, valuesOf, variableOf } from "../../components.js";
+import { boundsOf, entryOf, servicesOf, settableOf, valuesOf, variableOf } from "../../components.js";
 import { Spark } from "../../curve.js";
-import { Ago, Badge, Button, Choice, DeviceIcon, Growing, Picture, report, SearchBox, Slider, Symbol, Toggle, useAllowed } from "../../kit.js";
+import { Ago, Badge, Button, Choice, Growing, Picture, report, SearchBox, Slider, Symbol, Toggle, useAllowed } from "../../kit.js";
 import { decoded, documentOf, hostOf, safeUrl, shortType, topicOf } from "../../model.js";
 import { artUrl } from "../../api.js";
 import { PlayPause, playerOf, Volume } from "../../playing.js";
@@ -14,11 +14,16 @@ import { words } from "../../words.js";
 
 const POINTS = 240;
 const FRESH_MS = 1500;
+const MOST_INSIDE = 8;
+const MOST_NAMED = 300;
 
-/** The last values of the numbers of a device: topic → signal of `[[seconds…], [numbers…]]`. */
-function useHistory(id) {
-  const history = useMemo(() => new Map(), [id]);
-  useEffect(() => onChange(`${baseTopic.value}/${id}/+/value/#`, (topic, payload) => note(history, topic, payload)), [id]);
+/** The last values of the numbers of devices: topic → signal of `[[seconds…], [numbers…]]`. */
+function useHistory(ids) {
+  const history = useMemo(() => new Map(), []);
+  useEffect(() => {
+    const ends = ids.map((id) => onChange(`${baseTopic.value}/${id}/+/value/#`, (topic, payload) => note(history, topic, payload)));
+    return () => ends.forEach((end) => end());
+  }, [ids.join()]);
   return history;
 }
 
@@ -38,26 +43,36 @@ function pointsOf(history, topic) {
 }
 
 export function Overview({ id, row, document, services, more }) {
-  const history = useHistory(id);
-  const { filter = "" } = route.value.query;
-  const values = valuesOf(id);
-  const wanted = filter.trim().toLowerCase();
-  const fits = (service) => !wanted || service.name.toLowerCase().includes(wanted)
-    || (values.get(service.id) ?? []).some((each) => each.variable.toLowerCase().includes(wanted));
-  const shown = services.filter(fits);
+  const inside = [...new Set([...row.subdevices, ...(document?.children ?? []).filter((each) => !each.includes("/"))])];
+  const shownInside = inside.slice(0, MOST_INSIDE);
+  const history = useHistory([id, ...shownInside]);
+  useWatch(shownInside.map((each) => `${baseTopic.value}/${each}/#`));
+  const wanted = (route.value.query.filter ?? "").trim().toLowerCase();
+  const parts = [{ id, services }, ...shownInside.map((each) => ({ id: each, document: documentOf(each), services: servicesOf(each, documentOf(each)) }))];
+  const all = parts.flatMap((part) => part.services);
   return html`<div class="stack">
-    ${serviceLevel(row, document) && html`<${NowPlaying} row=${row} />`}
-    <${Embedded} row=${row} document=${document} />
-    ${services.length > 1 && html`<div class="toolbar tight"><${SearchBox} label=${words.device.filter} hint=${words.device.filterHint} value=${filter} onInput=${(text) => setQuery({ filter: text })} /></div>`}
-    ${!services.length && html`<p class="muted">${words.device.noServices}</p>`}
-    <${Growing} class="stack" items=${shown} portion=${25} render=${(service) => html`<${Service} key=${service.id} id=${id} service=${service}
-      values=${values.get(service.id) ?? []} wanted=${wanted} history=${history} isOnline=${row.isOnline}
-      subscription=${more?.subscriptions?.find((each) => each.service === service.level || each.service === service.id)} />`} />
+    ${isPlayer(row, document) && html`<${NowPlaying} row=${row} />`}
+    <${Relatives} row=${row} document=${document} inside=${inside} />
+    ${all.length > 1 && html`<div class="toolbar tight"><${SearchBox} label=${words.device.filter} hint=${words.device.filterHint} value=${route.value.query.filter ?? ""} onInput=${(text) => setQuery({ filter: text })} /></div>`}
+    ${!all.length && html`<p class="muted">${words.device.noServices}</p>`}
+    ${parts.map((part) => html`<${Services} key=${part.id} ...${part} isInside=${part.id !== id} wanted=${wanted} history=${history} row=${row} more=${more} />`)}
     <${About} row=${row} document=${document} />
   </div>`;
 }
 
-const serviceLevel = (row, document) => row.kind === "player" && (readJson(topicOf(row.id, "media")) || document?.children?.some((id) => id.includes("/AVTransport")));
+function Services({ id, document, services, isInside, wanted, history, row, more }) {
+  const values = valuesOf(id);
+  const fits = (service) => !wanted || service.name.toLowerCase().includes(wanted)
+    || (values.get(service.id) ?? []).some((each) => each.variable.toLowerCase().includes(wanted));
+  const shown = services.filter(fits);
+  if (!shown.length) return null;
+  return html`${isInside && html`<h2 class="inside"><a class="plain" href=${href("device", id)}>${document?.friendly_name ?? id}</a> <small>${shortType(document?.device_type)}</small></h2>`}
+    <${Growing} class="stack" items=${shown} portion=${25} render=${(service) => html`<${Service} key=${service.id} id=${id} service=${service}
+      values=${values.get(service.id) ?? []} wanted=${wanted} history=${history} isOnline=${row.isOnline}
+      subscription=${more?.subscriptions?.find((each) => each.service === service.id)} />`} />`;
+}
+
+const isPlayer = (row, document) => row.kind === "player" && (readJson(topicOf(row.id, "media")) || document?.children?.some((id) => id.includes("/AVTransport")));
 
 function NowPlaying({ row }) {
   const player = playerOf(row.id);
@@ -70,14 +85,14 @@ function NowPlaying({ row }) {
     <${PlayPause} player=${player} disabled=${!row.isOnline} isLarge /></section>`;
 }
 
-function Embedded({ row, document }) {
-  const ids = [...new Set([...row.subdevices, ...(document?.children ?? []).filter((id) => !id.includes("/"))])];
+/** The devices that this one is part of, or that are part of it. */
+function Relatives({ row, document, inside }) {
   const root = document?.root && document.root !== row.id ? document.root : "";
-  useWatch([...ids, root].filter(Boolean).slice(0, 300).map((id) => `${baseTopic.value}/${id}`));
-  if (!ids.length && !root) return null;
-  const name = (id) => documentOf(id)?.friendly_name ?? id;
+  const ids = root ? [root] : inside;
+  useWatch(ids.slice(0, MOST_NAMED).map((id) => `${baseTopic.value}/${id}`));
+  if (!ids.length) return null;
   return html`<section class="card"><h2>${root ? words.device.partOf : words.device.embedded}</h2>
-    <ul class="links">${[root, ...ids].filter(Boolean).map((id) => html`<li key=${id}><a href=${href("device", id)}><${Symbol} name="other" size=${16} />${name(id)}</a>
+    <ul class="links">${ids.slice(0, MOST_NAMED).map((id) => html`<li key=${id}><a href=${href("device", id)}><${Symbol} name="other" size=${16} />${documentOf(id)?.friendly_name ?? id}</a>
       <small class="muted">${shortType(documentOf(id)?.device_type)}</small></li>`)}</ul></section>`;
 }
 
@@ -88,6 +103,7 @@ function Service({ id, service, values, wanted, history, isOnline, subscription 
   const settable = settableOf(service);
   const known = new Set(values.map((each) => each.variable));
   const unreported = [...settable.keys()].filter((name) => !known.has(encodeURIComponent(name)) && !known.has(name));
+  const updated = Date.parse(readJson(topicOf(id, service.level, "state"))?.updated);
   const isService = !wanted || service.name.toLowerCase().includes(wanted);
   const lines = [
     ...values.map((each) => ({ ...each, name: decoded(each.variable) })),
@@ -95,6 +111,7 @@ function Service({ id, service, values, wanted, history, isOnline, subscription 
   ].filter((each) => isService || each.name.toLowerCase().includes(wanted));
   return html`<details class="card service" open=${isOpen} onToggle=${(event) => open(event.target.open)} data-testid="service" data-service=${service.level}>
     <summary><h2 class="grow clip">${service.name}</h2>
+      ${updated && html`<span class="muted updated"><${Ago} ms=${updated} say=${words.ago.changed} /></span>`}
       ${subscription && html`<span title=${subscription.expires_s ? words.device.expires(Math.round(subscription.expires_s)) : undefined}>
         <${Badge} tone=${SUBSCRIPTION_TONES[subscription.state] ?? "plain"}>${words.device.subscriptionStates[subscription.state] ?? subscription.state}</${Badge}></span>`}
       ${shortType(service.document?.service_type) !== service.name && html`<small class="clip">${shortType(service.document?.service_type)}</small>`}</summary>
