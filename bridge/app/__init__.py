@@ -19,6 +19,7 @@ from bridge.hubs.homeassistant.discovery import HomeAssistant
 from bridge.hubs.homeassistant.place import World
 from bridge.model import topics
 from bridge.monitoring.health_document import Health, Parts
+from bridge.monitoring.history import History
 from bridge.monitoring.metrics import Metrics
 from bridge.monitoring.systemd import Supervisor
 from bridge.mqtt.mosquitto import EmbeddedBroker
@@ -95,6 +96,7 @@ class Bridge:
         self.calls: CallQueue
         self.health: Health
         self._parts: Parts
+        self._history: History
         self._bridge_requests: BridgeRequests
         self._link: BrokerLink
 
@@ -121,6 +123,18 @@ class Bridge:
             stack.callback(log.listen(self.publishing.publish_log))
             stack.callback(log.listen(self._activity.line, "debug"))
             metrics = Metrics(self._parts)
+            self._page = page(
+                settings,
+                publishing=self.publishing,
+                devices=self.devices,
+                broker=self.broker,
+                dispatch=dispatch,
+                activity=self._activity,
+                history=self._history.document,
+                client=adapters.client(),
+                clock=adapters.clock.monotonic,
+                doctor=self._doctor,
+            )
             await stack.enter_async_context(
                 adapters.serve(
                     settings.http.host,
@@ -128,16 +142,7 @@ class Bridge:
                     why_not_ready=self._why_not_ready,
                     health=self.health.document,
                     metrics=metrics.exposition,
-                    page=page(
-                        settings,
-                        publishing=self.publishing,
-                        devices=self.devices,
-                        broker=self.broker,
-                        dispatch=dispatch,
-                        activity=self._activity,
-                        history=dict,
-                        doctor=self._doctor,
-                    ),
+                    page=self._page,
                 )
             )
             await self._run_parts(stop, dispatch, embedded)
@@ -179,6 +184,7 @@ class Bridge:
             devices.poller,
         )
         self.health = Health(settings, self._parts)
+        self._history = History(self._parts, adapters.clock.now)
         self._bridge_requests = BridgeRequests(
             publishing,
             answer,
@@ -229,6 +235,7 @@ class Bridge:
                 "first_round": self._wait_for_first_round(),
                 "health": self._tell_health(),
                 "forget": self._forget_gone(),
+                "history": self._history.run(),
                 "systemd": supervisor.run(self._status),
                 **self.devices.parts(),
             }

@@ -1,6 +1,7 @@
 """What the page is told of the bridge, besides the tree."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 
 from bridge import __version__
 from bridge.app.devices import Devices
@@ -9,9 +10,11 @@ from bridge.mqtt.reconnect import Broker
 from bridge.publishing import Publishing
 from bridge.requests.dispatch import Dispatch
 from bridge.settings import Settings
+from bridge.upnp.presence.trust import may_be_asked
 from bridge.web.activity import Activity
 from bridge.web.api import Sources
 from bridge.web.guard import Access
+from bridge.web.pictures import Client, Pictures
 from bridge.web.server import Page
 from bridge.web.watching import Watching
 
@@ -27,13 +30,21 @@ def page(  # noqa: PLR0913 - a part each
     dispatch: Dispatch,
     activity: Activity,
     history: Callable[[], Mapping[str, object]],
+    client: Client,
+    clock: Callable[[], float],
     doctor: Doctor | None,
 ) -> Page:
     """Return what the page is made of. Raises ConfigError for a password that cannot be read."""
     told = _Told(settings, publishing, devices, broker)
     password = settings.http_password()
+
+    def may_fetch(url: str, location: str, is_own: bool) -> bool:  # noqa: FBT001 - a callback's
+        interfaces, networks = devices.discovery.interfaces, settings.upnp.trusted_networks
+        return may_be_asked(url, location, interfaces, networks, own_host=is_own)
+
     return Page(
         Watching(publishing.mirror, activity),
+        Pictures(publishing.mirror, client, may_fetch, clock),
         dispatch,
         Sources(told.session, settings.listed, history, told.device, doctor),
         Access(
@@ -87,11 +98,24 @@ class _Told:
             ],
             "owned": branch.owned,
             "subscriptions": self._subscriptions(branch.udn),
-            "received": {},
+            "received": {
+                shape.value_topic(live, key): changed_s
+                for live in branch.services.values()
+                for key, changed_s in live.state.changed_last()
+            },
         }
 
     def _subscriptions(self, udn: str) -> list[dict[str, object]]:
+        subscriptions = self._devices.subscriptions
+        health = {_service_id(key): one for key, one in subscriptions.health(udn).items()}
         return [
-            {"service": service, "state": str(state)}
-            for service, state in self._devices.subscription_states(udn).items()
+            {"service": service, **(asdict(health[service]) if service in health else {})}
+            | {"state": str(state)}
+            for service, state in subscriptions.states(udn).items()
         ]
+
+
+def _service_id(key: str) -> str:
+    """Return the id of a service, from its device's UDN and its level."""
+    udn, _, level = key.rpartition("/")
+    return topics.service_id(topics.device_id(udn), level)

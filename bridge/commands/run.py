@@ -12,6 +12,7 @@ import structlog
 from bridge import __version__, log, settings
 from bridge.app import Bridge
 from bridge.commands import signals
+from bridge.commands.examined import examined
 from bridge.commands.footing import check_footing, tell_reason
 from bridge.commands.health import url_of
 from bridge.commands.running import Running, announced
@@ -51,9 +52,9 @@ async def _run(chosen: Settings, *, demo: bool) -> None:
             def on_broker(url: str) -> None:
                 stack.enter_context(announced(_running(chosen, url, demo=demo)))
                 if demo:
-                    _show_how(chosen.mqtt.base_topic, url)
+                    _show_how(chosen, url)
 
-            bridge = Bridge(chosen)
+            bridge = Bridge(chosen, doctor=examined)
             reason = asyncio.create_task(tell_reason(bridge))
             stack.callback(reason.cancel)
             await bridge.run(stop, on_broker)
@@ -104,10 +105,12 @@ async def _simulation() -> AsyncIterator[None]:
                 await process.wait()
 
 
-def _show_how(base: str, url: str) -> None:
-    """Print what to subscribe to."""
+def _show_how(chosen: Settings, url: str) -> None:
+    """Print where the page is, and what to subscribe to."""
+    base = chosen.mqtt.base_topic
+    page = f"The page is at {url_of(chosen)}/.\n" if chosen.http.port else ""
     sys.stdout.write(
-        f"The broker is at {url}. In another terminal:\n"
+        f"{page}The broker is at {url}. In another terminal:\n"
         f"  mosquitto_sub -L {url}/{base}/+/+/value/# -v\n"
         f"  mosquitto_sub -L {url}/{base}/# -v\n"
         "Ctrl-C ends the demonstration.\n"

@@ -99,7 +99,7 @@ class Health:
                 "refused_locations": parts.directory.refused,
                 "interfaces": [one.name for one in parts.discovery.interfaces],
             },
-            "memory_mb": _memory_mb(),
+            "memory_mb": memory_mb(),
             "open_files": sum(1 for _ in Path("/proc/self/fd").iterdir()),
         }
 
@@ -183,7 +183,7 @@ def _outline(device: Device) -> dict[str, Any]:
     }
 
 
-def _memory_mb() -> float:
+def memory_mb() -> float:
     """Return the resident memory of this process."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])

@@ -1,8 +1,10 @@
 """The values of one service: what it has told of its state variables, and since when."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from bridge.formats import jsontext
@@ -40,6 +42,7 @@ class ServiceState:
     __slots__ = (
         "_asked",
         "_asked_for",
+        "_latest",
         "_length",
         "_remembered",
         "heard",
@@ -58,6 +61,7 @@ class ServiceState:
         self._asked_for: AbstractSet[str] = frozenset()
         self._remembered: str | None = None
         """How old what was last taken over from a broker was; None where nothing was."""
+        self._latest: Sequence[Change] = ()
 
     @property
     def told(self) -> set[str] | None:
@@ -178,7 +182,14 @@ class ServiceState:
         self.moves += moved
         if changes:
             self.updated = now
+            self._latest = changes
         return changes
+
+    def changed_last(self) -> Iterator[tuple[Key, float]]:
+        """Yield the values that changed last of all, each with when, in Unix seconds."""
+        with suppress(ValueError):
+            changed_s = datetime.fromisoformat(self.updated).timestamp()
+            yield from ((key, changed_s) for key, _, new in self._latest if new is not None)
 
     def remember(self, other: "ServiceState") -> None:
         """Take over what the broker holds, unless the service itself knows better.

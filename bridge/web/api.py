@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from bridge.errors import Code
+from bridge.errors import Code, CommandError
 from bridge.formats import jsontext
 from bridge.model import topics
 from bridge.tree.messages import Message, Publication
 from bridge.tree.selection import FilterIndex, read_filter
 from bridge.web.guard import Guard, document, failure
+from bridge.web.pictures import Pictures
 from bridge.web.watching import MAX_CLIENTS, MAX_COMMANDS, Client, Watching
 
 MAX_POSTS: Final = 64
@@ -53,9 +54,10 @@ class Sources:
 class Api:
     """The handlers of requests; `max_payload` are the most bytes of a command."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a part each
         self,
         watching: Watching,
+        pictures: Pictures,
         commands: Commands,
         guard: Guard,
         sources: Sources,
@@ -63,6 +65,7 @@ class Api:
         max_payload: int,
     ) -> None:
         self._watching = watching
+        self._pictures = pictures
         self._commands = commands
         self._guard = guard
         self._sources = sources
@@ -90,6 +93,9 @@ class Api:
             web.get(f"{at}/history", self.history),
             web.get(f"{at}/device/{{udn}}", self.device),
             web.post(f"{at}/doctor", self.doctor),
+            web.get(f"{at}/icon/{{udn}}", self._pictures.icon),
+            web.get(f"{at}/art/{{udn}}", self._pictures.art),
+            web.get(f"{at}/picture", self.picture),
         ]
 
     # Reading
@@ -147,6 +153,10 @@ class Api:
         if found is None:
             return failure(404, Code.UNKNOWN_DEVICE, "no such device")
         return document(found)
+
+    async def picture(self, request: web.Request) -> web.Response:
+        """Return a picture that a device has named: to ask for any of its URLs is control."""
+        return self._refused(request) or await self._pictures.named(request)
 
     # Who may
 
@@ -210,7 +220,16 @@ class Api:
             return failure(404, Code.UNKNOWN_VERB, "this bridge has no doctor")
         if self._doctor is None or self._doctor.done():
             self._doctor = asyncio.ensure_future(self._sources.doctor())
-        return document({"findings": await asyncio.shield(self._doctor)})
+        try:
+            return document({"findings": await asyncio.shield(self._doctor)})
+        except CommandError as error:
+            return failure(500, error.code, error.reason)
+
+    async def close(self) -> None:
+        """End the doctor, if he is at work."""
+        if self._doctor is not None:
+            self._doctor.cancel()
+            await asyncio.gather(self._doctor, return_exceptions=True)
 
     def _refused(self, request: web.Request) -> web.Response | None:
         reason = self._guard.why_not(request)

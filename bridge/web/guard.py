@@ -234,10 +234,9 @@ def _address(text: str) -> "IPv6Address | object | None":
 
 def _is_of_origin(request: web.Request, *, with_proxy: bool) -> bool:
     """Return whether a request comes from the page itself, or from no page at all."""
-    if request.headers.get("Sec-Fetch-Site") == "cross-site" and (
-        request.method != "GET" or "Upgrade" in request.headers
-    ):
-        return False
+    is_link = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method == "GET"
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" and not is_link:
+        return False  # a picture, or a script, has no Origin
     origins = request.headers.getall("Origin", [])
     if not origins:
         return True

@@ -17,6 +17,7 @@ from bridge.formats.url import bracketed
 from bridge.web.api import Api, Commands, Sources
 from bridge.web.files import PageFiles
 from bridge.web.guard import Access, Guard, document
+from bridge.web.pictures import Pictures
 from bridge.web.watching import Watching
 
 _SHUTDOWN_S = 0.5
@@ -29,6 +30,7 @@ class Page:
     """What the page and its API are made of; `max_payload` are the most bytes of a command."""
 
     watching: Watching
+    pictures: Pictures
     commands: Commands
     sources: Sources
     access: Access
@@ -92,7 +94,14 @@ async def serve(  # noqa: PLR0913 - most by name
 def _application(page: Page) -> web.Application:
     guard = Guard(page.access, asyncio.get_running_loop().time)
     files = PageFiles()
-    api = Api(page.watching, page.commands, guard, page.sources, max_payload=page.max_payload)
+    api = Api(
+        page.watching,
+        page.pictures,
+        page.commands,
+        guard,
+        page.sources,
+        max_payload=page.max_payload,
+    )
 
     async def index(request: web.Request) -> web.Response:
         return files.index(request, guard.prefix(request))
@@ -102,6 +111,8 @@ def _application(page: Page) -> web.Application:
 
     async def leave(_: web.Application) -> None:
         await page.watching.close_all()
+        await page.pictures.close()
+        await api.close()
 
     app = web.Application(middlewares=[guard.middleware], client_max_size=api.max_body)
     app.on_response_prepare.append(guard.finish)

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from bridge.web.pictures import Pictures
 from tests.adapter.bridge import Caller, bridging, flags, onlooking
 from tests.adapter.bridge import Running as RunningBridge
 from tests.adapter.device import Action, Device, Part, Service, Variable, new_udn, running
@@ -69,6 +70,11 @@ class World:
     caller: Caller
 
     @property
+    def pictures(self) -> Pictures:
+        """What has the pictures of devices."""
+        return self.bridge.bridge._page.pictures
+
+    @property
     def id(self) -> str:
         return self.device.root.udn
 
@@ -106,13 +112,15 @@ class World:
 
 
 @asynccontextmanager
-async def page(directory: Any, *services: Service, **more: str) -> AsyncIterator[World]:
+async def page(
+    directory: Any, *services: Service, more_xml: str = "", **more: str
+) -> AsyncIterator[World]:
     """A bridge with a page for one device, of these services; further settings by name."""
     name, port = f"page-{new_udn()}", free_port()
     services = services or (Service("One", MEMBERS, {"V": "1", "W": "a"}),)
     async with (
         mosquitto(directory) as broker,
-        running(Part(new_udn(), name, services)) as device,
+        running(Part(new_udn(), name, services, more=more_xml)) as device,
         bridging(flags(broker.port, name, http__port=str(port), **more)) as bridge,
     ):
         with onlooking(broker.port) as onlooker:

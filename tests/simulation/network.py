@@ -229,6 +229,7 @@ class ModelClient(HttpClient):
         body: bytes = b"",
         timeout_s: float,
         max_bytes: int = 2 * 1024 * 1024,
+        is_text: bool = True,  # noqa: ARG002 - as it came
     ) -> Response:
         if self._is_dead():
             raise DeviceUnreachable("dead")

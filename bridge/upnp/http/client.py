@@ -69,17 +69,19 @@ class HttpClient:
         body: bytes = b"",
         timeout_s: float,
         max_bytes: int = 2 * 1024 * 1024,
+        is_text: bool = True,
     ) -> Response:
         """Send one request once, and return the answer within `timeout_s` seconds.
 
-        `max_bytes` bounds the answer's body. Raises DeviceUnreachable where nothing was sent
-        (also for what must not be: another scheme, control characters in a header),
+        `max_bytes` bounds the answer's body, which stays as it came unless it `is_text`. Raises
+        DeviceUnreachable where nothing was sent (also for what must not be: another scheme,
+        control characters in a header),
         DeviceTimeout where no whole answer came in time, and BadResponse where the connection
         was closed without one, or the answer is not HTTP, encoded or too large.
         """
         head = _write_head(method, url, headers, body)
         exchange = await self._send(method, url, head + body, timeout_s, max_bytes)
-        return exchange.response()
+        return exchange.response(is_text=is_text)
 
     async def exchange_raw(  # noqa: PLR0913 - likewise
         self,
@@ -172,8 +174,8 @@ class _Exchange(asyncio.Protocol):
             self.failure = exc
         self.ended.set_result(None)
 
-    def response(self) -> Response:
-        """Return what was answered.
+    def response(self, *, is_text: bool = True) -> Response:
+        """Return what was answered, its body in UTF-8 where it `is_text`.
 
         Raises DeviceTimeout, and BadResponse where that is nothing to be used.
         """
@@ -185,7 +187,9 @@ class _Exchange(asyncio.Protocol):
         encoding = self._headers.get("content-encoding") or "identity"
         if encoding.lower() != "identity":
             raise BadResponse(f"an answer encoded with {encoding[:40]!r}")
-        body = in_utf8(self._body.body, self._headers.get("content-type", ""))
+        body = self._body.body
+        if is_text:
+            body = in_utf8(body, self._headers.get("content-type", ""))
         return Response(self._status, self._headers, body, self._body.is_cut)
 
     def raw(self) -> RawMessage:

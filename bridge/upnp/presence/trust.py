@@ -4,15 +4,16 @@ Anybody on the network can announce any LOCATION. Whoever could have the bridge 
 choice would use it to reach what he cannot reach himself. Nothing is asked here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
 import structlog
 
-from bridge.formats.url import has_user, host_of
+from bridge.formats.url import has_user, host_key, host_of
 from bridge.upnp.presence import BEST_SCORE, Sighting
+from bridge.upnp.ssdp.interfaces import Interface
 from bridge.upnp.ssdp.message import Announcement, Kind
 from bridge.upnp.ssdp.search import Sender
 
@@ -83,6 +84,33 @@ class Trust:
             del self._suspicious[next(iter(self._suspicious))]
         self._suspicious[source] = None
         _log.warning("location_refused", location=location, source=str(source))
+
+
+def may_be_asked(
+    url: str,
+    location: str,
+    interfaces: Iterable[Interface],
+    networks: Sequence[IPv4Network | IPv6Network] = (),
+    *,
+    own_host: bool = False,
+) -> bool:
+    """Return whether something may be fetched for a device, by its LOCATION, from a URL.
+
+    As a LOCATION that the device might announce: from its own host, and unless that is wanted,
+    from a neighbour in its subnet; and from `networks`.
+    """
+    try:
+        is_own = host_key(host_of(url)) == host_key(host_of(location)) and not has_user(url)
+    except ValueError:
+        return False
+    if is_own:
+        return True
+    host, device = address_of(url), address_of(location)
+    if host is None or device is None:
+        return False
+    if any(host in network for network in networks):
+        return True
+    return not own_host and any(one.holds(host) and one.holds(device) for one in interfaces)
 
 
 @lru_cache(maxsize=1024)
