@@ -1,14 +1,13 @@
 /** A device in its parts, as its documents and values tell: services, variables, actions, arguments. */
 
+import { documentOf } from "./documents.js";
 import { below, decoded, serviceIds } from "./model.js";
-import { baseTopic } from "./session.js";
-import { read, readJson, topicsOf } from "./store.js";
+import { read, topicsOf } from "./store.js";
 
 const READS = /^(Get|Browse|Search|Is|List)|Get/;
 const IDENTIFIERS = new Set(["InstanceID", "Channel"]);
 const FIXED = /^A_ARG_TYPE_/;
 
-const at = (id) => `${baseTopic.value}/${id}`;
 export const lastLevel = (id) => id.slice(id.lastIndexOf("/") + 1);
 
 /** The services of a device, those that only values tell of last: `{id, level, name, document}`. */
@@ -22,7 +21,7 @@ export function servicesOf(id, document) {
     id: each,
     level: lastLevel(each),
     name: decoded(lastLevel(each)),
-    document: readJson(at(each)),
+    document: documentOf(each),
   }));
 }
 
@@ -39,7 +38,7 @@ export function valuesOf(id) {
   return found;
 }
 
-export const variableOf = (service, name) => readJson(at(`${service.id}/variable/${name}`));
+export const variableOf = (service, name) => documentOf(`${service.id}/variable/${name}`);
 
 /** The names of the actions, in the order of the description. */
 export const actionIds = (service) => (service.document?.children ?? []).filter((id) => id.split("/")[2] === "action");
@@ -48,10 +47,10 @@ export const variableIds = (service) => (service.document?.children ?? []).filte
 
 /** An action with its arguments, and the state variable of each. */
 export function actionOf(id) {
-  const document = readJson(at(id));
+  const document = documentOf(id);
   const found = (document?.children ?? []).map((each) => {
-    const argument = readJson(at(each));
-    return argument && { ...argument, variable: argument.variable && readJson(at(argument.variable)) };
+    const argument = documentOf(each);
+    return argument && { ...argument, variable: argument.variable && documentOf(argument.variable) };
   });
   return { id, name: document?.name ?? decoded(lastLevel(id)), arguments: found.filter(Boolean), isWhole: Boolean(document) };
 }

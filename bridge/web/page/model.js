@@ -1,5 +1,6 @@
 /** What the page makes of the tree: rows of devices, their kinds, and what matters of each. */
 
+import { documentOf, shaped, topicOf } from "./documents.js";
 import { baseTopic, instance } from "./session.js";
 import { knownIds, readJson, read, topicsOf } from "./store.js";
 import { words } from "./words.js";
@@ -22,10 +23,6 @@ export function listFilters() {
     ...values.map((name) => `${at}/+/+/value/${name}`),
   ];
 }
-
-export const topicOf = (id, ...levels) => [baseTopic.value, id, ...levels].join("/");
-
-export const documentOf = (id) => readJson(topicOf(id));
 
 /** The topic without the base. */
 export const below = (topic) => topic.slice(baseTopic.value.length + 1);
@@ -83,7 +80,10 @@ export function rows() {
     const list = readJson(topic);
     if (!Array.isArray(list)) continue;
     const owner = below(topic).split("/")[1];
-    for (const row of list) if (typeof row?.id === "string") found.set(row.id, { ...row, bridge: decoded(owner) });
+    for (const each of list) {
+      const row = shaped(each);
+      if (row?.id) found.set(row.id, { ...row, problems: Number(each.problems) || 0, bridge: decoded(owner) });
+    }
   }
   for (const id of knownIds()) {
     if (id === "bridge" || found.has(id)) continue;
@@ -98,23 +98,21 @@ export function describe(row, document) {
   const type = document?.device_type ?? row.device_type ?? "";
   return {
     id: row.id,
-    name: text(row.friendly_name ?? document?.friendly_name) || words.devices.unnamed,
-    model: text(row.model_name ?? document?.model_name),
-    manufacturer: text(row.manufacturer ?? document?.manufacturer),
+    name: row.friendly_name || document?.friendly_name || words.devices.unnamed,
+    model: row.model_name ?? document?.model_name ?? "",
+    manufacturer: row.manufacturer ?? document?.manufacturer ?? "",
     type,
     kind: kindOf(type, document),
     address: hostOf(row.location ?? document?.location),
     isOnline: (read(topicOf(row.id, "availability")) ?? row.availability) === "online",
     since: row.offline_since,
-    problems: Number(row.problems) || document?.problems?.length || 0,
+    problems: row.problems || document?.problems?.length || 0,
     hints: document?.hints ?? [],
-    subdevices: Array.isArray(row.subdevices) ? row.subdevices : [],
+    subdevices: row.subdevices ?? [],
     hasIcon: Boolean(document?.icons?.length),
     owner: document?.bridge ?? row.bridge ?? "",
   };
 }
-
-const text = (value) => (typeof value === "string" ? value : "");
 
 /** Host and port of a URL, empty where it is none. */
 export function hostOf(url) {

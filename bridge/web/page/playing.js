@@ -2,8 +2,9 @@
 
 import { call } from "./api.js";
 import { Button, report, Slider } from "./kit.js";
-import { documentOf, serviceLevel, topicOf } from "./model.js";
-import { read, readJson, set } from "./store.js";
+import { documentAt, documentOf, topicOf } from "./documents.js";
+import { serviceLevel } from "./model.js";
+import { read, set } from "./store.js";
 import { html } from "./ui.js";
 import { words } from "./words.js";
 
@@ -14,7 +15,7 @@ export function playerOf(id) {
   const transport = found ?? "AVTransport";
   const directory = serviceLevel(document, "ContentDirectory");
   const rendering = serviceLevel(document, "RenderingControl");
-  const media = readJson(topicOf(id, "media"));
+  const media = documentAt(topicOf(id, "media"));
   return { id, document, transport, hasTransport: Boolean(found), directory, rendering, media };
 }
 
@@ -34,7 +35,7 @@ export function PlayPause({ player, disabled, isLarge = false }) {
 
 /** Whether a player has an action: yes where its documents are not watched. */
 export function offers(player, action) {
-  const service = readJson(topicOf(player.id, player.transport));
+  const service = documentAt(topicOf(player.id, player.transport));
   return !service?.children || service.children.some((id) => id.endsWith(`/action/${action}`));
 }
 
@@ -43,7 +44,7 @@ export function Volume({ player, name, disabled }) {
   if (!rendering) return null;
   const at = (variable) => topicOf(id, rendering, "value", variable, "0");
   const place = (variable) => (read(`${at(variable)}/Master`) === undefined && read(at(variable)) !== undefined ? at(variable) : `${at(variable)}/Master`);
-  const range = readJson(topicOf(id, rendering, "variable", "Volume"));
+  const range = documentAt(topicOf(id, rendering, "variable", "Volume"));
   const [low, high] = [range?.minimum ?? 0, range?.maximum ?? 100];
   return html`<div class="row">
     ${media.muted != null && html`<${Button} isIcon kind="quiet" needs disabled=${disabled} symbol=${media.muted ? "muted" : "volume"} label=${media.muted ? words.player.unmute : words.player.mute}

@@ -3,7 +3,8 @@
 import { get, request } from "../api.js";
 import { servicesOf } from "../components.js";
 import { Ago, Badge, Button, DeviceIcon, Dialog, Empty, Note, report, save, say, Symbol, Tabs } from "../kit.js";
-import { below, describe, documentOf, rows, safeUrl } from "../model.js";
+import { documentOf } from "../documents.js";
+import { below, describe, rows, safeUrl } from "../model.js";
 import { go, href, route } from "../router.js";
 import { baseTopic, instance } from "../session.js";
 import { noteChanges, topicsOf, useWatch } from "../store.js";
@@ -70,10 +71,10 @@ function Top({ row, document }) {
   return html`<div class="device-top">
     <${DeviceIcon} id=${row.id} kind=${row.kind} hasIcon=${row.hasIcon} size=${72} />
     <div class="grow">
-      <h1>${row.name}</h1>
-      <p class="muted">${[row.manufacturer, row.model].filter(Boolean).join(" · ") || words.kind[row.kind]}</p>
+      <h1 class="three-lines">${row.name}</h1>
+      <p class="muted three-lines">${[row.manufacturer, row.model].filter(Boolean).join(" · ") || words.kind[row.kind]}</p>
       <p class="actions"><${Badge} tone=${row.isOnline ? "good" : "plain"}>${row.isOnline ? words.devices.online
-        : row.since ? html`<${Ago} ms=${Date.parse(row.since)} say=${words.devices.offlineSince} />` : words.devices.offline}</${Badge}>
+        : Date.parse(row.since) ? html`<${Ago} ms=${Date.parse(row.since)} say=${words.devices.offlineSince} />` : words.devices.offline}</${Badge}>
         <${Badge}>${words.kind[row.kind]}</${Badge}>
         ${page && html`<a href=${page} target="_blank" rel="noopener noreferrer">${words.device.web}</a>`}</p>
     </div>
@@ -115,7 +116,7 @@ function Troubles({ row, document, isForeign }) {
     ${isForeign && html`<${Note} testid="foreign">${words.device.foreign(row.owner)}</${Note}>`}
     ${!row.isOnline && html`<${Note} symbol="unplugged">${words.device.offline}</${Note}>`}
     ${hints.length > 0 && html`<${Note} tone="warn" testid="hints"><h2>${words.device.hints}</h2>
-      <ul>${hints.map((hint) => html`<li>${hint.text ?? String(hint)}</li>`)}</ul></${Note}>`}
+      <ul>${hints.map((hint) => html`<li>${String(hint.text ?? hint.code ?? "")}</li>`)}</ul></${Note}>`}
     ${problems.length > 0 && html`<${Note} tone="warn" testid="problems"><details open=${problems.length < 4}><summary><h2>${words.devices.problems(problems.length)}</h2></summary>
       <ul>${problems.slice(0, 200).map((problem) => html`<li>${String(problem)}</li>`)}</ul></details></${Note}>`}
   </div>`;

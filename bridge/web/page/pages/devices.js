@@ -76,7 +76,7 @@ function DeviceCard({ row }) {
     <div class="device-body"><${Body} row=${row} light=${light} /></div>
     <div class="device-foot">
       <span class="dot ${row.isOnline ? "good" : ""}">${row.isOnline ? words.devices.online
-        : row.since ? html`<${Ago} ms=${Date.parse(row.since)} say=${words.devices.offlineSince} />` : words.devices.offline}</span>
+        : Date.parse(row.since) ? html`<${Ago} ms=${Date.parse(row.since)} say=${words.devices.offlineSince} />` : words.devices.offline}</span>
       ${row.problems > 0 && html`<${Badge} tone="warn" symbol="warning">${words.devices.problems(row.problems)}</${Badge}>`}
       ${row.owner && row.owner !== instance.value && html`<${Badge} tone="accent">${words.devices.foreign(row.owner)}</${Badge}>`}
     </div>

@@ -2,12 +2,13 @@
 
 import { artUrl } from "../api.js";
 import { Badge, Button, Empty, Growing, Picture, say, Slider } from "../kit.js";
-import { clock, rows, safeUrl, seconds, topicOf, upnpTime } from "../model.js";
+import { documentAt, topicOf } from "../documents.js";
+import { clock, rows, safeUrl, seconds, upnpTime } from "../model.js";
 import { offers, PlayPause, playerOf, transportCall, Volume } from "../playing.js";
 import { call } from "../api.js";
 import { href } from "../router.js";
 import { baseTopic } from "../session.js";
-import { changedAt, read, readJson, useWatch } from "../store.js";
+import { changedAt, read, useWatch } from "../store.js";
 import { html, useEffect, useId, useRef, useState } from "../ui.js";
 import { words } from "../words.js";
 import { Browser } from "./players/browser.js";
@@ -24,14 +25,14 @@ function filters() {
 function players() {
   const all = rows();
   const found = all.flatMap((row) => [row, ...row.subdevices.map((id) => embedded(row, id))])
-    .filter((row) => row && (row.kind === "player" || readJson(topicOf(row.id, "media"))))
+    .filter((row) => row && (row.kind === "player" || documentAt(topicOf(row.id, "media"))))
     .filter((row) => playerOf(row.id).hasTransport || row.kind === "player");
-  const order = (row) => (!row.isOnline ? 3 : { playing: 0, transitioning: 0, paused: 1 }[readJson(topicOf(row.id, "media"))?.state] ?? 2);
+  const order = (row) => (!row.isOnline ? 3 : { playing: 0, transitioning: 0, paused: 1 }[documentAt(topicOf(row.id, "media"))?.state] ?? 2);
   return found.sort((a, b) => order(a) - order(b) || a.name.localeCompare(b.name, undefined, { numeric: true }));
 }
 
 function embedded(row, id) {
-  const document = readJson(topicOf(id));
+  const document = documentAt(topicOf(id));
   if (!document || !playerOf(id).hasTransport) return null;
   return { ...row, id, name: document.friendly_name ?? row.name, model: document.model_name ?? row.model, kind: "player", subdevices: [] };
 }

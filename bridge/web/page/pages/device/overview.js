@@ -3,7 +3,8 @@
 import { boundsOf, entryOf, servicesOf, settableOf, valuesOf, variableOf } from "../../components.js";
 import { Spark } from "../../curve.js";
 import { Ago, Badge, Button, Choice, Growing, Picture, report, SearchBox, Slider, Symbol, Toggle, useAllowed } from "../../kit.js";
-import { decoded, documentOf, hostOf, safeUrl, shortType, topicOf } from "../../model.js";
+import { documentOf, topicOf } from "../../documents.js";
+import { decoded, hostOf, safeUrl, shortType } from "../../model.js";
 import { artUrl } from "../../api.js";
 import { PlayPause, playerOf, Volume } from "../../playing.js";
 import { href, route, setQuery } from "../../router.js";
@@ -72,7 +73,7 @@ function Services({ id, document, services, isInside, wanted, history, row, more
       subscription=${more?.subscriptions?.find((each) => each.service === service.id)} />`} />`;
 }
 
-const isPlayer = (row, document) => row.kind === "player" && (readJson(topicOf(row.id, "media")) || document?.children?.some((id) => id.includes("/AVTransport")));
+const isPlayer = (row, document) => row.kind === "player" && (read(topicOf(row.id, "media")) || document?.children?.some((id) => id.includes("/AVTransport")));
 
 function NowPlaying({ row }) {
   const player = playerOf(row.id);
@@ -111,7 +112,7 @@ function Service({ id, service, values, wanted, history, isOnline, subscription 
   ].filter((each) => isService || each.name.toLowerCase().includes(wanted));
   return html`<details class="card service" open=${isOpen} onToggle=${(event) => open(event.target.open)} data-testid="service" data-service=${service.level}>
     <summary><h2 class="grow clip">${service.name}</h2>
-      ${updated && html`<span class="muted updated"><${Ago} ms=${updated} say=${words.ago.changed} /></span>`}
+      ${Number.isFinite(updated) && html`<span class="muted updated"><${Ago} ms=${updated} say=${words.ago.changed} /></span>`}
       ${subscription && html`<span title=${subscription.expires_s ? words.device.expires(Math.round(subscription.expires_s)) : undefined}>
         <${Badge} tone=${SUBSCRIPTION_TONES[subscription.state] ?? "plain"}>${words.device.subscriptionStates[subscription.state] ?? subscription.state}</${Badge}></span>`}
       ${shortType(service.document?.service_type) !== service.name && html`<small class="clip">${shortType(service.document?.service_type)}</small>`}</summary>
@@ -155,7 +156,7 @@ export function Setter({ topic, name, variable, text, disabled }) {
   if (entry === "boolean") return html`<div class="setter"><${Toggle} label=${label} value=${text === "true"} onChange=${change} disabled=${disabled} testid="set" /><span class="muted">${text === undefined ? words.device.notReported : text === "true" ? words.on : words.off}</span></div>`;
   if (entry === "choice") {
     const options = { ...(text === undefined ? { "": words.device.notReported } : {}), ...Object.fromEntries(variable.allowed_values.map((each) => [each, each])) };
-    if (text !== undefined && !(text in options)) options[text] = text;
+    if (text !== undefined && !Object.hasOwn(options, text)) options[text] = text;
     return html`<div class="setter"><${Chosen} label=${label} value=${text ?? ""} options=${options} change=${change} disabled=${disabled} /></div>`;
   }
   if (entry === "integer" && variable?.minimum !== undefined && variable?.maximum !== undefined && high - low <= 1000) {

@@ -3,7 +3,8 @@
 import { call, pictureUrl } from "../../api.js";
 import { parseDidl, playable } from "../../didl.js";
 import { Button, Choice, faultText, Note, Picture, say, SearchBox, Symbol } from "../../kit.js";
-import { clock, topicOf } from "../../model.js";
+import { topicOf } from "../../documents.js";
+import { clock } from "../../model.js";
 import { playerOf, transportCall } from "../../playing.js";
 import { route, setQuery } from "../../router.js";
 import { read } from "../../store.js";
@@ -18,7 +19,7 @@ export function Browser({ servers, players }) {
   const { server: chosenServer = "", on = "" } = route.value.query;
   const server = servers.find((each) => each.id === chosenServer) ?? servers.find((each) => each.isOnline) ?? servers[0];
   const player = players.find((each) => each.id === on) ?? players[0];
-  if (!server) return html`<div class="section-head"><h2>${words.browse.title}</h2></div><p class="muted">${words.browse.none}</p>`;
+  if (!server) return html`<section><div class="section-head"><h2>${words.browse.title}</h2></div><p class="muted">${words.browse.none}</p></section>`;
   return html`<section aria-label=${words.browse.title} data-testid="browser">
     <div class="section-head"><h2 class="grow">${words.browse.title}</h2>
       <label class="pick"><span class="muted">${words.browse.server}</span><${Choice} label=${words.browse.server} value=${server.id} testid="server"
