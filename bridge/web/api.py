@@ -2,14 +2,14 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from bridge.errors import Code, CommandError
+from bridge.errors import Code, CommandError, Outcome
 from bridge.formats import jsontext
 from bridge.model import topics
 from bridge.tree.messages import Message, Publication
@@ -106,13 +106,11 @@ class Api:
             levels = read_filter(request.query.get("filter", f"{self._shape.base}/#"))
         except ValueError as error:
             return failure(400, Code.BAD_REQUEST, str(error))
-        index: FilterIndex[str] = FilterIndex()
-        index.add(levels, "")
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         await answer.prepare(request)
         piece: list[bytes] = []
         start = b'{"topics":{'
-        for number, one in enumerate(self._watching.standing(index), 1):
+        for number, one in enumerate(self._under(levels), 1):
             if one is not None:
                 topic, payload = one
                 text = payload.decode("utf-8", "replace")
@@ -125,6 +123,18 @@ class Api:
         await answer.write(b"".join((*piece, start if start != b"," else b"", b"}}")))
         await answer.write_eof()
         return answer
+
+    def _under(self, levels: Sequence[str]) -> Iterator[tuple[str, bytes] | None]:
+        """Yield what stands under a filter; where nothing does, under that below the base topic."""
+        for read in (levels, (*self._shape.base.split("/"), *levels)):
+            index: FilterIndex[str] = FilterIndex()
+            index.add(read, "")
+            found = False
+            for one in self._watching.standing(index):
+                found |= one is not None
+                yield one
+            if found:
+                return
 
     async def session(self, request: web.Request) -> web.Response:
         """Tell who this bridge is, and what whoever asks may do."""
@@ -198,7 +208,15 @@ class Api:
             return failure(400, Code.BAD_REQUEST, "the body must be a JSON object")
         named = body.get("id")
         if not isinstance(named, str) or not named:
-            return failure(400, Code.BAD_REQUEST, "id must be the id of a device")
+            return document(
+                {
+                    **({"callid": body["callid"]} if "callid" in body else {}),
+                    "success": False,
+                    "error": "id must be the id of a device",
+                    "code": Code.BAD_REQUEST,
+                    "outcome": Outcome.NOT_SENT,
+                }
+            )
         device = topics.device_id(topics.decode_level(named))
         return await self._answered(self._shape.topic(f"{device}/call"), payload)
 
@@ -206,7 +224,7 @@ class Api:
         """Carry out a verb of the bridge, and return its answer."""
         if (refused := self._refused(request)) is not None:
             return refused
-        payload, body = await self._object(request)
+        payload, body = await self._object(request, b"{}")
         if body is None:
             return failure(400, Code.BAD_REQUEST, "the body must be a JSON object")
         verb = quote(request.match_info["verb"], safe="")
@@ -239,10 +257,10 @@ class Api:
             return failure(503, Code.BUSY, f"{MAX_POSTS} commands wait for their answers")
         return None
 
-    async def _object(self, request: web.Request) -> tuple[bytes, dict[str, Any] | None]:
-        payload = await request.read()
-        if not payload.strip():
-            return b"{}", {}
+    async def _object(
+        self, request: web.Request, empty: bytes = b""
+    ) -> tuple[bytes, dict[str, Any] | None]:
+        payload = (await request.read()).strip() or empty
         body = jsontext.read(payload)
         return payload, body if isinstance(body, dict) else None
 
