@@ -4,6 +4,10 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,3 +170,18 @@ def test_every_word_in_the_words_file_is_said():
         )
     }
     assert not unsaid
+
+
+def test_the_wheel_holds_the_page(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "bridge/web", tmp_path / "bridge/web")
+    (tmp_path / "bridge/__init__.py").touch()
+    build = "from setuptools.build_meta import build_wheel; print(build_wheel('.'))"
+    subprocess.run(
+        [sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True, timeout=120
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        held = {name for name in file.namelist() if name.startswith("bridge/web/page/")}
+    assert held == {path.relative_to(ROOT).as_posix() for path in PAGE.rglob("*") if path.is_file()}

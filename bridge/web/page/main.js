@@ -1,13 +1,11 @@
 /** The frame around every page: navigation, the state of the bridge, and the page itself. */
 
 import { Badge, Button, Dialog, Field, Guarded, Note, say, Symbol, Toasts } from "./kit.js";
-import { commonFilters } from "./model.js";
 import { href, route } from "./router.js";
-import { canControl, instance, loadSession, login, logout, session, whyNot } from "./session.js";
-import { connect, link, readJson, reconnect, useWatch } from "./store.js";
+import { canControl, loadSession, login, logout, session, whyNot } from "./session.js";
+import { connect, link, reconnect } from "./store.js";
 import { html, render, signal, useEffect, useId, useRef, useState } from "./ui.js";
 import { words } from "./words.js";
-import { baseTopic } from "./session.js";
 
 const PAGES = {
   devices: () => import("./pages/devices.js"),
@@ -22,6 +20,7 @@ const NAVIGATION = ["devices", "players", "map", "activity", "health", "settings
 const THEMES = ["auto", "light", "dark"];
 const THEME_SYMBOLS = { auto: "auto", light: "sun", dark: "moon" };
 const RETRY_MS = 1500;
+const SESSION_MS = 5000;
 
 const theme = signal(localStorage.getItem("theme") ?? "auto");
 const isLoggingIn = signal(false);
@@ -88,14 +87,12 @@ function Navigation({ current }) {
 }
 
 function Banners() {
-  useWatch(commonFilters());
-  const health = readJson(`${baseTopic.value}/bridge/${instance.value}/health`);
   const broker = session.value?.broker;
-  const isAway = (health?.broker?.connected ?? broker?.connected) === false;
+  const isAway = broker?.connected === false;
   return html`<div class="banners" role="status" aria-live="polite">
     ${link.value === "gone" && html`<${Note} tone="bad" symbol="unplugged" testid="bridge-gone">${words.banner.gone}</${Note}>`}
-    ${link.value !== "gone" && isAway && html`<${Note} tone="warn" symbol="unplugged" testid="broker-away">${words.banner.broker(health?.broker?.url ?? broker?.url)}
-      ${broker?.reason && html`<br /><small>${broker.reason}</small>`}</${Note}>`}
+    ${link.value !== "gone" && isAway && html`<${Note} tone="warn" symbol="unplugged" testid="broker-away">${words.banner.broker(broker.url)}
+      ${broker.reason && html`<br /><small>${broker.reason}</small>`}</${Note}>`}
     ${session.value && !canControl.value && html`<${Note} symbol="lock" testid="read-only">${words.banner.readOnly(whyNot.value)}</${Note}>`}
   </div>`;
 }
@@ -154,6 +151,7 @@ async function start() {
     await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
   }
   connect();
+  setInterval(() => link.value === "open" && !document.hidden && loadSession(), SESSION_MS);
 }
 
 start();

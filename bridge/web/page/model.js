@@ -1,15 +1,9 @@
 /** What the page makes of the tree: rows of devices, their kinds, and what matters of each. */
 
 import { documentOf, shaped, topicOf } from "./documents.js";
-import { baseTopic, instance } from "./session.js";
+import { baseTopic } from "./session.js";
 import { knownIds, readJson, read, topicsOf } from "./store.js";
 import { words } from "./words.js";
-
-/** The filters that every page needs. */
-export function commonFilters() {
-  const at = baseTopic.value;
-  return [`${at}/bridge/+/state`, `${at}/bridge/+/devices`, `${at}/bridge/${instance.value}/health`];
-}
 
 /** The filters of a list of devices: a row, a document, whether it is there, what matters of it. */
 export function listFilters() {

@@ -22,7 +22,7 @@ export async function loadSession() {
   try {
     const found = await get("/api/session");
     if (session.value && session.value.version !== found.version) location.reload();
-    session.value = found;
+    if (JSON.stringify(session.value) !== JSON.stringify(found)) session.value = found;
     return true;
   } catch {
     return false;
