@@ -174,7 +174,7 @@ class Plan:
         asked = _asked(service.scpd, service_name(service), named) if self.interval_s else ()
         return tuple(Question(own, service, *one) for one in asked)
 
-    def untold(self, device: str, service: Service) -> frozenset[str]:
+    def asked_for(self, device: str, service: Service) -> frozenset[str]:
         """Return the variables of a service that it is asked for although its events come."""
         if not self.interval_s:
             return _NONE

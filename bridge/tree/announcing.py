@@ -16,11 +16,11 @@ class Announcing:
     """Puts topics in line again, in bulk; `own` has the documents of the bridge itself."""
 
     def __init__(
-        self, shape: Shape, ledger: Ledger, roster: RootDevices, own: Mapping[str, bytes]
+        self, shape: Shape, ledger: Ledger, root_devices: RootDevices, own: Mapping[str, bytes]
     ) -> None:
         self._shape = shape
         self._ledger = ledger
-        self._root_devices = roster
+        self._root_devices = root_devices
         self._own = own
 
     def publish_again(self, ids: Iterable[str] | None = None) -> int:

@@ -21,12 +21,12 @@ class HubTelling:
         self,
         shape: Shape,
         ledger: Ledger,
-        roster: RootDevices,
+        root_devices: RootDevices,
         passages: Mapping[str, TreeDifference],
     ) -> None:
         self._shape = shape
         self._ledger = ledger
-        self._root_devices = roster
+        self._root_devices = root_devices
         self._differences = passages
         self.schedule = HubSchedule()
         self._introduced: list[MirroredDevice] = []

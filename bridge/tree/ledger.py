@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     """What a topic should hold; `content_type` only where it is not the value itself.
 
     Where it should hold something else right afterwards, that is `then`. `held` is what the broker
-    holds as long as this is not taken, where another payload might need a foreword to that.
+    holds as long as this is not taken, where an interim document might have to come first.
     """
 
     payload: bytes
@@ -49,7 +49,7 @@ _PROMISED = Entry(NOTHING)
 """Stands where a promise is due."""
 
 
-def _no_foreword(_topic: str, _held: bytes, _wanted: bytes) -> bytes | None:
+def _no_interim_document(_topic: str, _held: bytes, _wanted: bytes) -> bytes | None:
     return None
 
 
@@ -63,9 +63,9 @@ class Ledger:
     """
 
     def __init__(
-        self, interim_document: Callable[[str, bytes, bytes], bytes | None] = _no_foreword
+        self, interim_document: Callable[[str, bytes, bytes], bytes | None] = _no_interim_document
     ) -> None:
-        self._foreword = interim_document
+        self._interim_document = interim_document
         self._due: FairQueue[Entry] = FairQueue()
         self._bulk: FairQueue[Entry] = FairQueue()
         self._promises: dict[str, _Promise] = {}
@@ -159,7 +159,7 @@ class Ledger:
     def promise(self, topic: str, make: Callable[[], bytes], *, was: int = 0, of: str = "") -> None:
         """Note that a topic should hold what `make` returns when its turn comes, never nothing.
 
-        For what changes faster than it is taken. There must be no foreword to it.
+        For what changes faster than it is taken. No interim document may be due before it.
         """
         if self.is_open and topic not in self._promises:
             self._bulk.discard(topic)
@@ -252,7 +252,7 @@ class Ledger:
         if (due := waiting.get(topic)) is not None and due.held is not None:
             held = due.held
         if held is not None:
-            first = self._foreword(topic, held, entry.payload)
+            first = self._interim_document(topic, held, entry.payload)
             if first is not None and len(first) <= self.limit:
                 entry = Entry(first, then=entry.payload, held=held)
             elif not entry.payload:

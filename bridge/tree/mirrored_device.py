@@ -49,7 +49,7 @@ def _promised(scpd: Scpd) -> tuple[str, ...]:
 class LiveService:
     """A service with the values that it has told of.
 
-    `readers` read the texts of its state variables, `untold` those that it is asked for although
+    `readers` read the texts of its state variables, `asked_for` those that it is asked for although
     its events come, `state_length` the bytes of its `state` document as it was wanted last. Where
     it sends events at all, it `has_events`. `moves` is `state.moves` as it was seen last, and
     `promised` are the variables that it would tell, by its SCPD.
@@ -58,7 +58,7 @@ class LiveService:
     id: str
     service: Service
     readers: Mapping[str, Callable[[str], Value]]
-    untold: frozenset[str] = frozenset()
+    asked_for: frozenset[str] = frozenset()
     spared: frozenset[str] = frozenset()
     """Those, and what it is asked for when it was set: no first event clears them."""
     state: ServiceState = field(default_factory=ServiceState)
@@ -71,8 +71,8 @@ class LiveService:
     def of(cls, device: str, service: Service, plan: Plan) -> "LiveService":
         """Return a service of the device with this id, without values."""
         own = topics.service_id(device, service.level)
-        live = cls(own, service, _readers(service.scpd), plan.untold(device, service))
-        live.spared = live.untold | plan.settable(service)
+        live = cls(own, service, _readers(service.scpd), plan.asked_for(device, service))
+        live.spared = live.asked_for | plan.settable(service)
         variables = service.scpd.variables.values()
         live.has_events = service.event_url is not None and any(one.evented for one in variables)
         live.promised = _promised(service.scpd)
@@ -85,7 +85,7 @@ class LiveService:
             return False
         values = self.state.values
         plays = any(values.get(key) == "PLAYING" for key in _TRANSPORT_STATES)
-        asked = self.untold - PLAYED if plays else self.untold - PLAYED - POSITION
+        asked = self.asked_for - PLAYED if plays else self.asked_for - PLAYED - POSITION
         return not asked or asked <= {key.name for key in values}
 
     def believes(self, key: Key, text: str) -> bool:

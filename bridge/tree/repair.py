@@ -27,13 +27,13 @@ class Repair:
         self,
         shape: Shape,
         ledger: Ledger,
-        roster: RootDevices,
+        root_devices: RootDevices,
         passages: Mapping[str, TreeDifference],
         own: Mapping[str, bytes],
     ) -> None:
         self._shape = shape
         self._ledger = ledger
-        self._root_devices = roster
+        self._root_devices = root_devices
         self._differences = passages
         self._own = own
 

@@ -63,7 +63,7 @@ def _keys_of(own: str, service: Service, plan: Plan) -> Iterator[Key]:
         for question in plan.questions(own, service)
         for name, (_, key, _) in question.wanted.items()
     }
-    untold = plan.untold(own, service)
+    asked_for = plan.asked_for(own, service)
     has_last_change = "LastChange" in scpd.variables
     if service_name(service) == "AVTransport":
         yield Key("TransportState", "0")
@@ -74,7 +74,7 @@ def _keys_of(own: str, service: Service, plan: Plan) -> Iterator[Key]:
             yield Key(name)
         elif service.event_url and has_last_change:
             yield from (Key(name, "0", channel) for channel in _channels(scpd, name))
-        elif name in asked and (name in untold or service.event_url is None):
+        elif name in asked and (name in asked_for or service.event_url is None):
             yield asked[name]
 
 

@@ -239,7 +239,7 @@ def told_branch(description: Description, name: str = "") -> MirroredDevice:
             answered = branch.services[id_].state.told or set()
             for question in PLAN.questions(own, one):
                 wanted = question.wanted.keys() - answered
-                if one.event_url is None or wanted & PLAN.untold(own, one):
+                if one.event_url is None or wanted & PLAN.asked_for(own, one):
                     mirror.apply_answers(
                         id_, [(question.wanted[each][1], "1") for each in wanted], now="now"
                     )

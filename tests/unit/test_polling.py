@@ -210,25 +210,25 @@ def test_a_light_is_asked_for_what_it_is_and_not_for_what_is_wanted_of_it():
 
 
 def test_what_is_untold_is_what_is_asked_for_although_events_come():
-    def untold(device: str, level: str, plan: Plan = PLAN) -> frozenset[str]:
+    def asked_for(device: str, level: str, plan: Plan = PLAN) -> frozenset[str]:
         (found,) = (
-            plan.untold(topics.device_id(part.udn), one)
+            plan.asked_for(topics.device_id(part.udn), one)
             for part in captured(device).device.walk()
             for one in part.services
             if one.level == level
         )
         return found
 
-    assert untold("rygel/2", "AVTransport") == POSITION | PLAYED | {"TransportState"}
-    assert untold("rygel/2", "RenderingControl") == {"Volume", "Mute"}
-    assert untold("rygel/2", "ConnectionManager") == {
+    assert asked_for("rygel/2", "AVTransport") == POSITION | PLAYED | {"TransportState"}
+    assert asked_for("rygel/2", "RenderingControl") == {"Volume", "Mute"}
+    assert asked_for("rygel/2", "ConnectionManager") == {
         *("SourceProtocolInfo", "SinkProtocolInfo", "CurrentConnectionIDs")
     }
-    assert untold("rygel/2", "RenderingControl", Plan(60, ("PresetNameList",))) == {
+    assert asked_for("rygel/2", "RenderingControl", Plan(60, ("PresetNameList",))) == {
         *("Volume", "Mute", "PresetNameList")
     }
-    assert untold("rygel/2", "AVTransport", Plan(0)) == frozenset()
-    assert untold("miniupnpd/1", "L3Forwarding1") == {"DefaultConnectionService"}
+    assert asked_for("rygel/2", "AVTransport", Plan(0)) == frozenset()
+    assert asked_for("miniupnpd/1", "L3Forwarding1") == {"DefaultConnectionService"}
 
 
 @pytest.mark.parametrize("name", DEVICES)

@@ -99,7 +99,7 @@ _REGULAR_FOR_ALL = (*_REGULAR, _Search(4.0, _ALL, 5))
 
 
 @dataclass(slots=True)
-class _Leg:
+class _Joined:
     """One interface for as long as it stays as it is: its search sockets, what fails on it."""
 
     interface: Interface
@@ -145,7 +145,7 @@ class Discovery:
         self._bound = ssdp.flood_bound()
         self._warned_s = float("-inf")
         self._interfaces: dict[int, Interface] = {}
-        self._legs: dict[Interface, tuple[_Leg, asyncio.Task[None]]] = {}
+        self._joined: dict[Interface, tuple[_Joined, asyncio.Task[None]]] = {}
         self._listening: dict[socket.AddressFamily, socket.socket] = {}
         self._deaf: set[socket.AddressFamily] = set()
         self._unanswered: set[int] = set()
@@ -157,8 +157,8 @@ class Discovery:
 
     def search(self) -> None:
         """Search now on all interfaces, more than once since UDP loses."""
-        for leg, _ in self._legs.values():
-            leg.due.set()
+        for joined, _ in self._joined.values():
+            joined.due.set()
 
     async def run(self) -> None:
         """Hear and search until cancelled; then close every socket."""
@@ -170,22 +170,22 @@ class Discovery:
             for sock in self._listening.values():
                 _close(sock)
             self._listening.clear()
-            self._legs.clear()
+            self._joined.clear()
             self._interfaces.clear()
 
     async def _follow(self, present: tuple[Interface, ...], tasks: asyncio.TaskGroup) -> None:
         """Work on these interfaces and no others; one that changed is left and begun anew."""
-        for gone in self._legs.keys() - set(present):
-            _, task = self._legs.pop(gone)
+        for gone in self._joined.keys() - set(present):
+            _, task = self._joined.pop(gone)
             task.cancel()
             await asyncio.wait({task})
             _log.info("interface_left", interface=gone.name, index=gone.index)
         self._interfaces = {interface.index: interface for interface in present}
         for interface in present:
-            if interface not in self._legs:
-                leg = _Leg(interface, tuple(self._groups(interface)))
+            if interface not in self._joined:
+                joined = _Joined(interface, tuple(self._groups(interface)))
                 name = f"upnp.search[{interface.name}]"
-                self._legs[interface] = leg, tasks.create_task(self._work(leg), name=name)
+                self._joined[interface] = joined, tasks.create_task(self._work(joined), name=name)
                 _log.info("interface_joined", interface=interface.name, index=interface.index)
         self._on_interfaces(present)
 
@@ -198,82 +198,82 @@ class Discovery:
             if not all(address.is_link_local for address in interface.ipv6):
                 yield socket.AF_INET6, GROUP_IPV6_SITE_LOCAL
 
-    async def _work(self, leg: _Leg) -> None:
+    async def _work(self, joined: _Joined) -> None:
         """Stay in the groups of one interface and search there, until cancelled."""
         regular = 0
         burst: tuple[_Search, ...] = _AT_ONCE
         try:
             while True:
-                leg.due.clear()
-                leg.spoken.clear()
+                joined.due.clear()
+                joined.spoken.clear()
                 failed: dict[tuple[str, str], OSError] = {}
                 for search in burst:
                     await asyncio.sleep(search.pause_s)
                     if search is burst[-1] and search.target == _ALL:
-                        self._note_answers(leg)  # those before had their time
-                    failed = self._search_once(leg, search)
+                        self._note_answers(joined)  # those before had their time
+                    failed = self._search_once(joined, search)
                 for (event, group), error in failed.items():
-                    log = _log.debug if (event, group) in leg.failing else _log.warning
-                    log(event, interface=leg.interface.name, group=group, reason=str(error))
-                leg.failing = frozenset(failed)
+                    log = _log.debug if (event, group) in joined.failing else _log.warning
+                    log(event, interface=joined.interface.name, group=group, reason=str(error))
+                joined.failing = frozenset(failed)
                 regular += 1
                 burst = _REGULAR if regular % _ALL_EVERY else _REGULAR_FOR_ALL
-                if await self._rest(leg):
+                if await self._rest(joined):
                     burst = _AT_ONCE
         finally:
-            for sock in leg.searching.values():
+            for sock in joined.searching.values():
                 _close(sock)
-            for family, group in leg.groups:
+            for family, group in joined.groups:
                 if listening := self._listening.get(family):
-                    sockets.leave(listening, group, leg.interface.index)
-            self._unanswered.discard(leg.interface.index)
+                    sockets.leave(listening, group, joined.interface.index)
+            self._unanswered.discard(joined.interface.index)
 
-    def _note_answers(self, leg: _Leg) -> None:
+    def _note_answers(self, joined: _Joined) -> None:
         """Note whether nobody is heard on an interface."""
-        if not leg.spoken.is_set():
-            self._unanswered.add(leg.interface.index)
+        if not joined.spoken.is_set():
+            self._unanswered.add(joined.interface.index)
 
-    async def _rest(self, leg: _Leg) -> bool:
+    async def _rest(self, joined: _Joined) -> bool:
         """Wait until it is time to search again; return whether for all that is there at once.
 
         So it is when somebody asks, and when somebody is heard where nobody was for long.
         """
         now = asyncio.get_running_loop().time
         began_s, interval_s = now(), self._search_interval_s
-        await _first_of(began_s + self._unanswered_at_first_s, leg.due)
-        if not (leg.spoken.is_set() or leg.due.is_set()):
-            leg.unanswered += 1
-            self._note_answers(leg)
-            await _first_of(began_s + self._unanswered_s(leg), leg.due, leg.spoken)
-        if leg.spoken.is_set():
-            was_long, leg.unanswered = leg.unanswered >= _LONG_UNANSWERED, 0
+        await _first_of(began_s + self._unanswered_at_first_s, joined.due)
+        if not (joined.spoken.is_set() or joined.due.is_set()):
+            joined.unanswered += 1
+            self._note_answers(joined)
+            await _first_of(began_s + self._unanswered_s(joined), joined.due, joined.spoken)
+        if joined.spoken.is_set():
+            was_long, joined.unanswered = joined.unanswered >= _LONG_UNANSWERED, 0
             if was_long:
                 return True
-            await _first_of(began_s + interval_s, leg.due)
-        return leg.due.is_set()
+            await _first_of(began_s + interval_s, joined.due)
+        return joined.due.is_set()
 
-    def _unanswered_s(self, leg: _Leg) -> float:
+    def _unanswered_s(self, joined: _Joined) -> float:
         """Return how long after a search in vain the next comes."""
         soon_s = self._unanswered_at_first_s
-        longest_s = 0.0 if leg.has_spoken else min(_LONGEST_UNANSWERED_S, soon_s * 128)
+        longest_s = 0.0 if joined.has_spoken else min(_LONGEST_UNANSWERED_S, soon_s * 128)
         longest_s = max(longest_s, self._search_interval_s)
-        return min(soon_s * 2.0 ** min(leg.unanswered - 1, 16), longest_s)
+        return min(soon_s * 2.0 ** min(joined.unanswered - 1, 16), longest_s)
 
-    def _search_once(self, leg: _Leg, search: _Search) -> dict[tuple[str, str], OSError]:
+    def _search_once(self, joined: _Joined, search: _Search) -> dict[tuple[str, str], OSError]:
         """Join and search each group of an interface; return what failed, by event and group."""
         failed: dict[tuple[str, str], OSError] = {}
-        for family, group in leg.groups:
+        for family, group in joined.groups:
             try:
                 if listening := self._listen(family):
-                    sockets.join(listening, group, leg.interface.index)
+                    sockets.join(listening, group, joined.interface.index)
             except OSError as error:
                 failed["ssdp_join_failed", group] = error
             try:
-                if family not in leg.searching:
-                    leg.searching[family] = _open_searching(family, leg.interface)
-                    self._read(leg.searching[family], leg.interface)
+                if family not in joined.searching:
+                    joined.searching[family] = _open_searching(family, joined.interface)
+                    self._read(joined.searching[family], joined.interface)
                 datagram = ssdp.search(search.target, host=group, mx_s=search.mx_s)
-                leg.searching[family].sendto(datagram, (group, ssdp.PORT))
+                joined.searching[family].sendto(datagram, (group, ssdp.PORT))
                 self.counters.searches += 1
             except OSError as error:
                 failed["ssdp_search_failed", group] = error
@@ -321,7 +321,7 @@ class Discovery:
                 self._heard(ssdp.with_zone(announcement, zone), arrival)
 
     def _note_speech(self, interface: Interface) -> None:
-        if found := self._legs.get(interface):
+        if found := self._joined.get(interface):
             found[0].spoken.set()
             found[0].has_spoken = True
         if interface.index in self._unanswered:
