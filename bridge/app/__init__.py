@@ -12,7 +12,7 @@ import structlog
 from bridge import __version__, log, support_url
 from bridge.app.broker_link import BrokerLink
 from bridge.app.devices import Devices
-from bridge.app.page import Doctor, page
+from bridge.app.page import Doctor, build_page, page_url
 from bridge.app.upkeep import Watched
 from bridge.formats import jsontext
 from bridge.hubs.homeassistant.discovery import HomeAssistant
@@ -76,6 +76,7 @@ class Bridge:
             version=__version__,
             enabled=settings.homeassistant.enabled,
             support_url=support_url(),
+            page_url=page_url(settings),
         )
         shape = Shape(
             mqtt.base_topic,
@@ -123,7 +124,7 @@ class Bridge:
             stack.callback(log.listen(self.publishing.publish_log))
             stack.callback(log.listen(self._activity.line, "debug"))
             metrics = Metrics(self._parts)
-            self._page = page(
+            self._page = build_page(
                 settings,
                 publishing=self.publishing,
                 devices=self.devices,

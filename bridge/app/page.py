@@ -2,15 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
+from ipaddress import ip_address
 
 from bridge import __version__
 from bridge.app.devices import Devices
+from bridge.formats.url import bracketed
 from bridge.model import topics
 from bridge.mqtt.reconnect import Broker
 from bridge.publishing import Publishing
 from bridge.requests.dispatch import Dispatch
 from bridge.settings import Settings
 from bridge.upnp.presence.trust import may_be_asked
+from bridge.upnp.ssdp.interfaces import interfaces
 from bridge.web.activity import Activity
 from bridge.web.api import Sources
 from bridge.web.guard import Access
@@ -18,10 +21,12 @@ from bridge.web.pictures import Client, Pictures
 from bridge.web.server import Page
 from bridge.web.watching import Watching
 
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - looked for, not bound
+
 Doctor = Callable[[], Awaitable[Sequence[object]]]
 
 
-def page(  # noqa: PLR0913 - a part each
+def build_page(  # noqa: PLR0913 - a part each
     settings: Settings,
     *,
     publishing: Publishing,
@@ -39,8 +44,8 @@ def page(  # noqa: PLR0913 - a part each
     password = settings.http_password()
 
     def may_fetch(url: str, location: str, is_own: bool) -> bool:  # noqa: FBT001 - a callback's
-        interfaces, networks = devices.discovery.interfaces, settings.upnp.trusted_networks
-        return may_be_asked(url, location, interfaces, networks, own_host=is_own)
+        present, networks = devices.discovery.interfaces, settings.upnp.trusted_networks
+        return may_be_asked(url, location, present, networks, own_host=is_own)
 
     return Page(
         Watching(publishing.mirror, activity),
@@ -56,6 +61,23 @@ def page(  # noqa: PLR0913 - a part each
         ),
         settings.mqtt.max_payload,
     )
+
+
+def page_url(settings: Settings) -> str | None:
+    """Return where the page is reached from other machines, without a `/` at the end, if at all."""
+    host = settings.http.host
+    if host in _EVERYWHERE:
+        found = interfaces(settings.upnp.interfaces)
+        faces = [str(one.ip) for each in found for one in each.ipv4]
+        faces += [str(one.ip) for each in found for one in each.ipv6 if not one.is_link_local]
+        host = faces[0] if faces else ""
+    try:
+        is_own_alone = ip_address(host).is_loopback
+    except ValueError:
+        is_own_alone = host in ("", "localhost")
+    if is_own_alone or not settings.http.port:
+        return None
+    return f"http://{bracketed(host)}:{settings.http.port}"
 
 
 class _Told:

@@ -8,6 +8,7 @@ arguments, which every process can see. `run.py --alive` exits with 0 while the 
 import json
 import os
 import signal
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -22,6 +23,9 @@ USER_ID = 10001
 TIMEOUT_S = 10.0
 DEFAULT_HTTP_PORT = 8099
 MAX_ANSWER_BYTES = 65536
+
+GATEWAY, INGRESS = "172.30.32.1", "172.30.32.2/32"
+"""The host in the Supervisor's network, and who asks for the page there."""
 
 VARIABLES = {
     "mqtt_url": "BRIDGE_MQTT__URL",
@@ -63,7 +67,7 @@ def main() -> int:
         options = read_options(OPTIONS)
         if sys.argv[1:] == ["--alive"]:
             return 0 if is_alive(int(options.get("http_port") or DEFAULT_HTTP_PORT)) else 1
-        chosen = settings(options)
+        chosen = settings(options) | page_settings()
         if not options.get("mqtt_url"):
             token = os.environ.get("SUPERVISOR_TOKEN", "")
             chosen |= broker_settings(ask_broker(SUPERVISOR, token))
@@ -96,6 +100,19 @@ def settings(options: Mapping[str, Any]) -> dict[str, str]:
         for name, value in options.items()
         if value not in (None, "", [])
     }
+
+
+def page_settings() -> dict[str, str]:
+    """Return the settings by which the Supervisor shows the page to Home Assistant's users.
+
+    Where its network is not there, the page is at loopback.
+    """
+    with socket.socket() as one:
+        try:
+            one.bind((GATEWAY, 0))
+        except OSError:
+            return {}
+    return {"BRIDGE_HTTP__HOST": GATEWAY, "BRIDGE_HTTP__TRUSTED_PROXIES": INGRESS}
 
 
 def broker_settings(broker: Mapping[str, Any]) -> dict[str, str]:
@@ -148,8 +165,9 @@ def message(body: bytes) -> str:
 
 def is_alive(port: int) -> bool:
     """Tell whether the bridge on this machine answers."""
+    host = page_settings().get("BRIDGE_HTTP__HOST", "127.0.0.1")
     try:
-        with OPENER.open(f"http://127.0.0.1:{port}/healthz", timeout=TIMEOUT_S / 2):
+        with OPENER.open(f"http://{host}:{port}/healthz", timeout=TIMEOUT_S / 2):
             return True
     except OSError:
         return False

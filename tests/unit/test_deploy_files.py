@@ -82,7 +82,7 @@ def test_all_name_the_same_image_and_its_user():
     assert user
     assert f"\nbridge={user[1]}\n" in (DEPLOY / "make-secrets.sh").read_text()
     assert f"\nUSER_ID = {user[1]}\n" in (ADDON / "run.py").read_text()
-    (_, _, deployment) = manifests()
+    (_, _, deployment, _) = manifests()
     context = deployment["spec"]["template"]["spec"]["securityContext"]
     assert (context["runAsUser"], context["runAsGroup"]) == (int(user[1]), int(user[2]))
 
@@ -158,7 +158,7 @@ def test_what_compose_mounts_is_shipped_or_made_by_the_script(compose):
 
 def test_a_comment_of_compose_is_a_setting_that_is_valid():
     lines = re.findall(r"(?m)^ *# (BRIDGE_\w+: .*)$", (DEPLOY / "compose.yaml").read_text())
-    assert len(lines) == 3
+    assert len(lines) == 5
     chosen(yaml.safe_load("\n".join(lines)))
 
 
@@ -290,7 +290,7 @@ def test_kubernetes_manifests_are_valid():
 
 
 def test_kubernetes_starts_the_bridge_once_with_settings_that_are_valid():
-    namespace, config, deployment = manifests()
+    namespace, config, deployment, service = manifests()
     got = chosen(config["data"])
     spec = deployment["spec"]
     assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
@@ -301,9 +301,24 @@ def test_kubernetes_starts_the_bridge_once_with_settings_that_are_valid():
     (mount,) = container["volumeMounts"]
     assert str(got.mqtt.password_file) == f"{mount['mountPath']}/password"
     assert [one["name"] for one in pod["volumes"]] == [mount["name"]]
-    assert {one["metadata"]["namespace"] for one in (config, deployment)} == {
+    assert {one["metadata"]["namespace"] for one in (config, deployment, service)} == {
         namespace["metadata"]["name"]
     }
+
+
+def test_the_service_of_kubernetes_leads_to_the_page_by_a_name_that_the_bridge_takes():
+    _, config, deployment, service = manifests()
+    got = chosen(config["data"])
+    assert got.http.host == "0.0.0.0"
+    name = service["metadata"]["name"]
+    namespace = service["metadata"]["namespace"]
+    assert {name, f"{name}.{namespace}"} <= set(got.http.names)
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (port,) = service["spec"]["ports"]
+    assert {"name": port["targetPort"], "containerPort": port["port"]} in container["ports"]
+    assert port["port"] == got.http.port
 
 
 def test_kubernetes_asks_where_the_bridge_answers():
@@ -409,6 +424,18 @@ def test_the_type_of_each_option_is_that_of_its_setting(addon, run):
 
 def test_the_options_as_they_come_are_the_bridges_defaults(addon, run):
     assert chosen(run.settings(addon["options"])) == settings.load({})
+
+
+def test_home_assistant_shows_the_page_where_the_bridge_listens_for_it(addon, run, monkeypatch):
+    assert addon["ingress"] is True
+    assert addon["ingress_port"] == run.DEFAULT_HTTP_PORT == settings.load({}).http.port
+    assert addon["panel_icon"].startswith("mdi:")
+    monkeypatch.setattr(run, "GATEWAY", "192.0.2.1")  # no address of this machine
+    assert run.page_settings() == {}
+    monkeypatch.setattr(run, "GATEWAY", "127.0.0.1")
+    got = chosen(run.page_settings())
+    assert got.http.host == "127.0.0.1"
+    assert [str(one) for one in got.http.trusted_proxies] == [run.INGRESS]
 
 
 def test_options_become_settings(run):

@@ -791,6 +791,21 @@ def test_what_a_device_is_called_stands_in_its_document():
     assert document(described(root))["origin"] == {"name": "upnp2mqtt", "sw_version": "1.2.3"}
 
 
+def test_devices_and_the_bridge_lead_to_the_page_where_others_reach_that():
+    hub = HomeAssistant(
+        World("upnp", "both", read_only=False),
+        instance="main",
+        prefix="homeassistant",
+        version="1",
+        page_url="http://192.0.2.9:8099",
+    )
+    root = replace(device("a/b"), presentation_url="http://192.0.2.1/")
+    (told,) = hub.wanted(described(root), {}, 100_000).values()
+    (own,) = hub.own(100_000).values()
+    found = [json.loads(each)["device"]["configuration_url"] for each in (told, own)]
+    assert found == ["http://192.0.2.9:8099/#/device/a%252Fb", "http://192.0.2.9:8099/"]
+
+
 @pytest.mark.parametrize(
     "url",
     [

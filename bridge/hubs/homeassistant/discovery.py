@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from hashlib import sha256
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bridge.formats import jsontext
 from bridge.hubs.homeassistant.entities import (
@@ -42,8 +42,9 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 class HomeAssistant:
     """What Home Assistant is told. `world` is what entities have in common, `version` the bridge's.
 
-    `support_url` is where people find help with the bridge, if there is such a place. Where it is
-    not `enabled` nothing is, and what it was told before is cleared.
+    `support_url` is where people find help with the bridge, if there is such a place, `page_url`
+    where its page is, without a `/` at the end. Where it is not `enabled` nothing is told, and what
+    it was told before is cleared.
     """
 
     def __init__(  # noqa: PLR0913 - all but one by name
@@ -55,6 +56,7 @@ class HomeAssistant:
         version: str,
         enabled: bool = True,
         support_url: str | None = None,
+        page_url: str | None = None,
     ) -> None:
         self._world = world
         self._prefix = prefix
@@ -62,6 +64,7 @@ class HomeAssistant:
         self._namespace = PROGRAM if world.base == "upnp" else f"{PROGRAM}_{slug(world.base)}"
         self._id = self._bridge_id(instance)
         self._instance = instance
+        self._page_url = page_url
         self._origin = {"name": PROGRAM, "sw_version": version}
         if help_is_at := _url(support_url):
             self._origin["support_url"] = help_is_at
@@ -94,6 +97,8 @@ class HomeAssistant:
             "model": "UPnP to MQTT bridge",
             "sw_version": self._origin["sw_version"],
         }
+        if self._page_url:
+            device["configuration_url"] = f"{self._page_url}/"
         return self._fitting(device, [], self._id, list(own_entities(self._bridge)), limit)
 
     def wanted(self, description: Description, told: Told, limit: int) -> Mapping[str, bytes]:
@@ -202,6 +207,7 @@ class HomeAssistant:
     def _device(self, description: Description, object_id: str) -> Config:
         root = description.device
         udns = dict.fromkeys(device.udn for device in root.walk())
+        page = f"{self._page_url}/#/device/{quote(topics.device_id(root.udn), safe='')}"
         fields: Config = {
             "identifiers": [object_id],
             "connections": [["upnp", f"uuid:{udn}"] for udn in list(udns)[:_MAX_CONNECTIONS]],
@@ -210,7 +216,7 @@ class HomeAssistant:
             "model": _shown(root.model_name),
             "model_id": _shown(root.model_number),
             "serial_number": _shown(root.serial_number),
-            "configuration_url": _url(root.presentation_url),
+            "configuration_url": page if self._page_url else _url(root.presentation_url),
             "via_device": self._id,
         }
         return {name: value for name, value in fields.items() if value}
