@@ -58,6 +58,13 @@ export function Curve({ points, series, label, height = 180, isBare = false, for
   return html`<div ref=${place} class="curve" role="img" aria-label=${label}></div>`;
 }
 
+/** Times of an axis, by the clock of the reader. */
+function clocks(_, ticks) {
+  const isShort = ticks.length > 1 && ticks[1] - ticks[0] < 60;
+  const shape = { hour: "2-digit", minute: "2-digit", ...(isShort && { second: "2-digit" }) };
+  return ticks.map((tick) => new Date(tick * 1000).toLocaleTimeString("en-GB", shape));
+}
+
 function options(place, { series, height, isBare, format }) {
   const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   return {
@@ -66,10 +73,10 @@ function options(place, { series, height, isBare, format }) {
     padding: isBare ? [3, 2, 3, 2] : undefined,
     cursor: isBare ? { show: false } : { y: false, drag: { x: false, y: false } },
     legend: { show: !isBare },
-    axes: isBare ? [{ show: false }, { show: false }] : [axis, { ...axis, size: 58, values: format && ((_, ticks) => ticks.map(format)) }],
+    axes: isBare ? [{ show: false }, { show: false }] : [{ ...axis, values: clocks, space: 70 }, { ...axis, size: 64, values: format && ((_, ticks) => ticks.map(format)) }],
     scales: { x: { time: true } },
     series: [
-      {},
+      { label: "", value: (_, time) => (time == null ? "" : clocks(_, [time, time + 1])[0]) },
       ...series.map(({ label, tone, fill }) => ({
         label,
         stroke: colour(tone),

@@ -143,6 +143,11 @@ export function Picture({ url, symbol, size, alt = "", class: name = "" }) {
   </span>`;
 }
 
+/** A text in which `…` is code. */
+export function Prose({ text }) {
+  return String(text).split("`").map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));
+}
+
 /** A label with its field. */
 export function Field({ label, hint, children, id }) {
   return html`<div class="field"><label for=${id}>${label}</label>${children}${hint && html`<small>${hint}</small>`}</div>`;

@@ -151,7 +151,7 @@ function NoDevice() {
     <div class="actions">
       <${Button} kind="primary" symbol="search" label=${busy ? words.devices.none.searching : words.devices.none.search} busy=${busy} needs onClick=${search} />
       <${Button} symbol="plus" label=${words.devices.none.add} needs onClick=${() => add(true)} />
-      <a class="button" href=${href("settings")}>${words.devices.none.doctor}</a>
+      <a class="button" href=${href("settings", "doctor")}>${words.devices.none.doctor}</a>
     </div></${Empty}>
     ${isAdding && html`<${AddDevice} onClose=${() => add(false)} />`}`;
 }
