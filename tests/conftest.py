@@ -27,6 +27,8 @@ structlog.configure(
 
 ALONE = ("tests/unit/", "tests/simulation/", "tests/adapter/test_odd_brokers.py")
 """Where each test may run on another worker than its neighbours."""
+TOGETHER = "tests/browser/"
+"""Where all tests are on one worker: a browser takes long to start."""
 WORKERS = 4
 """More than cores, since most of a test is waiting."""
 
@@ -44,9 +46,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Keep the tests of a module on one worker, but for modules that start nothing for them all."""
+    """Keep tests on one worker that share what their module or folder starts."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(TOGETHER):
+            return TOGETHER
         return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
 
 

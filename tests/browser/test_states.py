@@ -1,0 +1,85 @@
+"""What the page says where not all is well, and that it comes back by itself."""
+
+import re
+
+from playwright.async_api import expect
+
+from tests.adapter.mosquitto import mosquitto
+from tests.browser.rig import DEMO, LIGHT, rig
+
+
+async def test_the_page_comes_back_with_its_bridge(demo, window):
+    reader = await window(demo)
+    page = await reader.open()
+    with reader.bridge_gone():
+        await demo.kill()
+        await expect(page.get_by_test_id("bridge-gone")).to_be_visible()
+        await expect(page.get_by_test_id("device")).to_have_count(len(DEMO))
+        await demo.start()
+        await expect(page.get_by_test_id("bridge-gone")).to_be_hidden()
+    level = page.get_by_test_id("brightness")
+    before = await level.input_value()
+    await expect(level).not_to_have_value(before)
+
+
+async def test_the_page_says_that_the_broker_is_away(tmp_path, browser, window):
+    async with rig(tmp_path, "Nobody") as bridge:
+        page = await (await window(bridge)).open()
+        await bridge.broker.kill()
+        await expect(page.get_by_test_id("broker-away")).to_contain_text(str(bridge.broker.port))
+        async with mosquitto(tmp_path, port=bridge.broker.port):
+            await expect(page.get_by_test_id("broker-away")).to_be_hidden()
+
+
+async def test_without_a_device_the_page_says_what_to_do(tmp_path, browser, window):
+    async with rig(tmp_path, "Nobody") as bridge:
+        reader = await window(bridge)
+        page = await reader.open()
+        await expect(page.get_by_test_id("no-device")).to_contain_text("UDP 1900")
+        assert not await reader.find_barriers()
+        await page.get_by_role("button", name="Add by address").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Address of its description").fill("http://127.0.0.1:9/x.xml")
+        await dialog.get_by_role("button", name="Add by address").click()
+        await expect(page.locator(".toast.bad")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_be_hidden()
+
+
+async def test_a_read_only_bridge_says_so(tmp_path, demo, window):
+    """Nothing can be changed there, and the page does not offer it."""
+    async with rig(tmp_path, "Demo *", read_only="true") as bridge:
+        await bridge.await_devices(*DEMO)
+        page = await (await window(bridge)).open()
+        await expect(page.get_by_test_id("read-only")).to_be_visible()
+        await expect(page.get_by_role("switch")).to_be_disabled()
+        await expect(page.get_by_test_id("volume")).to_be_disabled()
+
+
+async def test_who_gives_the_password_may_control(tmp_path, demo, window):
+    async with rig(tmp_path, "Demo *", http__password="open sesame") as bridge:
+        await bridge.await_devices(*DEMO)
+        reader = await window(bridge)
+        page = await reader.open()
+        switch = page.get_by_role("switch")
+        await expect(switch).to_be_disabled()
+        await page.get_by_test_id("open-login").click()
+        dialog = page.get_by_role("dialog")
+        with reader.tolerating("status of 403"):
+            await dialog.get_by_label("Password").fill("open barley")
+            await dialog.get_by_role("button", name="Log in").click()
+            await expect(dialog.get_by_role("alert")).to_be_visible()
+        await dialog.get_by_label("Password").fill("open sesame")
+        await dialog.get_by_role("button", name="Log in").click()
+        await expect(dialog).to_be_hidden()
+        await expect(switch).to_be_enabled()
+        await page.reload()
+        await expect(switch).to_be_enabled()
+        cookies = await page.context.cookies()
+        assert [(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Strict")]
+        checked = await switch.get_attribute("aria-checked") == "true"
+        await switch.click()
+        await expect(switch).to_have_attribute("aria-checked", str(not checked).lower())
+        await demo.ask(LIGHT, "SetTarget", newTargetValue=checked)
+        await page.get_by_role("button", name=re.compile("Log out")).click()
+        await expect(switch).to_be_disabled()
