@@ -146,6 +146,7 @@ class Api:
             "control": reason is None,
             "reason": reason,
             "login": not is_in and self._guard.wants_login(request),
+            "logged_in": is_in or self._guard.has_session(request),
             **self._sources.session(),
         }
 

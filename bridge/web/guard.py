@@ -120,7 +120,7 @@ class Guard:
             if _is_from_here(request):
                 return None
             return "Control from another machine needs http.password, which is not set."
-        if self._has_session(request) or self._bears_password(request):
+        if self.has_session(request) or self._bears_password(request):
             return None
         return "Control needs the password (http.password)."
 
@@ -160,7 +160,8 @@ class Guard:
         self._sessions.pop(request.cookies.get(self.cookie, ""), None)
         response.del_cookie(self.cookie, path=f"{self.prefix(request)}/")
 
-    def _has_session(self, request: web.Request) -> bool:
+    def has_session(self, request: web.Request) -> bool:
+        """Return whether this client has logged in, and that still counts."""
         token = request.cookies.get(self.cookie, "")
         until_s = self._sessions.get(token)
         if until_s is None:

@@ -7,12 +7,13 @@ import { words } from "./words.js";
 /** The session document of the bridge, null while it is not known. */
 export const session = signal(null);
 
-export const canControl = computed(() => Boolean(session.value?.control));
+export const canControl = computed(() => Boolean(session.value?.control && !session.value.read_only));
 
 /** Why nothing can be changed from here, in words; empty where it can. */
-export const whyNot = computed(() =>
-  !session.value || session.value.control ? "" : session.value.reason || words.session.readOnly,
-);
+export const whyNot = computed(() => {
+  if (!session.value || canControl.value) return "";
+  return session.value.read_only ? words.session.readOnlyBridge : session.value.reason || words.session.readOnly;
+});
 
 export const baseTopic = computed(() => session.value?.base_topic ?? "upnp");
 export const instance = computed(() => session.value?.instance ?? "main");

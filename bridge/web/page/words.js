@@ -38,6 +38,7 @@ export const words = {
   },
   session: {
     readOnly: "Nothing can be changed from here",
+    readOnlyBridge: "the bridge carries out only what changes nothing (read_only)",
     readOnlyShort: "Read-only",
     login: "Log in",
     logout: "Log out",
