@@ -130,15 +130,16 @@ export function DeviceIcon({ id, kind, hasIcon, size = 44 }) {
 /** A picture of the bridge's own; a symbol where there is none, or it cannot be shown. */
 export function Picture({ url, symbol, size, alt = "", class: name = "" }) {
   const [failed, fail] = useState("");
+  const [loaded, load] = useState("");
   const key = `${url} ${connections.value}`; // a bridge that is back may have it
   const isShown = url && failed !== key;
   const frame = useRef(null);
   useLayoutEffect(() => {
     if (size) frame.current.style.setProperty("--size", `${size}px`);
   }, [size]);
-  return html`<span ref=${frame} class="picture ${name} ${isShown ? "" : "empty"}">
+  return html`<span ref=${frame} class="picture ${name} ${isShown ? "" : "empty"} ${isShown && loaded !== key ? "awaited" : ""}">
     ${isShown
-      ? html`<img key=${key} src=${url} alt=${alt} loading="lazy" decoding="async" onError=${() => fail(key)} />`
+      ? html`<img key=${key} src=${url} alt=${alt} loading="lazy" decoding="async" onLoad=${() => load(key)} onError=${() => fail(key)} />`
       : html`<${Symbol} name=${symbol} size=${size ? Math.round(size * 0.55) : 40} />`}
   </span>`;
 }
@@ -261,7 +262,9 @@ export function Growing({ items, render, portion = PORTION, class: name = "", as
 
 /** Views of one page, chosen by a link each. */
 export function Tabs({ label, current, items }) {
-  return html`<nav class="tabs" aria-label=${label}>${items.map(({ key, text, href }) =>
+  const bar = useRef(null);
+  useEffect(() => bar.current.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [current]);
+  return html`<nav ref=${bar} class="tabs" aria-label=${label}>${items.map(({ key, text, href }) =>
     html`<a key=${key} href=${href} aria-current=${key === current ? "page" : undefined} data-testid=${`tab-${key}`}>${text}</a>`)}</nav>`;
 }
 

@@ -76,6 +76,6 @@ function Doctor() {
         <span role="status">${["error", "warning", "ok"].filter(counts).map((status) => html`<${Badge} key=${status} tone=${TONES[status]}>${counts(status)} ${words.settings.statuses[status]}</${Badge}> `)}</span>`}</div>
     ${problem && html`<p class="wrong" role="alert">${problem}</p>`}
     ${findings && html`<ul class="card findings">${findings.map((each, i) => html`<li key=${i} class="finding ${TONES[each.status] ?? "plain"}" data-testid="finding" data-status=${each.status}>
-      <${Symbol} name=${SYMBOLS[each.status] ?? "info"} /><div><h3>${String(each.check).replaceAll("_", " ")} <small>${words.settings.statuses[each.status] ?? each.status}</small></h3><p><${Prose} text=${each.fact} /></p>
+      <${Symbol} name=${SYMBOLS[each.status] ?? "info"} /><div><h2>${String(each.check).replaceAll("_", " ")} <small>${words.settings.statuses[each.status] ?? each.status}</small></h2><p><${Prose} text=${each.fact} /></p>
         ${(each.advice ?? []).map((advice) => html`<p class="advice">→ <${Prose} text=${advice} /></p>`)}</div></li>`)}</ul>`}`;
 }
