@@ -182,7 +182,7 @@ class Shape:
     def _of_players(self, branch: MirroredDevice) -> Iterator[tuple[str, bytes]]:
         """Yield what players are now."""
         for one in {one.id: one for one in branch.players.values()}.values():
-            for own, payload in zip((one.id, one.art_id), one.shown(), strict=True):
+            for own, payload in zip(one.topics, one.shown(), strict=True):
                 if payload:
                     yield self.topic(own), payload
 

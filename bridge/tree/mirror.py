@@ -332,6 +332,7 @@ class Mirror:
         for topic in (self._table, shape.topic(f"bridge/{shape.instance}/health")):
             if payload := join_parts(holdings.own, topic):
                 self._own.setdefault(topic, payload)
+                self.observed.document_remembered(topic)
         ledger.reconcile(holdings.own, self._own)
         gone = [device for device in holdings.claimed if self._root_devices.holder(device) is None]
         self._leaving = {device: {"id": device} for device in gone}
@@ -351,13 +352,12 @@ class Mirror:
                     wanted=self._walk(branch),
                     on_long=self._write_table,
                 )
-        self.observed.tell_tree_read()
         return remembered
 
     def _settle_owner(self, branch: MirroredDevice, *, is_owned: bool) -> None:
         was_owned, branch.owned = branch.owned, is_owned
-        if (observer := self.observed.observer) is not None and was_owned and not is_owned:
-            observer.device_changed(branch, None)
+        if (observer := self.observed.observer) is not None and was_owned != is_owned:
+            observer.device_changed(*((branch, None) if was_owned else (None, branch)))
 
     def _remember_values(
         self, branch: MirroredDevice, holdings: RetainedTree
@@ -370,7 +370,9 @@ class Mirror:
             if device != of:
                 of, by_service = device, self._shape.by_service(held)
             values = by_service.get(live.id, {})
+            known = self.observed.values_of(live)
             live.state.remember(self._shape.held_state(live, held, values))
+            self.observed.values_remembered(branch, live, known)
             if number % _PIECE == 0:
                 yield
 
@@ -605,7 +607,7 @@ class Mirror:
     def _note_moves(
         self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
     ) -> None:
-        if self.observed.observer is not None and changes and branch.owned:
+        if self.observed.observer is not None and changes:
             self.observed.observer.values_changed(branch, live, changes)
         if live.moves != live.state.moves:
             live.moves = live.state.moves
@@ -764,6 +766,7 @@ class Mirror:
             branch = MirroredDevice(root, free, kept=kept, row=row)
             branch.offline_since = since if isinstance(since, str) else None
             self._enter(branch)
+            self.observed.device_remembered(branch)
             yield RememberedDevice(
                 topics.bare_udn(udn),
                 location,

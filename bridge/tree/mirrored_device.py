@@ -125,6 +125,11 @@ class Player:
     art: bytes = b""
     told_s: float = -inf
 
+    @property
+    def topics(self) -> tuple[str, str]:
+        """The ids of its `media` and its `art`."""
+        return self.id, self.art_id
+
     def shown(self) -> tuple[bytes, bytes]:
         """Return what `media` should hold now, and `art`: the cover in that, else the `icon`.
 

@@ -1,8 +1,10 @@
 """Who looks at the wanted tree while it changes, if anybody does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from bridge.model.datatypes import Value
+from bridge.model.device import Key
 from bridge.tree.messages import Publication
 from bridge.tree.mirrored_device import LiveService, MirroredDevice
 from bridge.tree.service_state import Change
@@ -14,7 +16,7 @@ class TreeObserver(Protocol):
     def values_changed(
         self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
     ) -> None:
-        """Take in the changed values of a service."""
+        """Take in the changed values of a service, also of one that another instance mirrors."""
 
     def presence_changed(self, branch: MirroredDevice) -> None:
         """Take in that a device is online, or no longer."""
@@ -24,9 +26,6 @@ class TreeObserver(Protocol):
 
     def document_changed(self, topic: str) -> None:
         """Take in that a document of the bridge itself has changed."""
-
-    def tree_read(self) -> None:
-        """Take in that a broker's tree was read: values and devices may have come from it."""
 
     def message_sent(self, publication: Publication) -> None:
         """Take in what is published once and not retained: an answer, news."""
@@ -48,7 +47,32 @@ class Observed:
         """Have nobody told any more: a change costs nothing then."""
         self.observer = None
 
-    def tell_tree_read(self) -> None:
-        """Tell the observer, if there is one, that a broker's tree was read."""
+    # What is taken over from a broker changes the tree too
+
+    def values_of(self, live: LiveService) -> Mapping[Key, Value]:
+        """Return the values of a service, for `values_remembered`, if anybody is to be told."""
+        return {} if self.observer is None else dict(live.state.values)
+
+    def values_remembered(
+        self, branch: MirroredDevice, live: LiveService, before: Mapping[Key, Value]
+    ) -> None:
+        """Tell which values of a service are others now, by what they were before."""
         if self.observer is not None:
-            self.observer.tree_read()
+            now = live.state.values
+            pairs = ((key, before.get(key), now.get(key)) for key in {**before, **now})
+            changes = [Change(*one) for one in pairs if _differ(*one[1:])]
+            self.observer.values_changed(branch, live, changes)
+
+    def device_remembered(self, branch: MirroredDevice) -> None:
+        """Tell of a device that is only remembered."""
+        if self.observer is not None:
+            self.observer.device_changed(None, branch)
+
+    def document_remembered(self, topic: str) -> None:
+        """Tell of a document of the bridge that is remembered."""
+        if self.observer is not None:
+            self.observer.document_changed(topic)
+
+
+def _differ(one: Value | None, other: Value | None) -> bool:
+    return one != other or type(one) is not type(other)

@@ -216,11 +216,9 @@ def _of_players(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield what players are now; it is not computed where no filter covers it."""
     for one in {one.id: one for one in branch.players.values()}.values():
-        wanted = [base.reaches(own) for own in (one.id, one.art_id)]
+        wanted = [base.reaches(own) for own in one.topics]
         if any(wanted):
-            for own, payload, is_wanted in zip(
-                (one.id, one.art_id), one.shown(), wanted, strict=True
-            ):
+            for own, payload, is_wanted in zip(one.topics, one.shown(), wanted, strict=True):
                 if payload and is_wanted:
                     yield shape.topic(own), payload
 

@@ -5,9 +5,8 @@ newest. Nothing here is done, and nothing kept, while nobody watches.
 """
 
 import asyncio
-import re
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
@@ -53,7 +52,7 @@ _AT_ONCE = 32
 _CLOSE_S = 0.3
 _PAUSE_S = 0.1
 _MOST_OLD = 8
-_LIVE = re.compile("/(?:value/.*|state|media|art|availability)$")
+_PACED = ("/media", "/art", "/devices")
 
 Make: TypeAlias = Callable[[], bytes | None]
 """Makes what a topic holds now; None for nothing."""
@@ -73,11 +72,15 @@ class _Waiting:
         """Have a topic be sent."""
         self._topics[topic] = make
 
-    def put_device(self, root: str, old: MirroredDevice | None) -> None:
-        """Have a device be sent with all its topics, and what is no more of it be cleared."""
+    def put_device(self, root: str, old: MirroredDevice | None) -> bool:
+        """Have a device be sent with all its topics, and what is no more of it be cleared.
+
+        Returns whether there was room to remember what it was.
+        """
         before = self._devices.setdefault(root, [])
-        if old is not None and len(before) < _MOST_OLD:
+        if old is not None and not any(one is old for one in before):
             before.append(old)
+        return len(before) <= _MOST_OLD
 
     def pop_device(self) -> tuple[str, list[MirroredDevice]] | None:
         """Take out the next device."""
@@ -92,16 +95,11 @@ class _Waiting:
         for topic in [one for one in self._topics if not is_wanted(one)]:
             del self._topics[topic]
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._topics.clear()
-        self._devices.clear()
-
     def by_device(self, root_of: Callable[[str], str | None]) -> None:
-        """Have whole devices be sent in place of their topics, but for values that are gone."""
+        """Have whole devices be sent in place of their topics, but for those that are cleared."""
         for topic, make in tuple(self._topics.items()):
             root = root_of(topic)
-            if root is not None and not ("/value/" in topic and make() is None):
+            if root is not None and (topic.endswith("/state") or make()):
                 del self._topics[topic]
                 self.put_device(root, None)
 
@@ -140,7 +138,7 @@ class Client:
         for one, levels in read.items():
             self.filters[one] = levels
             self._watching.index.add(levels, self)
-        self._jobs.append(self._all_under(tuple(read.values()), filters))
+        self._jobs.append(self._all_under(read))
         self._due.set()
 
     def unwatch(self, filters: Sequence[str]) -> None:
@@ -165,14 +163,8 @@ class Client:
 
     def put_device(self, root: str, old: MirroredDevice | None) -> None:
         """Have a device that changed as a whole be sent."""
-        self._waiting.put_device(root, old)
-        self._bound()
-
-    def send_again(self) -> None:
-        """Send all that this client watches once more."""
-        self._waiting.clear()
-        self._jobs.append(self._all_under(tuple(self.filters.values()), None))
-        self._due.set()
+        has_room = self._waiting.put_device(root, old)
+        self._bound(has_room=has_room)
 
     def message(self, publication: Publication) -> None:
         """Send what is not retained, once."""
@@ -189,11 +181,12 @@ class Client:
             self._message_bytes -= len(self._messages.popleft())
         self._due.set()
 
-    def _bound(self) -> None:
+    def _bound(self, *, has_room: bool = True) -> None:
         if len(self._waiting) > MAX_WAITING:
             self._waiting.by_device(self._watching.root_of)
-            if len(self._waiting) > MAX_WAITING:
-                self._watching.close(self)
+            has_room = has_room and len(self._waiting) <= MAX_WAITING
+        if not has_room:
+            self._watching.close(self)
         self._due.set()
 
     # Who sends it
@@ -247,35 +240,35 @@ class Client:
                 self.heard_s = clock()
             self._sent_before = self._sent
 
-    def _all_under(
-        self, filters: Iterable[tuple[str, ...]], told: Sequence[str] | None
-    ) -> Iterator[str | None]:
+    def _all_under(self, filters: Mapping[str, Sequence[str]]) -> Iterator[str | None]:
         """Yield a frame for each topic under filters, and then that it was all."""
         index: FilterIndex[str] = FilterIndex()
-        for levels in filters:
+        for levels in filters.values():
             index.add(levels, "")
         for one in self._watching.standing(index):
             yield None if one is None else _frame(*one, retain=True)
-        if told is not None:
-            yield _text({"watched": list(told)})
+        yield _text({"watched": list(filters)})
 
     def _all_of(self, root: str, olds: Sequence[MirroredDevice]) -> Iterator[str | None]:
-        """Yield a frame for each topic of a device that differs from what it was."""
+        """Yield a frame for each topic of a device, and for those that it had and has not now."""
         index: FilterIndex[str] = FilterIndex()
         for levels in self.filters.values():
             index.add(levels, "")
         mirror, shape, top = self._watching.mirror, self._watching.shape, index.top
-        before: dict[str, bytes] = {}
+        before: dict[str, None] = {}
         for old in olds:
-            for number, (topic, payload) in enumerate(selected(shape, old, top)):
-                before[topic] = payload
+            players = (shape.topic(own) for one in old.players.values() for own in one.topics)
+            before |= {topic: None for topic in players if index.covering(topic)}
+            for number, (topic, _) in enumerate(selected(shape, old, top)):
+                before[topic] = None
                 if number % _AT_ONCE == 0:
                     yield None
         branch = mirror.branches.get(root)
         if branch is not None and branch.owned:
             for topic, payload in selected(shape, branch, top):
-                is_known = before.pop(topic, None) == payload and not _LIVE.search(topic)
-                yield None if is_known else _frame(topic, payload, retain=True)
+                before.pop(topic, None)
+                self._watching.note_shown(topic, payload)
+                yield _frame(topic, payload, retain=True)
         for topic in before:
             # An embedded device may be another's now.
             device = topic[len(shape.base) + 1 :].partition("/")[0]
@@ -297,6 +290,8 @@ class Watching:
         self._players: dict[str, tuple[str, Player]] = {}
         self._shown: dict[str, bytes] = {}
         """What players, and the table of devices, were told to be last."""
+        self._unsure: set[str] = set()
+        """Topics of these of which not all were told the same."""
         self._is_table_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._table = f"{self.shape.own}/devices"
@@ -306,11 +301,17 @@ class Watching:
         top = index.top
         for topic, payload in self.mirror.own_documents():
             if payload and top.reaches(topic):
+                self.note_shown(topic, payload)
                 yield topic, payload
         for one in all_selected(self.shape, self.mirror.branches.values(), top):
-            if one is not None and one[0].endswith(("/media", "/art")):
-                self._shown.setdefault(*one)
+            if one is not None:
+                self.note_shown(*one)
             yield one
+
+    def note_shown(self, topic: str, payload: bytes) -> None:
+        """Note what somebody is sent: where it is not what all others were told, all are told."""
+        if topic.endswith(_PACED) and self._shown.setdefault(topic, payload) != payload:
+            self._unsure.add(topic)
 
     def root_of(self, topic: str) -> str | None:
         """Return the id of the root of the device that a topic is of; None where it is of none."""
@@ -351,6 +352,7 @@ class Watching:
         if not self.clients:
             self._observed.end()
             self._shown.clear()
+            self._unsure.clear()
             self._players.clear()
 
     def set_activity(self, client: Client, *, wanted: bool) -> None:
@@ -384,8 +386,14 @@ class Watching:
     def values_changed(
         self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
     ) -> None:
-        """Send the values that changed, and what is made of them."""
+        """Send the values that changed, and what is made of them.
+
+        Of a device that has just become another instance's, only those that are gone, or
+        empty: who has not read yet that all are gone could not be told later which there were.
+        """
         shape = self.shape
+        if not branch.owned:
+            changes = [one for one in changes if one.new is None or one.new == ""]
         if shape.mode != "document":
             for key, _, _ in changes:
                 topic = shape.value_topic(live, key)
@@ -403,8 +411,8 @@ class Watching:
 
     def presence_changed(self, branch: MirroredDevice) -> None:
         """Send whether the devices of a branch are there."""
-        for topic, _ in self.shape.availability(branch):
-            self._tell(topic, partial(self._availability, branch.id))
+        for device, (topic, _) in zip(branch.devices, self.shape.availability(branch), strict=True):
+            self._tell(topic, partial(self._availability, device))
         self._table_changed()
 
     def device_changed(self, old: MirroredDevice | None, new: MirroredDevice | None) -> None:
@@ -413,6 +421,10 @@ class Watching:
             for client in tuple(self.clients):
                 if client.filters:
                     client.put_device(branch.id, old)
+            players = {**(old.players if old else {}), **(new.players if new else {})}
+            for topic in (self.shape.topic(own) for one in players.values() for own in one.topics):
+                self._shown.pop(topic, None)
+                self._unsure.add(topic)
             self._table_changed()
 
     def document_changed(self, topic: str) -> None:
@@ -421,12 +433,6 @@ class Watching:
             self._table_changed()
         else:
             self._tell(topic, partial(self.mirror.own_document, topic))
-
-    def tree_read(self) -> None:
-        """Send everything again: what a broker remembered may be part of it now."""
-        for client in tuple(self.clients):
-            if client.filters:
-                client.send_again()
 
     def message_sent(self, publication: Publication) -> None:
         """Send what is not retained."""
@@ -450,10 +456,10 @@ class Watching:
 
     def _state(self, root: str, service: str) -> bytes | None:
         live = self._live(root, service)
-        return None if live is None else state_document(live)
+        return state_document(live) if live is not None and live.state.updated else None
 
-    def _availability(self, root: str) -> bytes | None:
-        branch = self.mirror.branches.get(root)
+    def _availability(self, device: str) -> bytes | None:
+        branch = self.mirror.holder(device)
         if branch is None or branch.online is None or not branch.owned:
             return None
         return b"online" if branch.online else b"offline"
@@ -472,23 +478,28 @@ class Watching:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_PAUSE_S, self._tell_paced)
 
+    def _is_news(self, topic: str, payload: bytes) -> bool:
+        """Return whether somebody may not know yet what this topic holds; they are told then."""
+        if self._shown.get(topic) == payload and topic not in self._unsure:
+            return False
+        self._shown[topic] = payload
+        self._unsure.discard(topic)
+        return True
+
     def _tell_paced(self) -> None:
         self._timer = None
         players, self._players = self._players, {}
         for root, player in players.values():
-            names = [self.shape.topic(own) for own in (player.id, player.art_id)]
+            names = [self.shape.topic(own) for own in player.topics]
             if any(self.index.covering(topic) for topic in names):
                 for topic, payload in zip(names, player.shown(), strict=True):
-                    if self._shown.get(topic) != payload:
-                        self._shown[topic] = payload
+                    if self._is_news(topic, payload):
                         self._tell(topic, partial(self._of_player, root, topic))
         if self._is_table_due:
             self._is_table_due = False
-            if self.index.covering(self._table):
-                table = self.mirror.table()
-                if self._shown.get(self._table) != table:
-                    self._shown[self._table] = table
-                    self._tell(self._table, partial(self._shown.get, self._table))
+            is_watched = self.index.covering(self._table)
+            if is_watched and self._is_news(self._table, self.mirror.table()):
+                self._tell(self._table, partial(self._shown.get, self._table))
 
 
 def _frame(topic: str, payload: bytes | None, *, retain: bool) -> str:
