@@ -157,8 +157,7 @@ export function onActivity(told) {
 
 /** Set a value by its topic (without `/set`); resolves to the answer. */
 export function set(topic, text) {
-  const id = topic.slice(baseTopic.value.length + 1).split("/")[0];
-  const variable = topic.slice(baseTopic.value.length + 1).split("/")[3];
+  const { id, variable } = placeOfValue(topic);
   return new Promise((resolve) => {
     const waiting = { variable, resolve: (answer) => { clearTimeout(timer); resolve(answer); } };
     const timer = setTimeout(() => settle(id, waiting, { success: false, code: "timeout" }), ANSWER_MS);
@@ -167,9 +166,15 @@ export function set(topic, text) {
   });
 }
 
+function placeOfValue(topic) {
+  const [id, , , level = ""] = topic.slice(baseTopic.peek().length + 1).split("/");
+  return { id, variable: decodeURIComponent(level) };
+}
+
 /** Connect, and again whenever the connection ends. */
 export function connect() {
   clearTimeout(retry);
+  if (socket) return;
   const url = new URL(`${base}/api/ws`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   const mine = new WebSocket(url);
@@ -356,8 +361,8 @@ function hear(topic, payload) {
       answer = JSON.parse(payload);
     } catch { /* it is nobody's */ }
     const waiting = sets.get(levels[0]);
-    const first = waiting.find((each) => each.variable === encodeURIComponent(answer.variable ?? ""))
-      ?? (answer.variable || answer.callid !== undefined ? undefined : waiting[0]);
+    const isUnnamed = !answer.variable && answer.callid === undefined && answer.success === false;
+    const first = waiting.find((each) => each.variable === answer.variable) ?? (isUnnamed ? waiting[0] : undefined);
     if (first) settle(levels[0], first, answer);
   }
   for (const { filter, told } of listeners) if (matches(filter, topic)) told(topic, payload);
@@ -365,7 +370,7 @@ function hear(topic, payload) {
 
 /** A command that was not carried out, with its topic. */
 function refuse({ topic = "", error, code }) {
-  const [id, , , variable] = topic.slice(baseTopic.peek().length + 1).split("/");
+  const { id, variable } = placeOfValue(topic);
   const first = (sets.get(id) ?? []).find((each) => each.variable === variable);
   if (first) settle(id, first, { success: false, outcome: "not_sent", error, code });
 }

@@ -15,7 +15,8 @@ const ROW = 34;
 const GAP = 14;
 const COLUMNS = [16, 230, 500, 760, 1010, 1250];
 const WIDTHS = [150, 210, 200, 190, 190, 190];
-const LETTER = 7.6;
+const LETTER = 8;
+const MOST_CENTRED = 12;
 
 export default function Map() {
   const at = baseTopic.value;
@@ -61,7 +62,7 @@ function deviceNode(id, name, row, failing, depth) {
   };
 }
 
-/** Places for all nodes: a row for each leaf, a column for each depth, parents in the middle of their children. */
+/** Places for all nodes: a row for each leaf, a column for each depth, parents in the middle of their children, or above many. */
 function laidOut(tree) {
   const nodes = [];
   const links = [];
@@ -73,7 +74,8 @@ function laidOut(tree) {
     const placed = { ...node, x: COLUMNS[column], width: WIDTHS[column] };
     nodes.push(placed);
     const below = node.children.map((child) => place(child, depth + 1));
-    if (below.length) placed.y = (below[0].y + below.at(-1).y) / 2;
+    if (below.length > MOST_CENTRED) placed.y = below[0].y; // its middle would be far down
+    else if (below.length) placed.y = (below[0].y + below.at(-1).y) / 2;
     else {
       placed.y = next;
       next += ROW;
