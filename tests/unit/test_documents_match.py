@@ -193,6 +193,13 @@ def test_the_picture_of_the_rooms_has_every_package_and_module():
     assert not missing, f"put into the picture in docs/architecture.md: {missing}"
 
 
+def test_pictures_are_shown_and_small():
+    pictures = set((ROOT / "docs/images").iterdir())
+    shown = set(re.findall(r"!\[[^]]+\]\((\S+)\)", (ROOT / "README.md").read_text()))
+    assert pictures == {ROOT / path for path in shown}
+    assert sum(path.stat().st_size for path in pictures) < 400_000
+
+
 def test_every_module_in_a_diagram_exists():
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"participant \w+ as ([\w.]+\.[\w.]+)$", text, re.MULTILINE)
