@@ -3,7 +3,7 @@
 Filters are MQTT's (MQTT 5, section 4.7), of whole topics. Only what they cover is computed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
@@ -226,13 +226,3 @@ def _of_players(
 def state_document(live: LiveService) -> bytes:
     """Return the `state` document of a service as it is now; what is published is not touched."""
     return jsontext.encode(live.state.document())
-
-
-def all_selected(
-    shape: Shape, branches: Iterable[MirroredDevice], top: Cursor[_Who]
-) -> Iterator[tuple[str, bytes] | None]:
-    """Yield what `selected` does of all branches that are ours; None now and then, for a pause."""
-    for branch in tuple(branches):
-        if branch.owned:
-            yield from selected(shape, branch, top)
-        yield None

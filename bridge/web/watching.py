@@ -19,10 +19,10 @@ from bridge.model import datatypes
 from bridge.model.device import Key
 from bridge.tree.messages import Publication
 from bridge.tree.mirror import Mirror
-from bridge.tree.mirrored_device import LiveService, MirroredDevice, Player
+from bridge.tree.mirrored_device import LiveService, MirroredDevice
 from bridge.tree.selection import (
+    Cursor,
     FilterIndex,
-    all_selected,
     read_filter,
     selected,
     state_document,
@@ -264,10 +264,9 @@ class Client:
                 if number % _AT_ONCE == 0:
                     yield None
         branch = mirror.branches.get(root)
-        if branch is not None and branch.owned:
-            for topic, payload in selected(shape, branch, top):
+        if branch is not None:
+            for topic, payload in self._watching.of_device(branch, top):
                 before.pop(topic, None)
-                self._watching.note_shown(topic, payload)
                 yield _frame(topic, payload, retain=True)
         for topic in before:
             # An embedded device may be another's now.
@@ -287,7 +286,8 @@ class Watching:
         self._activity = activity
         self.index: FilterIndex[Client] = FilterIndex()
         self.clients: dict[Client, asyncio.Transport] = {}
-        self._players: dict[str, tuple[str, Player]] = {}
+        self._players: dict[str, tuple[str, str]] = {}
+        """Of each that may be another now, its root and a service that it is made of."""
         self._shown: dict[str, bytes] = {}
         """What players, and the table of devices, were told to be last."""
         self._unsure: set[str] = set()
@@ -301,14 +301,21 @@ class Watching:
         top = index.top
         for topic, payload in self.mirror.own_documents():
             if payload and top.reaches(topic):
-                self.note_shown(topic, payload)
+                self._note_shown(topic, payload)
                 yield topic, payload
-        for one in all_selected(self.shape, self.mirror.branches.values(), top):
-            if one is not None:
-                self.note_shown(*one)
-            yield one
+        for branch in tuple(self.mirror.branches.values()):
+            yield from self.of_device(branch, top)
+            yield None
 
-    def note_shown(self, topic: str, payload: bytes) -> None:
+    def of_device(self, branch: MirroredDevice, top: Cursor[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield topic and payload of what filters cover of a device, as long as it is ours."""
+        for topic, payload in selected(self.shape, branch, top):
+            if not branch.owned or self.mirror.branches.get(branch.id) is not branch:
+                return  # what follows in line knows what it is now
+            self._note_shown(topic, payload)
+            yield topic, payload
+
+    def _note_shown(self, topic: str, payload: bytes) -> None:
         """Note what somebody is sent: where it is not what all others were told, all are told."""
         if topic.endswith(_PACED) and self._shown.setdefault(topic, payload) != payload:
             self._unsure.add(topic)
@@ -404,7 +411,7 @@ class Watching:
         if shape.mode != "values":
             self._tell(shape.state_topic(live), partial(self._state, branch.id, live.id))
         if (player := branch.players.get(live.id)) is not None:
-            self._players[player.id] = branch.id, player
+            self._players[player.id] = branch.id, live.id
             self._tell_soon()
         if self._activity.listeners:
             self._activity.values(live.id, changes)
@@ -489,7 +496,11 @@ class Watching:
     def _tell_paced(self) -> None:
         self._timer = None
         players, self._players = self._players, {}
-        for root, player in players.values():
+        for root, service in players.values():
+            branch = self.mirror.branches.get(root)
+            player = branch.players.get(service) if branch is not None and branch.owned else None
+            if player is None:
+                continue
             names = [self.shape.topic(own) for own in player.topics]
             if any(self.index.covering(topic) for topic in names):
                 for topic, payload in zip(names, player.shown(), strict=True):

@@ -8,10 +8,10 @@ import pytest
 from paho.mqtt.client import topic_matches_sub
 
 from bridge.model.device import Key
-from bridge.tree import documents, selection
+from bridge.tree import documents
 from bridge.tree.device_tree import Shape
 from bridge.tree.mirror import Mirror
-from bridge.tree.selection import FilterIndex, all_selected, read_filter
+from bridge.tree.selection import FilterIndex, read_filter, selected
 from tests.unit.captured import DEVICES, captured
 from tests.unit.devices import renderer, router
 
@@ -72,8 +72,8 @@ def test_selected_is_what_is_wanted_and_covered(shape):
         filters = [random_filter(rng, list(wanted)) for _ in range(rng.randint(1, 3))]
         found = [
             one
-            for one in all_selected(shape, mirror.branches.values(), index_of(*filters).top)
-            if one
+            for branch in mirror.branches.values()
+            for one in selected(shape, branch, index_of(*filters).top)
         ]
         covered = {t: p for t, p in wanted.items() if any(topic_matches_sub(f, t) for f in filters)}
         assert len(found) == len(dict(found))
@@ -83,16 +83,12 @@ def test_selected_is_what_is_wanted_and_covered(shape):
 def test_what_is_not_covered_is_not_computed(monkeypatch):
     mirror = mirrored(SHAPES[0])
     monkeypatch.setattr(documents, "service_documents", None)
-    found = all_selected(mirror.shape, mirror.branches.values(), index_of("upnp/+").top)
-    assert len([one for one in found if one]) > len(DEVICES)
-
-
-def test_of_a_device_that_another_instance_mirrors_nothing_is_selected():
-    mirror = mirrored(SHAPES[0])
-    for branch in mirror.branches.values():
-        branch.owned = False
-    found = all_selected(mirror.shape, mirror.branches.values(), index_of("#").top)
-    assert not [one for one in found if one]
+    found = [
+        one
+        for branch in mirror.branches.values()
+        for one in selected(mirror.shape, branch, index_of("upnp/+").top)
+    ]
+    assert len(found) > len(DEVICES)
 
 
 def test_covering_is_paho_s_matching():
@@ -162,5 +158,5 @@ def test_a_device_that_is_remembered_has_what_the_broker_holds():
         "upnp/Renderer-1/S": b"",
     }
     old = replace(branch, description=None, kept=kept, online=None, parts={}, services={})
-    found = dict(selection.selected(SHAPES[0], old, index_of("#").top))
+    found = dict(selected(SHAPES[0], old, index_of("#").top))
     assert found == {"upnp/Renderer-1": b"d"}
