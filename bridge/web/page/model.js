@@ -15,6 +15,7 @@ export function listFilters() {
   return [
     `${at}/bridge/+/devices`, `${at}/+`, `${at}/+/availability`, `${at}/+/media`,
     ...values.map((name) => `${at}/+/+/value/${name}`),
+    ...["Volume", "LoadLevelTarget"].map((name) => `${at}/+/+/variable/${name}`),
   ];
 }
 

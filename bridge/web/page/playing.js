@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { Button, report, Slider } from "./kit.js";
 import { documentAt, documentOf, topicOf } from "./documents.js";
 import { serviceLevel } from "./model.js";
-import { read, set } from "./store.js";
+import { set } from "./store.js";
 import { html } from "./ui.js";
 import { words } from "./words.js";
 
@@ -42,13 +42,12 @@ export function offers(player, action) {
 export function Volume({ player, name, disabled }) {
   const { media, rendering, id } = player;
   if (!rendering) return null;
-  const at = (variable) => topicOf(id, rendering, "value", variable, "0");
-  const place = (variable) => (read(`${at(variable)}/Master`) === undefined && read(at(variable)) !== undefined ? at(variable) : `${at(variable)}/Master`);
+  const at = (variable) => topicOf(id, rendering, "value", variable); // the bridge knows instance and channel
   const range = documentAt(topicOf(id, rendering, "variable", "Volume"));
   const [low, high] = [range?.minimum ?? 0, range?.maximum ?? 100];
   return html`<div class="row">
     ${media.muted != null && html`<${Button} isIcon kind="quiet" needs disabled=${disabled} symbol=${media.muted ? "muted" : "volume"} label=${media.muted ? words.player.unmute : words.player.mute}
-      testid="mute" onClick=${async () => report(await set(place("Mute"), String(!media.muted)))} />`}
+      testid="mute" onClick=${async () => report(await set(at("Mute"), String(!media.muted)))} />`}
     <${Slider} label=${words.player.volumeOf(name)} value=${media.volume} disabled=${disabled} testid="volume"
-      onChange=${(percent) => set(place("Volume"), String(Math.round(low + (percent / 100) * (high - low))))} /></div>`;
+      onChange=${(percent) => set(at("Volume"), String(Math.round(low + (percent / 100) * (high - low))))} /></div>`;
 }

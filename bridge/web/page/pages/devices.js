@@ -3,7 +3,8 @@
 import { artUrl, request } from "../api.js";
 import { Ago, Badge, Button, Choice, DeviceIcon, Dialog, Empty, Field, Growing, Picture, report, say, SearchBox, Slider, Symbol, Toggle } from "../kit.js";
 import { PlayPause, playerOf, Volume } from "../playing.js";
-import { bitRate, kinds, listFilters, rows, valueOf } from "../model.js";
+import { below, bitRate, kinds, listFilters, rows, valueOf } from "../model.js";
+import { documentAt, topicOf } from "../documents.js";
 import { rateOf } from "../rates.js";
 import { href, route, setQuery } from "../router.js";
 import { instance } from "../session.js";
@@ -71,7 +72,7 @@ function DeviceCard({ row }) {
         <p class="muted clip">${row.model || words.kind[row.kind]}</p>
       </div>
       ${light?.power && html`<${Toggle} label=${words.devices.switchOf(row.name)} value=${light.isOn} disabled=${!row.isOnline} testid="switch"
-        onChange=${(on) => set(light.power.topic, String(on))} />`}
+        onChange=${(on) => set(light.power.topic, powerText(light.power.value, on))} />`}
     </div>
     <div class="device-body"><${Body} row=${row} light=${light} /></div>
     <div class="device-foot">
@@ -99,14 +100,18 @@ function Body({ row, light }) {
   return null;
 }
 
+/** On or off in the words of the value that is there. */
+const powerText = (value, on) => (/^[01]/.test(value ?? "") ? String(Number(on)) : String(on));
+
 /** What a light or switch says of itself: its power and its level. */
 function lightOf(row) {
   const ids = [row.id, ...row.subdevices];
   const power = valueOf(ids, "Status", (service) => service.startsWith("SwitchPower")) ?? valueOf(ids, "BinaryState");
   const level = valueOf(ids, "LoadLevelStatus");
-  const [low, high] = [0, 100];
+  const range = level && documentAt(topicOf(below(level.topic).split("/")[0], level.service, "variable", "LoadLevelTarget"));
+  const [low, high] = [range?.minimum ?? 0, range?.maximum ?? 100];
   const isOn = power ? !["false", "0", undefined].includes(power.value?.split("|")[0]) : Number(level?.value) > low;
-  return { power, level, isOn, low, high, percent: level?.value === undefined ? undefined : Number(level.value) };
+  return { power, level, isOn, low, high, percent: level?.value === undefined ? undefined : Math.round(((Number(level.value) - low) / (high - low || 1)) * 100) };
 }
 
 function Playing({ row }) {
