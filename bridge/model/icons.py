@@ -30,8 +30,13 @@ def best(icons: Iterable[Icon]) -> str | None:
 
     PNG and JPEG of a good size before tiny ones, huge ones and other types; the first of equals.
     """
+    return next(iter(ranked(icons)), None)
+
+
+def ranked(icons: Iterable[Icon]) -> list[str]:
+    """Return the URLs of all icons that may be shown, the best first."""
     found = [one for one in icons if one.url.lower().startswith(("http://", "https://"))]
-    return min(found, key=_badness).url if found else None
+    return [one.url for one in sorted(found, key=_badness)]
 
 
 def _badness(icon: Icon) -> tuple[float, int]:

@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
@@ -27,6 +28,8 @@ MAX_KEPT_BYTES: Final = 16 * 1024 * 1024
 FETCH_S: Final = 10.0
 """How long a picture may take."""
 
+_MAX_ICONS = 8
+"""How many icons of a device are tried."""
 _MAX_KEPT = 2_048
 _MAX_FETCHING = 8
 _MAX_WAITING = 256
@@ -103,14 +106,21 @@ class Pictures:
         self._slots = asyncio.Semaphore(_MAX_FETCHING)
 
     async def icon(self, request: web.Request) -> web.Response:
-        """Return the best icon of a device, an embedded one's root's where it has none."""
+        """Return the best icon of a device, an embedded one's root's where it has none.
+
+        The next best where that is not there: gupnp-network-light 0.12.0 has not the largest that
+        it names.
+        """
         found = self._mirror.find(topics.decode_level(request.match_info["udn"]))
         if found is None or found[0].description is None:
             raise web.HTTPNotFound
         branch, device = found
         root = found[0].description.device
-        url = icons.best((device or root).icons) or icons.best(root.icons)
-        return await self._answer(request, url, branch.description, is_own=False)
+        urls = icons.ranked((device or root).icons) or icons.ranked(root.icons)
+        for url in urls[:_MAX_ICONS]:
+            with suppress(web.HTTPNotFound):
+                return await self._answer(request, url, branch.description, is_own=False)
+        raise web.HTTPNotFound
 
     async def art(self, request: web.Request) -> web.Response:
         """Return the cover of what a device plays."""

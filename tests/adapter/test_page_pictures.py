@@ -72,7 +72,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         service_type="urn:schemas-upnp-org:service:AVTransport:1",
     )
     async with page(
-        tmp_path_factory.mktemp("page"), transport, more_xml=icons("/icon.png")
+        tmp_path_factory.mktemp("page"), transport, more_xml=icons("/icon.png", "/larger.png")
     ) as world:
         await until(lambda: f"upnp/{world.id}" in world.caller.onlooker.held)
         yield world
@@ -115,6 +115,15 @@ async def test_an_icon_is_what_its_bytes_are(world: World, body, media_type):
     assert "script-src" not in headers["Content-Security-Policy"]
     status, got, _ = await fetch(world, f"/api/icon/{world.id}", If_None_Match=headers["ETag"])
     assert (status, got) == (304, b"")
+
+
+async def test_the_next_best_icon_stands_in_for_one_that_is_not_there(world: World):
+    forget(world)
+    world.device.answers["/icon.png"] = wire(404)
+    world.device.answers["/larger.png"] = wire(200, JPEG)
+    assert (await fetch(world, f"/api/icon/{world.id}"))[:2] == (200, JPEG)
+    del world.device.answers["/larger.png"]
+    forget(world)
 
 
 @pytest.mark.parametrize(

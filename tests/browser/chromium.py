@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
 
@@ -32,12 +33,12 @@ def missing() -> str | None:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Browser]:
-    """Have a browser until the context ends."""
+async def running(program: str | Path | None = None) -> AsyncIterator[Browser]:
+    """Have a browser until the context ends; `program` starts it in another way."""
     sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()  # as root chromium starts only so
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=path(), args=[*_QUIET, *_STEADY, *sandbox]
+            executable_path=program or path(), args=[*_QUIET, *_STEADY, *sandbox]
         )
         try:
             yield browser

@@ -12,13 +12,16 @@ from playwright.async_api import Browser
 from tests.adapter.mosquitto import MOSQUITTO
 from tests.browser import chromium
 from tests.browser.reading import Reader, keep_trace, reading, start_trace
-from tests.browser.rig import DEMO, Rig, demonstration, rig
+from tests.browser.rig import DEMO, HasPage, Rig, demonstration, rig
 
 _HERE = Path(__file__).parent
 _HAS_FAILED = pytest.StashKey[bool]()
 
 Opener = Callable[..., Awaitable[Reader]]
-"""Opens a window on a bridge's page, with options of Playwright's `new_context`."""
+"""Opens a window on a bridge's page, with options of Playwright's `new_context`.
+
+`through` is another browser than `browser`.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,8 +66,10 @@ async def window(request: pytest.FixtureRequest, browser: Browser) -> AsyncItera
     async with AsyncExitStack() as stack:
         readers: list[Reader] = []
 
-        async def open_window(bridge: Rig, **options: Any) -> Reader:
-            reader = await stack.enter_async_context(reading(browser, bridge.url, **options))
+        async def open_window(
+            bridge: HasPage, *, through: Browser = browser, **options: Any
+        ) -> Reader:
+            reader = await stack.enter_async_context(reading(through, bridge.url, **options))
             await start_trace(reader.page.context)
             readers.append(reader)
             return reader

@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -25,6 +25,12 @@ DEMO = {
     ROUTER: "Demo Router",
 }
 """The names of the simulated devices, by their ids."""
+
+
+class HasPage(Protocol):
+    """A bridge whose page is at `url`."""
+
+    url: str
 
 
 class Rig:
