@@ -17,6 +17,31 @@ async def test_the_map_leads_to_every_device(demo, window):
     await expect(page).to_have_url(re.compile(f"#/device/{ROUTER}$"))
 
 
+async def test_the_map_is_folded_by_keyboard(demo, window):
+    page = await (await window(demo)).open("map")
+    fold = page.get_by_role("button", name=re.compile(f"of {DEMO[LIGHT]}$"))
+    service = page.get_by_role("img", name=re.compile("^Service Dimming: "))
+    await expect(fold).to_have_attribute("aria-expanded", "true")
+    await expect(service).to_have_count(1)
+    await fold.press("Enter")
+    await expect(fold).to_have_attribute("aria-expanded", "false")
+    await expect(service).to_have_count(0)
+    await fold.press("Space")
+    await expect(service).to_have_count(1)
+
+
+async def test_the_map_shows_what_is_looked_for(demo, window):
+    page = await (await window(demo)).open("map")
+    await page.get_by_test_id("map-search").fill("light")
+    drawn = page.locator("svg a")
+    await expect(drawn.filter(has_text=DEMO[LIGHT])).to_have_count(1)
+    await expect(drawn.filter(has_text=DEMO[ROUTER])).to_have_count(0)
+    await page.get_by_test_id("map-state").select_option("offline")
+    await expect(drawn).to_have_count(0)
+    await page.get_by_role("button", name="Clear search and filters").click()
+    await expect(drawn.filter(has_text=DEMO[ROUTER])).to_have_count(1)
+
+
 async def test_activity_is_shown_as_it_happens(demo, window):
     """Events, commands and answers of everybody; held while paused, and filtered."""
     page = await (await window(demo)).open("activity")

@@ -297,7 +297,10 @@ export const words = {
   map: {
     label: "The bridge, its devices and their services",
     kinds: { bridge: "Bridge", device: "Device", embedded: "Embedded device", service: "Service" },
-    states: { online: "Online", offline: "Offline", failing: "No events" },
+    states: { online: "Online", offline: "Offline", problems: "Problems" },
+    offline: (n) => `${n.toLocaleString("en")} offline`,
+    problems: (n) => `${n.toLocaleString("en")} with problems`,
+    parts: (name, n) => `${count(n, "part", "parts")} of ${name}`,
   },
   activity: {
     pause: "Pause",
