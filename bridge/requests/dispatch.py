@@ -70,7 +70,8 @@ class Dispatch:
 
     def receive(self, message: Message) -> None:
         """Take a message that came by one of the `filters`."""
-        if not message.payload and message.topic in self._cleared:
+        is_ours = message.answered is None and not message.payload
+        if is_ours and message.topic in self._cleared:
             self._cleared.discard(message.topic)  # our own clearing, as MQTT 3.1.1 returns it
             return
         levels = message.topic[len(self._base) + 1 :].split("/")

@@ -380,16 +380,16 @@ class Settings(BaseSettings):
         for name, one in fields():
             group, _, inner = name.rpartition(".")
             value = (told[group] if group else told)[inner]
-            is_hidden = is_secret_field(one)
+            is_hidden, source = is_secret_field(one), self._source(name)
             default = one.get_default(call_default_factory=True)
             found.append(
                 {
                     "name": name,
                     "variable": variable(name),
                     "description": one.description,
-                    "value": ("set" if value else None) if is_hidden else value,
+                    "value": ("set" if value or source == "file" else None) if is_hidden else value,
                     "default": None if is_hidden else default,
-                    "source": self._source(name),
+                    "source": source,
                     "secret": is_hidden,
                 }
             )

@@ -47,8 +47,22 @@ class _Node(Generic[_Who]):
 
     def __init__(self) -> None:
         self.below: dict[str, _Node[_Who]] = {}
-        self.at: set[_Who] = set()
-        self.all: set[_Who] = set()
+        self.at: frozenset[_Who] = frozenset()
+        self.all: frozenset[_Who] = frozenset()
+
+    def add(self, who: _Who, *, is_all: bool) -> None:
+        """Have a filter that ends here be somebody's too."""
+        if is_all:
+            self.all |= {who}
+        else:
+            self.at |= {who}
+
+    def discard(self, who: _Who, *, is_all: bool) -> None:
+        """Have a filter that ends here be somebody's no more."""
+        if is_all:
+            self.all -= {who}
+        else:
+            self.at -= {who}
 
 
 class Cursor(Generic[_Who]):
@@ -110,7 +124,7 @@ class FilterIndex(Generic[_Who]):
             if level == "#":
                 break
             node = node.below.setdefault(level, _Node())
-        (node.all if levels[-1] == "#" else node.at).add(who)
+        node.add(who, is_all=levels[-1] == "#")
         self._remembered.clear()
 
     def discard(self, levels: Sequence[str], who: _Who) -> None:
@@ -121,7 +135,7 @@ class FilterIndex(Generic[_Who]):
             if level not in path[-1].below:
                 return
             path.append(path[-1].below[level])
-        (path[-1].all if levels[-1] == "#" else path[-1].at).discard(who)
+        path[-1].discard(who, is_all=levels[-1] == "#")
         for above, level, node in zip(path[-2::-1], names[::-1], path[:0:-1], strict=True):
             if node.below or node.at or node.all:
                 break

@@ -15,10 +15,10 @@ MAX_KEPT: Final = 200
 _MOST_CHARACTERS = 2_000
 _MOST_OF_A_VALUE = 256
 _MOST_VALUES = 50
-_SECRET = re.compile(
-    r'("[^"]*(?:passw|passphrase|secret|token|credential)[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"?',
-    re.IGNORECASE,
-)
+_SECRET = re.compile(r"passw|passphrase|secret|token|credential|sharedkey|wepkey", re.IGNORECASE)
+"""In the names of what nobody else is to see."""
+_PAIR = re.compile(r'"([^"\\]{1,64})"(\s{0,8}:\s{0,8})"(?:[^"\\]|\\.)*+"?')
+_HIDDEN = "***"
 
 Entry: TypeAlias = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ class Activity:
                 "kind": "command",
                 "time": self._stamp(),
                 "topic": message.topic[:_MOST_CHARACTERS],
-                "payload": _shown(message.payload),
+                "payload": _shown(message.topic, message.payload),
                 "from": origin,
             }
         )
@@ -60,7 +60,7 @@ class Activity:
                 "kind": "answer",
                 "time": self._stamp(),
                 "topic": publication.topic[:_MOST_CHARACTERS],
-                "payload": _shown(publication.payload),
+                "payload": _shown(publication.topic, publication.payload),
             }
         )
 
@@ -69,7 +69,7 @@ class Activity:
         told: dict[str, object] = {}
         for key, _, new in islice(changes, _MOST_VALUES):
             place = "/".join(part for part in (key.name, key.instance, key.channel) if part)
-            told[place] = _plain(new)
+            told[place] = _HIDDEN if _SECRET.search(key.name) else _plain(new)
         self._tell({"kind": "event", "time": self._stamp(), "service": service, "values": told})
 
     def _tell(self, entry: Entry) -> None:
@@ -85,7 +85,13 @@ def _plain(value: object) -> object:
     return text if len(text) <= _MOST_OF_A_VALUE else f"{text[:_MOST_OF_A_VALUE]}…"
 
 
-def _shown(payload: bytes) -> str:
+def _shown(topic: str, payload: bytes) -> str:
     """Return the beginning of a payload as text, without what looks like a secret."""
+    if _SECRET.search(topic):
+        return _HIDDEN
     text = payload[: 2 * _MOST_CHARACTERS].decode("utf-8", "replace")
-    return _SECRET.sub(r'\1"***"', text)[:_MOST_CHARACTERS]
+    return _PAIR.sub(_hidden, text)[:_MOST_CHARACTERS]
+
+
+def _hidden(pair: re.Match[str]) -> str:
+    return f'"{pair[1]}"{pair[2]}"{_HIDDEN}"' if _SECRET.search(pair[1]) else pair[0]

@@ -16,10 +16,13 @@ from bridge.tree.messages import Message, Publication
 from bridge.tree.selection import FilterIndex, read_filter
 from bridge.web.guard import Guard, document, failure
 from bridge.web.pictures import Pictures
-from bridge.web.watching import MAX_CLIENTS, MAX_COMMANDS, Client, Watching
+from bridge.web.watching import MAX_CLIENTS, MAX_COMMANDS, SILENCE_S, Client, Watching
 
 MAX_POSTS: Final = 64
 """The most commands by POST that wait for their answer."""
+
+MAX_READING: Final = 16
+"""The most clients that are sent the tree by GET at once."""
 
 _LONGEST_S = 660.0
 _MARGIN_BYTES = 64 * 1024
@@ -71,6 +74,7 @@ class Api:
         self._sources = sources
         self._shape = watching.shape
         self._posts = 0
+        self._reading = 0
         self._doctor: asyncio.Future[Sequence[object]] | None = None
         self.max_body = max_payload + _MARGIN_BYTES
         self._max_frame = min(2 * max_payload + _MARGIN_BYTES, _MOST_FRAME)
@@ -106,6 +110,15 @@ class Api:
             levels = read_filter(request.query.get("filter", f"{self._shape.base}/#"))
         except ValueError as error:
             return failure(400, Code.BAD_REQUEST, str(error))
+        if self._reading >= MAX_READING:
+            return failure(503, Code.BUSY, f"{MAX_READING} clients read the tree already")
+        self._reading += 1
+        try:
+            return await self._send_tree(request, levels)
+        finally:
+            self._reading -= 1
+
+    async def _send_tree(self, request: web.Request, levels: Sequence[str]) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         await answer.prepare(request)
         piece: list[bytes] = []
@@ -117,7 +130,8 @@ class Api:
                 piece.append(start + jsontext.encode(topic) + b":" + jsontext.encode(text))
                 start = b","
             if number % _AT_ONCE == 0:
-                await answer.write(b"".join(piece))
+                async with asyncio.timeout(SILENCE_S):
+                    await answer.write(b"".join(piece))
                 piece.clear()
                 await asyncio.sleep(0)
         await answer.write(b"".join((*piece, start if start != b"," else b"", b"}}")))
@@ -304,7 +318,6 @@ class Api:
 
         async def receive(client: Client) -> None:
             async for message in answer:
-                client.heard_s = asyncio.get_running_loop().time()
                 await self._take(request, client, answer, message)
 
         await self._watching.serve(answer, transport, receive)
@@ -320,6 +333,8 @@ class Api:
         match message.type:
             case WSMsgType.PING:
                 await answer.pong(message.data)
+            case WSMsgType.PONG:  # it reads
+                client.heard_s = asyncio.get_running_loop().time()
             case WSMsgType.TEXT:
                 try:
                     self._take_frame(request, client, message.data)

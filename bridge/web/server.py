@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -19,6 +20,9 @@ from bridge.web.files import PageFiles
 from bridge.web.guard import Access, Guard, document
 from bridge.web.pictures import Pictures
 from bridge.web.watching import Watching
+
+MAX_CONNECTIONS: Final = 256
+"""The most connections at once; further ones are ended."""
 
 _SHUTDOWN_S = 0.5
 
@@ -82,13 +86,35 @@ async def serve(  # noqa: PLR0913 - most by name
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            listening = await _listen(runner, host, port)
         except OSError as error:
             raise cannot_listen("http.", host, port, error) from error
         _log.info("page_listening", url=f"http://{bracketed(host)}:{port}{page.access.base_path}/")
-        yield
+        try:
+            yield
+        finally:
+            listening.close()
     finally:
         await runner.cleanup()
+
+
+class _Full(asyncio.Protocol):
+    """Ends a connection for which there is no room: others need the files that it would take."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
+    """Listen as aiohttp would, with no more connections than the bound."""
+    server = runner.server
+    assert server is not None  # noqa: S101 - it is set up
+
+    def connected() -> asyncio.BaseProtocol:
+        return server() if len(server.connections) < MAX_CONNECTIONS else _Full()
+
+    return await asyncio.get_running_loop().create_server(connected, host, port, backlog=128)
 
 
 def _application(page: Page) -> web.Application:

@@ -36,6 +36,8 @@ MAX_CLIENTS: Final = 32
 """The most WebSockets at once."""
 MAX_FILTERS: Final = 1_000
 """The most topic filters that a client watches."""
+MAX_LEVELS: Final = 10_000
+"""The most levels that these have together."""
 MAX_WAITING: Final = 8_000
 """The most topics of which a client has not read the newest payload: else it gets all again."""
 MAX_MESSAGES: Final = 1_000
@@ -121,6 +123,9 @@ class Client:
         self._message_bytes = 0
         self._jobs: deque[Iterator[str | None]] = deque()
         self._due = asyncio.Event()
+        self._levels = 0
+        self._asked = 0
+        """How many filters there are in what is sent because it was asked for."""
         self.unanswered = 0
         self._own_answer: Publication | None = None
         self._sent = self._sent_before = 0
@@ -133,11 +138,19 @@ class Client:
         Raises ValueError where one is malformed, or there are too many; then none counts.
         """
         read = {one: read_filter(one) for one in filters}
-        if len(self.filters.keys() | read.keys()) > MAX_FILTERS:
-            raise ValueError(f"a client watches {MAX_FILTERS} topic filters at most")
-        for one, levels in read.items():
-            self.filters[one] = levels
-            self._watching.index.add(levels, self)
+        new = read.keys() - self.filters.keys()
+        levels = self._levels + sum(len(read[one]) for one in new)
+        if len(self.filters) + len(new) > MAX_FILTERS or levels > MAX_LEVELS:
+            raise ValueError(
+                f"a client watches {MAX_FILTERS} topic filters at most, of {MAX_LEVELS} levels"
+            )
+        asked = self._asked + len(read) + 1
+        if asked > 2 * MAX_FILTERS:
+            raise ValueError("what was asked for before is not sent yet")
+        for one in new:
+            self.filters[one] = read[one]
+            self._watching.index.add(read[one], self)
+        self._levels, self._asked = levels, asked
         self._jobs.append(self._all_under(read))
         self._due.set()
 
@@ -145,6 +158,7 @@ class Client:
         """Send nothing more under these filters, unless others cover it."""
         for one in filters:
             if (levels := self.filters.pop(one, None)) is not None:
+                self._levels -= len(levels)
                 self._watching.index.discard(levels, self)
         self._waiting.keep(lambda topic: self in self._watching.index.covering(topic))
 
@@ -247,6 +261,7 @@ class Client:
             index.add(levels, "")
         for one in self._watching.standing(index):
             yield None if one is None else _frame(*one, retain=True)
+        self._asked -= len(filters) + 1
         yield _text({"watched": list(filters)})
 
     def _all_of(self, root: str, olds: Sequence[MirroredDevice]) -> Iterator[str | None]:

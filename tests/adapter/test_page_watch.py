@@ -1,6 +1,7 @@
 """The page's WebSocket: what stands, what changes, commands, and clients that do not behave."""
 
 import asyncio
+import contextlib
 import json
 import socket as sockets
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from bridge.web import api, watching
+from bridge.web import api, server, watching
 from tests.adapter.mosquitto import PATIENCE_S, until
 from tests.adapter.page import World, page
 
@@ -300,3 +301,55 @@ async def test_after_the_last_client_nobody_observes(world: World):
     assert not seen.index._root.below
     assert not seen.index._root.all
     assert not seen._activity.listeners
+
+
+async def test_who_asks_again_and_again_and_reads_nothing_is_told_no(world: World):
+    async with world.socket() as client:
+        client.transport.pause_reading()
+        for _ in range(3 * watching.MAX_FILTERS):
+            await client.send(watch=["upnp/#"])
+        await until(lambda: any(one._asked > 0 for one in watched(world).clients))
+        (one,) = watched(world).clients
+        client.transport.resume_reading()
+        codes = set()
+        while "bad_request" not in codes:
+            codes.add((await client.next()).get("code"))
+        assert len(one._jobs) <= 2 * watching.MAX_FILTERS
+
+
+async def test_filters_have_no_more_levels_than_the_bound(world: World):
+    async with world.socket() as client:
+        await client.send(watch=[f"upnp/{n}{'/+' * 60}" for n in range(500)])
+        assert (await client.next())["code"] == "bad_request"
+        assert await client.watch("upnp/bridge/main/state")
+
+
+async def test_there_are_no_more_connections_than_the_bound(world: World, monkeypatch):
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    idle = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(4)]
+    reader, _ = idle[-1]
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    for _, writer in idle:
+        writer.close()
+    assert (await world.get("/api/session"))[0] == 200
+
+
+async def test_no_more_read_the_tree_at_once_than_the_bound(world: World, monkeypatch):
+    monkeypatch.setattr(api, "MAX_READING", 0)
+    assert (await world.get("/api/tree"))[0] == 503
+
+
+async def test_the_bridge_ends_in_time_whatever_clients_do(tmp_path):
+    async with page(tmp_path) as world:
+        async with world.socket() as client, world.socket() as other, world.socket() as stuck:
+            await client.watch("upnp/bridge/main/state")
+            await other.send(activity=True)
+            await stuck.watch("upnp/#")
+            stuck.transport.pause_reading()
+            took_s = await world.bridge.stop()
+            frame = await client.of("upnp/bridge/main/state")
+            assert frame["payload"] == "offline"
+            message = await client.socket.receive()
+            assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+        assert took_s < 5

@@ -389,3 +389,33 @@ def test_a_secret_of_any_setting_is_not_echoed():
     error = {"loc": ("mqtt", "password"), "type": "string_type", "msg": "x", "input": "s3cret"}
     said = complaint(error, {"mqtt.password": field}, {})
     assert said == "mqtt.password cannot be this value: it must be a text"
+
+
+def test_each_setting_is_listed_with_where_it_comes_from(tmp_path, monkeypatch):
+    for name, _ in settings.fields():
+        monkeypatch.delenv(settings.variable(name), raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(
+        "BRIDGE_INSTANCE=two\nBRIDGE_LOG__LEVEL=debug\nbridge_mqtt__qos=2\n"
+    )
+    (tmp_path / "secret").write_text("hunter2")
+    monkeypatch.setenv("BRIDGE_LOG__LEVEL", "error")
+    monkeypatch.setenv("BRIDGE_MQTT__PASSWORD", "hunter2")
+    monkeypatch.setenv("BRIDGE_MQTT__USERNAME", "")
+    flags = {"mqtt.url": "mqtt://u:hunter2@h", "http.password_file": str(tmp_path / "secret")}
+    listed = settings.load(flags).listed()
+    assert [one["name"] for one in listed] == [name for name, _ in settings.fields()]
+    by_name = {str(one["name"]): one for one in listed}
+    found = {name: one["source"] for name, one in by_name.items() if one["source"] != "default"}
+    assert found == {
+        "instance": ".env",
+        "mqtt.url": "flag",
+        "mqtt.password": "environment",
+        "mqtt.qos": ".env",
+        "http.password": "file",
+        "http.password_file": "flag",
+        "log.level": "environment",
+    }
+    assert by_name["mqtt.password"]["value"] == by_name["http.password"]["value"] == "set"
+    assert by_name["mqtt.url"]["value"] == ["mqtt://h"]
+    assert "hunter2" not in str(listed)
