@@ -20,6 +20,7 @@ from bridge.polling.plan import Plan
 from bridge.runtime import Clock
 from bridge.tree.delays import Delays
 from bridge.tree.device_tree import Shape
+from bridge.tree.handover import Handover
 from bridge.tree.instances import Instances
 from bridge.tree.messages import Message, Publication
 from bridge.tree.mirror import Mirror, RememberedDevice, at_once
@@ -68,7 +69,7 @@ class Publishing:
     """The mirror and what waits for the broker; `take` is the session's source.
 
     `qos` is that of the tree. `on_transport` is told the id of a service whose player plays
-    otherwise, or something else.
+    otherwise, or something else; `on_presence` is told that a device has come or gone.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class Publishing:
         qos: int,
         clock: Clock | None = None,
         on_transport: Callable[[str], None] = lambda _: None,
+        on_presence: Callable[[], None] = lambda: None,
     ) -> None:
         self.shape = shape
+        self._on_presence = on_presence
         self._clock = clock or Clock()
         self._qos = qos
         self._is_trees_turn = False
@@ -87,6 +90,7 @@ class Publishing:
         self._waker: Waker = _Asleep()
         self.mirror = Mirror(shape, on_transport=on_transport, on_happenings=self._happened)
         self.instances = Instances(shape.instance)
+        self.handover = Handover()
         self.outbox = Outbox()
         self.overwritten = Overwritten()
         self.delays = Delays()
@@ -108,11 +112,12 @@ class Publishing:
 
     def device_joined(self, description: Description, reason: str) -> MirroredDevice:
         """Mirror a device that was described."""
-        is_anothers = self.instances.comes_first(topics.device_id(description.udn))
-        branch = self.mirror.join(description, owned=not is_anothers)
+        is_ours = self.instances.is_alone and self.instances.is_settled
+        branch = self.mirror.join(description, owned=is_ours)
         event = "device_changed" if reason in ("changed", "refreshed") else "device_joined"
         self.publish_device_event(event, branch, reason=reason)
         self.wake()
+        self._on_presence()
         return branch
 
     def device_left(self, udn: str, why: str) -> None:
@@ -124,12 +129,14 @@ class Publishing:
         elif (branch := self.mirror.mark_offline(udn, self._clock.stamp())) is not None:
             self.publish_device_event("device_left", branch, reason=why)
             self.wake()
+            self._on_presence()
 
     def device_forgotten(self, branch: MirroredDevice) -> None:
         """Clear every topic of a device."""
         self.mirror.forget(branch)
         self.publish_device_event("device_forgotten", branch)
         self.wake()
+        self._on_presence()
 
     def apply_event(
         self, udn: str, level: str, properties: list[tuple[str, str]], *, initial: bool
@@ -243,6 +250,23 @@ class Publishing:
                 news["friendly_name"] = branch.row["friendly_name"]
             self._publish_news("event", {**news, **more, "time": self._clock.stamp()}, qos=1)
 
+    def publish_beat(self) -> None:
+        """Tell other instances that this one lives, and how much of it there is."""
+        branches = self.mirror.branches.values()
+        seen, owned = (
+            sum(map(bool, each))
+            for each in ([one.online for one in branches], [one.owned for one in branches])
+        )
+        self._publish_news("beat", {"sees": seen, "owns": owned}, qos=0)
+
+    def publish_yielded(self, devices: Sequence[str], heir: str, taken: Sequence[str]) -> None:
+        """Tell that these devices, by id, are left to another instance.
+
+        It is not to carry out the commands that are `taken`.
+        """
+        news = {"event": "devices_yielded", "ids": devices, "to": heir, "taken": taken}
+        self._publish_news("event", {**news, "time": self._clock.stamp()}, qos=1)
+
     def publish_log(self, line: Any) -> None:  # noqa: ANN401 - whatever a log line holds
         """Send a log line to whoever listens now."""
         self._publish_news("log", {name: _plain(value) for name, value in line.items()}, qos=0)
@@ -296,11 +320,16 @@ class Publishing:
         yield from holdings.sort()
         held.clear()
         limit = min(max_payload, broker_limit or max_payload)
-        opening = self.mirror.opening(holdings, limit, self.instances.comes_first)
-        self.instances.begin(holdings.online, holdings.owners)
-        remembered = yield from opening
+        instances = self.instances
+        instances.begin(holdings.online, holdings.sees, holdings.owners, self._clock.monotonic())
+        remembered = yield from self.mirror.opening(holdings, limit, self._is_unsettled)
         self.broker_limit = broker_limit
         return remembered
+
+    def _is_unsettled(self, device: str) -> bool:
+        """Return whether a device is not simply ours when a session begins."""
+        instances = self.instances
+        return not instances.is_alone or not (instances.is_settled or instances.is_ours(device))
 
     def close(self) -> None:
         """Go on without a broker: values change the wanted tree, answers wait, news are lost."""

@@ -12,6 +12,7 @@ import structlog
 from bridge import __version__, log, support_url
 from bridge.app.broker_link import BrokerLink
 from bridge.app.devices import Devices
+from bridge.app.ownership import Ownership
 from bridge.app.page import Doctor, build_page, page_url
 from bridge.app.upkeep import Watched
 from bridge.formats import jsontext
@@ -35,6 +36,7 @@ from bridge.requests.replies import Replies
 from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.tree.device_tree import Shape
+from bridge.tree.instances import write_sees
 from bridge.tree.messages import Publication
 from bridge.tree.mirror import RememberedDevice
 from bridge.upnp.gena.notify_server import NotifyServer
@@ -91,6 +93,7 @@ class Bridge:
             qos=mqtt.qos,
             clock=self._adapters.clock,
             on_transport=self._transport_changed,
+            on_presence=self._presence_changed,
         )
         self.devices: Devices
         self.broker: Broker
@@ -100,6 +103,7 @@ class Bridge:
         self._history: History
         self._bridge_requests: BridgeRequests
         self._link: BrokerLink
+        self._ownership: Ownership
 
     async def run(
         self, stop: asyncio.Event, on_broker: Callable[[str], None] = lambda _: None
@@ -119,6 +123,7 @@ class Bridge:
             await stack.enter_async_context(notify)
             dispatch = self._build(notify, urls)
             self.publishing.mirror.put_own("info", jsontext.encode(self._info()))
+            self.publishing.mirror.put_own("sees", write_sees(()))
             on_broker(urls[0])
             await stack.enter_async_context(self.devices.multicast)
             stack.callback(log.listen(self.publishing.publish_log))
@@ -164,11 +169,20 @@ class Bridge:
             rng=adapters.rng,
             dial=adapters.dial,
         )
+        watched = Watched(publishing, adapters.clock)
+        self._ownership = Ownership(
+            publishing,
+            watched.overhear,
+            devices=devices,
+            reader=self.broker,
+            clock=adapters.clock,
+        )
         self._link = BrokerLink(
             settings,
             publishing,
             self.broker,
-            Watched(publishing, adapters.clock),
+            watched,
+            self._ownership,
             settle=self._settle,
             online=self.online,
         )
@@ -233,6 +247,7 @@ class Bridge:
         async with asyncio.TaskGroup() as tasks:
             parts = {
                 "mqtt.broker": self._link.run(dispatch),
+                "ownership": self._ownership.run(),
                 "first_round": self._wait_for_first_round(),
                 "health": self._tell_health(),
                 "forget": self._forget_gone(),
@@ -252,6 +267,9 @@ class Bridge:
 
     def _transport_changed(self, service: str) -> None:
         self.devices.transport_changed(service)
+
+    def _presence_changed(self) -> None:
+        self._ownership.wake()
 
     async def _leave(self) -> None:
         """Answer what is asked, end subscriptions, and say `offline`; takes less than 5 s."""

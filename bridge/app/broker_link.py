@@ -48,6 +48,7 @@ class BrokerLink:
         publishing: Publishing,
         broker: Broker,
         watched: Watched,
+        ownership: Ownership,
         *,
         settle: Callable[[Sequence[RememberedDevice]], Awaitable[None]],
         online: asyncio.Event,
@@ -59,7 +60,7 @@ class BrokerLink:
         self._settle = settle
         self._online = online
         self._session: Session | None = None
-        self._ownership = Ownership(publishing, watched.overhear)
+        self._ownership = ownership
         self._told: tuple[str, ...] = ()
         self._lacks: frozenset[Lack] = frozenset()
         self._is_counted = False
@@ -115,6 +116,7 @@ class BrokerLink:
         publishing, echoes = self._publishing, session.protocol != "5"
         held: dict[str, bytes] = {}
         try:
+            self._ownership.prepare()
             await self._survey(session, dispatch, held)
             is_large = len(held) > _LARGE_TREE
             is_online_there = held.get(publishing.state_topic) == b"online"
@@ -128,13 +130,21 @@ class BrokerLink:
                 # A broker that was restarted still says so; what was asked since then is lost.
                 await session.publish(self._state(b"offline"))
             self._session = session
+            # Before requests: whose a device is follows from the order in which all that comes.
+            refused = await session.try_subscribe(
+                self._ownership.filters, self._hear, as_news=True, echoes=True
+            )
+            self._warn("filter_refused", dispatch, refused)
             session.start()
+            self._ownership.greet()
             await self._subscribe(session, dispatch, dispatch.filters, dispatch.receive)
             await self._settle(remembered)
+            await self._ownership.settled()
             await session.flush()
-            await self._subscribe(session, dispatch, self._ownership.filters, self._hear)
+            await self._subscribe(session, dispatch, self._ownership.further_filters, self._hear)
             await session.publish(self._state(b"online"))
             self._online.set()
+            self._ownership.go_online()
             publishing.mirror.set_presence(b"online")
             if is_large:
                 runtime.give_memory_back()
@@ -149,6 +159,7 @@ class BrokerLink:
             self._online.clear()
             publishing.mirror.set_presence(b"offline")
             self._session = None
+            self._ownership.close()
             publishing.close()
 
     async def _survey(self, session: Session, dispatch: Dispatch, held: dict[str, bytes]) -> None:

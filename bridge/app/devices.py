@@ -13,6 +13,7 @@ from bridge.publishing import Publishing
 from bridge.runtime import Adapters
 from bridge.settings import Settings
 from bridge.tree.mirror import RememberedDevice
+from bridge.tree.mirrored_device import MirroredDevice
 from bridge.upnp import soap
 from bridge.upnp.description.fetch import Describer
 from bridge.upnp.gena.multicast import MulticastEvent
@@ -166,14 +167,30 @@ class Devices:
 
     def _joined(self, description: Description, reason: str) -> None:
         branch = self._publishing.device_joined(description, str(reason))
-        if branch.description is not None:
+        if branch.description is not None and self._is_likely_ours(branch):
             self.subscriptions.subscribe(branch.description)
             self.poller.begin(branch, branch.description)
+
+    def _is_likely_ours(self, branch: MirroredDevice) -> bool:
+        return branch.owned or self._publishing.instances.is_alone
+
+    def taken(self, branch: MirroredDevice) -> None:
+        """Hear the events of a device that is ours now, and ask it."""
+        found = branch.description if branch.online else None
+        if found is not None and not self.subscriptions.follows(found.udn):
+            self.subscriptions.subscribe(found)
+            self.poller.begin(branch, found)
+
+    def yielded(self, branch: MirroredDevice) -> None:
+        """Leave a device to another instance: it is not subscribed to, and not asked."""
+        if branch.description is not None:
+            self.subscriptions.drop(branch.description.udn, unsubscribe=True)
+        self.poller.end(branch.id)
 
     def _problems_changed(self, description: Description) -> None:
         """Mirror a device of which only the problems differ: all else of it goes on."""
         branch = self._publishing.device_joined(description, "changed")
-        if branch.description is not None:
+        if branch.description is not None and self._is_likely_ours(branch):
             self.poller.begin(branch, branch.description)
 
     def _left(self, udn: str, why: str) -> None:
@@ -216,7 +233,7 @@ class Devices:
         Events of theirs may have been lost, and some may have restarted as another.
         """
         for branch in self._mirror.branches.values():
-            if branch.online and branch.description is not None:
+            if branch.online and branch.owned and branch.description is not None:
                 host = address_of(branch.description.location)
                 if host is not None and any(one.holds(host) for one in interfaces):
                     self.subscriptions.subscribe(branch.description)

@@ -96,12 +96,7 @@ class Watched:
         In pieces between which devices may say anything.
         """
         now_s = self._clock.monotonic()
-        is_claimed = self._publishing.instances.is_claimed
-        due = [
-            one
-            for one in self._overwritten.take(now_s, _MENDED_AT_ONCE)
-            if not is_claimed(one[0][len(self._shape.base) + 1 :].partition("/")[0])
-        ]
+        due = self._overwritten.take(now_s, _MENDED_AT_ONCE)
         for piece in self._mirror.repair.mending(due):
             for topic, payload, is_mended in piece:
                 if is_mended is None:

@@ -199,7 +199,7 @@ class Session(Connection):
         for one, reason in refused.items():
             raise BrokerRefused(f"subscription to {one}: {reason}")
 
-    async def try_subscribe(
+    async def try_subscribe(  # noqa: PLR0913 - most by name
         self,
         filters: Sequence[str],
         on_message: Callable[[Message], None],
@@ -207,17 +207,19 @@ class Session(Connection):
         *,
         as_news: bool = False,
         only_new: bool = False,
+        echoes: bool = False,
     ) -> dict[str, str]:
         """Subscribe likewise; return the filters that are refused, with the broker's reasons.
 
-        With MQTT 5, what was there before does not come where `only_new` is wanted.
+        With MQTT 5, what was there before does not come where `only_new` is wanted, and what we
+        publish comes back where it `echoes`.
         Raises as `wait_lost` does.
         """
         for topic_filter in filters:
             self._subscriptions[topic_filter] = next(self._order), on_message
         options = SubscribeOptions(
             qos,
-            noLocal=True,
+            noLocal=not echoes,
             retainAsPublished=not as_news,
             retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
             if only_new

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -135,6 +136,10 @@ class CallQueue:
             if found is None
             else not found[0].owned
         )
+        if found is not None and is_elsewhere:
+            again = partial(self.receive, message, device, request, read)
+            if self._publishing.handover.hold(found[0].id, message, again):
+                return
         if is_elsewhere and message.answered is None:
             return
         own = self._mirror.id_of(device) or device
@@ -198,6 +203,9 @@ class CallQueue:
         if len(queue) >= MAX_WAITING:
             raise CommandError(Code.BUSY, f"{len(queue)} calls wait for this device already")
         queue.append((command, branch))
+        if not self._publishing.instances.is_alone:
+            now_s = asyncio.get_running_loop().time()
+            self._publishing.handover.took(branch.id, command.message, now_s)
         if branch.id not in self._workers:
             self._busy.add(branch.id)
             self._workers[branch.id] = asyncio.create_task(

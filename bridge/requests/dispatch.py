@@ -16,6 +16,9 @@ _PURPOSES = {
     "+/+/action/+/call": "calls to …/action/<Action>/call are not received",
     "bridge/+/state": "the bridge does not know whether other bridges are online",
     "+": "retained device documents, and what other bridges write, are not read",
+    "bridge/+/sees": "the bridge does not know what other bridges see",
+    "bridge/+/beat": "the bridge does not notice other bridges that hang",
+    "bridge/+/event": "devices that other bridges leave are taken late",
     "bridge/#": "retained topics of bridges are not read",
     "bridge/all/request/+": "requests to all bridges are not received",
 } | {

@@ -90,6 +90,8 @@ class Mirror:
         """Whether what was taken last is of those topics that change nothing that was just told."""
         self.moves = 0
         """Grows whenever topics are there, or are not, that were not so before."""
+        self.comings = 0
+        """Grows whenever a device is there, or is not, that was not so before."""
         self.branches: Mapping[str, MirroredDevice] = self._root_devices.branches
         self._on_transport = on_transport
         self._on_happenings = on_happenings
@@ -198,6 +200,7 @@ class Mirror:
         if branch is None or branch.online is False:
             return None
         branch.online = False
+        self.comings += 1
         branch.offline_since = branch.offline_since or now
         branch.refresh_row()
         self._table_due = True
@@ -334,14 +337,19 @@ class Mirror:
                 self._own.setdefault(topic, payload)
                 self.observed.document_remembered(topic)
         ledger.reconcile(holdings.own, self._own)
-        gone = [device for device in holdings.claimed if self._root_devices.holder(device) is None]
+        gone = [
+            device
+            for device in holdings.claimed
+            if self._root_devices.holder(device) is None and not is_anothers(device)
+        ]
         self._leaving = {device: {"id": device} for device in gone}
+        for branch in self.branches.values():
+            self._settle_owner(branch, is_owned=not is_anothers(branch.id))
         self._table_due = True
         self._write_table()
         for device in gone:
             self._clear_all(device, holdings.group(device))
         for branch in self.branches.values():
-            self._settle_owner(branch, is_owned=not is_anothers(branch.id))
             if id(branch) not in compared:
                 at_once(self._remember_values(branch, holdings))
             if branch.owned:
@@ -524,22 +532,27 @@ class Mirror:
         self._differences.pop(branch.id, None)
         self.ledger.discard(branch.id)
         self._table_due = True
+        branch.forget_values()
 
-    def take_back(self, branch: MirroredDevice) -> None:
-        """Publish the whole of a device again, since another instance has left it."""
-        branch.owned = True
-        self._table_due = True
-        if (observer := self.observed.observer) is not None:
+    def take_over(self, branch: MirroredDevice, holdings: RetainedTree) -> None:
+        """Own a device, by what the broker holds of it: publish what differs from that.
+
+        What is under way of it already is left to itself.
+        """
+        was_owned, branch.owned = branch.owned, True
+        self._table_due = self._table_due or not was_owned
+        if (observer := self.observed.observer) is not None and not was_owned:
             observer.device_changed(None, branch)
-        if self.ledger.is_open:
-            passage = self._differences.pop(branch.id, None)
-            held = passage.end() if passage else ()
-            gone = passage.devices if passage else frozenset[str]()
-            # What the other wrote is not known: nothing is taken for right.
-            hubs = self._shape.hub_topics(branch.id)
-            before = ((topic, p if topic in hubs else UNKNOWN) for topic, p in held)
-            self._begin(branch, before, gone)
-        self.hub_telling.note(branch)
+        if self.ledger.is_open and not (was_owned and branch.id in self._differences):
+            at_once(self._remember_values(branch, holdings))
+            self._differences.pop(branch.id, None)
+            self._differences[branch.id] = TreeDifference(
+                branch.id,
+                self.ledger,
+                held=holdings.groups(branch.devices),
+                wanted=self._walk(branch),
+                on_long=self._write_table,
+            )
 
     # Looking up
 
@@ -779,11 +792,13 @@ class Mirror:
         self._root_devices.enter(branch)
         self._table_due = True
         self.moves += 1
+        self.comings += 1
 
     def _drop(self, branch: MirroredDevice) -> None:
         self._root_devices.drop(branch)
         self.hub_telling.schedule.drop(branch.id)
         self._table_due = True
+        self.comings += 1
 
 
 def at_once(steps: Generator[None, None, _Result]) -> _Result:

@@ -237,6 +237,14 @@ class MirroredDevice:
         """Whether all services have told what they tell at the beginning."""
         return all(live.has_first_state for live in self.services.values())
 
+    def forget_values(self) -> None:
+        """Know nothing of its values: another instance hears of them from now on."""
+        for live in self.services.values():
+            live.state, live.state_length = ServiceState(), 0
+        for one in self.players.values():
+            one.told, one.art = b"", b""
+        self.shown, self.held_by_hubs = None, {}
+
     def refresh_row(self) -> None:
         """Bring the row in the table of devices up to date."""
         row = dict(self.row)

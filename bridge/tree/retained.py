@@ -16,9 +16,10 @@ class RetainedTree:
     """The retained tree below `base`, as the bridge `instance` reads it.
 
     `own` has the topics of the bridge itself. `owners` has the instance that each device's document
-    names, by id, and `online` the instances that are. `roots` are the ids of our devices whose
-    root is whole, by the id of that. `claimed` are the ids of all devices of ours: the table of
-    devices may name some whose document is gone, since documents are cleared first.
+    names, by id, `online` the instances that are, and `sees` what others say that they see. `roots`
+    are the ids of our devices whose root is whole, by the id of that. `claimed` are the ids of all
+    devices of ours: the table of devices may name some whose document is gone, since documents are
+    cleared first.
 
     Outside the base, `own_outside` are topics of the bridge itself, and `outside` gives those of a
     device by its id.
@@ -42,6 +43,7 @@ class RetainedTree:
         self.own: dict[str, bytes] = {}
         self.owners: dict[str, str] = {}
         self.online: set[str] = set()
+        self.sees: dict[str, bytes] = {}
         self.rows: dict[str, dict[str, object]] = {}
         self.roots: dict[str, list[str]] = {}
         self.claimed: set[str] = set()
@@ -123,6 +125,8 @@ class RetainedTree:
                 self.online.add(bridge)
             elif bridge == self._instance and name.partition("/")[0] not in _NOT_OURS:
                 self.own[topic] = payload
+            elif name == "sees":
+                self.sees[bridge] = payload
         elif first != "reply" and topics.is_mirrored(whole) and is_ours(whole, payload):
             self._groups.setdefault(first, {})[topic] = payload
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import paho.mqtt.client as paho
 import pytest
 import pytest_asyncio
 
+from bridge.tree.instances import weight
 from tests.adapter.bridge import Caller, Onlooker, bridging, flags, onlooking, program
 from tests.adapter.device import (
     Action,
@@ -97,7 +99,7 @@ def written(onlooker: Onlooker, mark: int) -> set[str]:
     return {one.topic for one in onlooker.since(mark) if one.retain}
 
 
-OWN = {f"upnp/bridge/main/{one}" for one in ("state", "info", "health")}
+OWN = {f"upnp/bridge/main/{one}" for one in ("state", "info", "health", "sees")}
 
 
 @pytest.mark.parametrize("mode", ["both", "values", "document"])
@@ -556,40 +558,63 @@ async def test_sigterm_without_a_broker_ends_it_too(name: str) -> None:
 # Several instances
 
 
-async def test_of_two_instances_the_first_by_name_has_the_device_until_it_leaves(
+def ranked(device: Device, *names: str) -> list[str]:
+    """Return names of instances, the one that owns a device first."""
+    return sorted(names, key=lambda one: weight(device.udn, one), reverse=True)
+
+
+def owner(onlooker: Onlooker, device: Device) -> Any:
+    return json.loads(onlooker.held.get(f"upnp/{device.udn}", b"{}")).get("bridge")
+
+
+def documents_of(onlooker: Onlooker, mark: int, device: Device) -> Counter[str]:
+    """Return how often each document of a device was published."""
+    return Counter(
+        one.topic
+        for one in onlooker.since(mark)
+        if one.topic.startswith(f"upnp/{device.udn}") and b'"kind"' in one.payload
+    )
+
+
+async def test_the_owner_has_the_device_again_when_it_comes_and_another_when_it_leaves(
     broker: Broker, onlooker: Onlooker, name: str
 ) -> None:
-    def owner(device: Device) -> Any:
-        return json.loads(onlooker.held.get(f"upnp/{device.udn}", b"{}")).get("bridge")
-
-    async with (
-        running(part(name)) as device,
-        started(broker, onlooker, name, instance="bb") as other,
-    ):
-        await until(lambda: owner(device) == "bb")
-        first = set(device.service("S").subscribers)
-        async with started(broker, onlooker, name, instance="aa") as caller:
-            await until(lambda: owner(device) == "aa")
-            await until(lambda: set(device.service("S").subscribers) - first)
-            await other.fence()  # it has seen that too
-            got = await caller.call(device.udn, {"action": "GetAll"})
+    async with running(part(name)) as device:
+        first, second = ranked(device, "aa", "bb")
+        async with started(broker, onlooker, name, instance=second) as other:
+            await until(lambda: owner(onlooker, device) == second)
+            before = set(device.service("S").subscribers)
+            mark = len(onlooker.messages)
+            async with started(broker, onlooker, name, instance=first) as caller:
+                await until(lambda: owner(onlooker, device) == first)
+                await until(lambda: set(device.service("S").subscribers) - before)
+                await until(lambda: not before & set(device.service("S").subscribers))
+                await other.fence()
+                assert documents_of(onlooker, mark, device) == {
+                    f"upnp/{device.udn}": 1,  # `bridge` is another
+                    f"upnp/{device.udn}-in": 1,
+                }
+                got = await caller.call(device.udn, {"action": "GetAll"})
+                assert got["success"]
+                await other.fence()
+                assert len(device.calls) == 1
+                unknown = await caller.call(new_udn(), {"action": "GetAll"})
+                assert unknown["code"] == "unknown_device"
+                await device.event("S", {"Volume": "77"})
+                topic = f"upnp/{device.udn}/S/value/Volume"
+                await until(lambda: onlooker.held.get(topic) == b"77")
+                await other.fence()
+                assert len([one for one in onlooker.messages if one.payload == b"77"]) == 1
+                assert onlooker.held[f"upnp/{device.udn}/availability"] == b"online"
+                tree_before = tree(onlooker)
+            await until(lambda: owner(onlooker, device) == second)
+            await other.fence()
+            got = await other.call(device.udn, {"action": "GetAll"})
             assert got["success"]
-            await other.fence()
-            assert len(device.calls) == 1
-            unknown = await caller.call(new_udn(), {"action": "GetAll"})
-            assert unknown["code"] == "unknown_device"
-            await device.event("S", {"Volume": "77"})
-            topic = f"upnp/{device.udn}/S/value/Volume"
-            await until(lambda: onlooker.held.get(topic) == b"77")
-            await other.fence()
-            assert len([one for one in onlooker.messages if one.payload == b"77"]) == 1
-            assert onlooker.held[f"upnp/{device.udn}/availability"] == b"online"
-            before = tree(onlooker)
-        await until(lambda: owner(device) == "bb")
-        await other.fence()
-        got = await other.call(device.udn, {"action": "GetAll"})
-        assert got["success"]
-        await until(lambda: tree(onlooker).keys() == before.keys())
+            await until(lambda: tree(onlooker).keys() == tree_before.keys())
+            availability = f"upnp/{device.udn}/availability"
+            said = [one.payload for one in onlooker.since(mark) if one.topic == availability]
+            assert set(said) <= {b"online"}
 
 
 async def test_two_instances_with_a_device_each_leave_each_other_alone(
@@ -621,38 +646,62 @@ async def test_an_old_client_of_mqtt_3_reads_the_tree(
             assert old.held == onlooker.held
 
 
-async def test_two_instances_that_start_together_agree(
+async def test_instances_that_start_together_agree(
     broker: Broker, onlooker: Onlooker, name: str
 ) -> None:
-    def owner(device: Device) -> Any:
-        return json.loads(onlooker.held.get(f"upnp/{device.udn}", b"{}")).get("bridge")
-
+    names = ("aa", "bb", "cc")
     async with running(part(name)) as device, AsyncExitStack() as stack:
+        mark = len(onlooker.messages)
         await asyncio.gather(
             *(
                 stack.enter_async_context(bridging(flags(broker.port, name, instance=instance)))
-                for instance in ("aa", "bb", "cc")
+                for instance in names
             )
         )
-        await until(lambda: owner(device) == "aa")
-        caller = Caller(onlooker, instance="aa")
+        wanted = ranked(device, *names)[0]
+        await until(lambda: owner(onlooker, device) == wanted)
+        caller = Caller(onlooker, instance=wanted)
         await caller.fence()
         got = await caller.call(device.udn, {"action": "GetAll"})
         assert got["success"]
-        await Caller(onlooker, instance="cc").fence()
+        for one in names:
+            await Caller(onlooker, instance=one).fence()
         assert len(device.calls) == 1
-        assert owner(device) == "aa"
+        assert set(documents_of(onlooker, mark, device).values()) == {1}
         await until(
-            lambda: (
-                [
-                    len(json.loads(onlooker.held[f"upnp/bridge/{instance}/devices"]))
-                    for instance in ("aa", "bb", "cc")
-                ]
-                == [1, 0, 0]
+            lambda: all(
+                len(json.loads(onlooker.held[f"upnp/bridge/{one}/devices"])) == (one == wanted)
+                for one in names
             )
         )
-        unknown = await caller.call(new_udn(), {"action": "GetAll"})
+        await until(
+            lambda: all(
+                json.loads(onlooker.held[f"upnp/bridge/{one}/sees"])["devices"] == [device.udn]
+                for one in names
+            )
+        )
+        unknown = await Caller(onlooker, instance="aa").call(new_udn(), {"action": "GetAll"})
         assert unknown["code"] == "unknown_device"
+
+
+async def test_an_owner_that_is_silent_is_called_offline_and_replaced(
+    broker: Broker, onlooker: Onlooker, name: str
+) -> None:
+    async with running(part(name)) as device:
+        first, second = ranked(device, "aa", "bb")
+        own = f"upnp/bridge/{first}"
+        onlooker.publish(f"{own}/state", b"online", retain=True)
+        onlooker.publish(f"{own}/sees", {"devices": [device.udn]}, retain=True)
+        onlooker.publish(f"upnp/{device.udn}", {"id": device.udn, "bridge": first}, retain=True)
+        async with started(broker, onlooker, name, instance=second) as caller:
+            await caller.fence()
+            assert owner(onlooker, device) == first
+            await until(lambda: onlooker.held[f"{own}/state"] == b"offline", 40)
+            await until(lambda: owner(onlooker, device) == second)
+            got = await caller.call(device.udn, {"action": "GetAll"})
+            assert got["success"]
+            onlooker.publish(f"upnp/bridge/{second}/state", b"offline", retain=True)
+            await until(lambda: onlooker.held[f"upnp/bridge/{second}/state"] == b"online")
 
 
 async def test_commands_around_the_start_have_one_answer_each(
@@ -743,12 +792,14 @@ async def test_a_broker_that_takes_little_gets_parts_and_an_answer_all_the_same(
 async def test_an_instance_that_comes_later_leaves_the_device_of_the_first_untouched(
     broker: Broker, onlooker: Onlooker, name: str
 ) -> None:
-    async with running(part(name)) as device, started(broker, onlooker, name, instance="aa"):
-        mark = len(onlooker.messages)
-        async with started(broker, onlooker, name, instance="bb") as caller:
-            await caller.fence()
-        ours = f"upnp/{device.udn}"
-        assert not [one.topic for one in onlooker.since(mark) if one.topic.startswith(ours)]
+    async with running(part(name)) as device:
+        first, second = ranked(device, "aa", "bb")
+        async with started(broker, onlooker, name, instance=first):
+            mark = len(onlooker.messages)
+            async with started(broker, onlooker, name, instance=second) as caller:
+                await caller.fence()
+            ours = f"upnp/{device.udn}"
+            assert not [one.topic for one in onlooker.since(mark) if one.topic.startswith(ours)]
 
 
 async def test_a_device_that_comes_while_two_instances_run_is_published_by_one(
@@ -764,8 +815,7 @@ async def test_a_device_that_comes_while_two_instances_run_is_published_by_one(
         await first.fence()
         await second.fence()
         onlooker.settle()
-        owner = json.loads(onlooker.held[document])["bridge"]
-        assert owner == "aa"
+        assert owner(onlooker, device) == ranked(device, "aa", "bb")[0]
         got = await first.call(device.udn, {"action": "GetAll"})
         assert got["success"]
         assert len(device.calls) == 1
@@ -776,6 +826,7 @@ async def test_an_instance_that_learns_of_a_device_late_leaves_it_to_the_first(
 ) -> None:
     device = Device(part(name))
     await device.serve()
+    names = ranked(device, "aa", "bb")
 
     async def add(caller: Caller) -> None:
         own = f"bridge/{caller.instance}"
@@ -785,8 +836,8 @@ async def test_an_instance_that_learns_of_a_device_late_leaves_it_to_the_first(
 
     try:
         async with (
-            started(broker, onlooker, name, instance="aa") as first,
-            started(broker, onlooker, name, instance="bb") as second,
+            started(broker, onlooker, name, instance=names[0]) as first,
+            started(broker, onlooker, name, instance=names[1]) as second,
         ):
             await add(first)
             await until(lambda: f"upnp/{device.udn}/S/value/Unlisted" in onlooker.held)
@@ -799,6 +850,6 @@ async def test_an_instance_that_learns_of_a_device_late_leaves_it_to_the_first(
             onlooker.settle()
             seen = onlooker.since(mark)
             assert not [one.topic for one in seen if one.topic.startswith(f"upnp/{device.udn}")]
-            assert not [one for one in seen if one.topic == "upnp/bridge/bb/event"]
+            assert not [one for one in seen if one.topic == f"upnp/bridge/{names[1]}/event"]
     finally:
         await device.refuse()

@@ -18,7 +18,7 @@ from tests.adapter.device import Action, Device, Part, Service, Variable, new_ud
 from tests.adapter.mosquitto import free_port, until
 from tests.adapter.odd_broker import OddBroker, Oddities, odd_broker
 
-OWN = {f"upnp/bridge/main/{one}" for one in ("state", "info", "health")}
+OWN = {f"upnp/bridge/main/{one}" for one in ("state", "info", "health", "sees")}
 
 
 def part(name: str, variables: int = 2) -> Part:

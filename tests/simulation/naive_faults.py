@@ -101,7 +101,7 @@ def _object(payload: bytes | None) -> dict[str, Any]:
 
 
 def _bridge(own: Mapping[str, bytes], rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    if own.keys() != {f"{_OWN}/{name}" for name in ("state", "info", "devices", "health")}:
+    if own.keys() != {f"{_OWN}/{name}" for name in ("state", "info", "devices", "health", "sees")}:
         yield f"the bridge has {sorted(own)}"
         return
     if own[f"{_OWN}/state"] != b"online":

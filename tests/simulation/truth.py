@@ -26,7 +26,7 @@ FOREIGN = {
 """What others hold at the broker: nothing of it may ever change."""
 
 _MOST_PLACES = 100
-_MOVING = {f"upnp/bridge/main/{name}" for name in ("info", "health", "devices", "state")}
+_MOVING = {f"upnp/bridge/main/{name}" for name in ("info", "health", "devices", "state", "sees")}
 
 
 def wanted(bridge: Bridge, devices: list[Device]) -> dict[str, bytes]:
@@ -128,6 +128,9 @@ def _own(whole: Mapping[str, bytes], network: Network) -> Iterator[str]:
     seen = {row["id"]: row["availability"] for row in rows}
     if len(seen) != len(rows):
         yield "a device has two rows"
+    sees = sorted(topics.device_id(one.udn) for one in network.devices if one.is_up)
+    if json.loads(whole.get("upnp/bridge/main/sees", b"{}")) != {"devices": sees}:
+        yield f"it sees {whole.get('upnp/bridge/main/sees')!r}"
     for device in network.devices:
         said = seen.get(topics.device_id(device.udn))
         if (said == "online") != device.is_up:

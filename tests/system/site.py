@@ -18,7 +18,7 @@ from tests.system.search import search
 from tests.system.space import Space
 
 _BRIDGE_DOCUMENTS = frozenset(
-    f"bridge/main/{name}" for name in ("devices", "health", "info", "state")
+    f"bridge/main/{name}" for name in ("devices", "health", "info", "sees", "state")
 )
 HUB_TOPIC = re.compile(r"homeassistant/device/[\w-]+/config")
 """What may stand outside the base; what it says is not looked at here."""

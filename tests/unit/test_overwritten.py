@@ -38,6 +38,8 @@ class World:
         shape = Shape("upnp", "main", hubs=(home_assistant(),))
         self.router = Wired(shape, qos=1, clock=self.clock)  # type: ignore[arg-type]
         self.router.open({}, 500, None)
+        self.router.begin(echoes=False)
+        self.router.instances.is_settled = True
         self.router.device_joined(described(device("Lamp", service("One", scpd("V:string")))), "")
         told = [("V", "1"), ("Long", LONG)]
         self.router.apply_event("Lamp", "One", told, initial=True)

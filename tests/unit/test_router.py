@@ -1,12 +1,16 @@
 """Messages to calls, verbs and neighbours; what waits for the broker; hubs that start."""
 
+import asyncio
 import json
+from functools import partial
 
 import pytest
 
 from bridge.runtime import Clock
 from bridge.tree import reading
 from bridge.tree.device_tree import Shape
+from bridge.tree.handover import FIRST_S, YIELD_S, Claim, Handover
+from bridge.tree.instances import weight, write_sees
 from bridge.tree.messages import Message, Publication
 from tests.unit.devices import (
     RENDERING_CONTROL,
@@ -208,31 +212,171 @@ def state(instance, payload=b"online"):
     return Message(f"a/b/bridge/{instance}/state", payload, retain=False)
 
 
-def test_a_device_is_left_to_the_instance_that_sorts_first_and_taken_back():
-    world = Onlooking()
-    world.router.device_joined(renderer(), "first")
-    world.taken()
-    world.router.ownership.receive(state("a"))
+def sees(instance, *devices):
+    return Message(f"a/b/bridge/{instance}/sees", write_sees(devices), retain=False)
+
+
+class Sharing(Onlooking):
+    """A bridge beside another that comes before it, or behind it, for the renderer."""
+
+    def __init__(self, *, is_first, held=None):
+        one, other = sorted("am", key=lambda name: weight("Renderer-1", name), reverse=is_first)
+        self.other = other
+        super().__init__(one, {**(held or {}), f"a/b/bridge/{other}/sees": write_sees(())})
+        self.own = one
+
+    def hear(self, *messages):
+        """Hear these, and of what is published what the broker returns."""
+        for one in messages:
+            self.router.ownership.receive(one)
+        return self.settled()
+
+    def settled(self):
+        found = []
+        for _ in range(8):
+            self.router.ownership.step()
+            asyncio.run(self.router.ownership.take())
+            new = self.taken()
+            found += new
+            for one in new:
+                if one.topic in (f"a/b/bridge/{self.own}/sees", f"a/b/bridge/{self.own}/state"):
+                    self.router.ownership.receive(one)
+        return found
+
+    def join(self):
+        self.router.ownership.go_online()
+        self.router.ownership.receive(state(self.own))
+        self.router.device_joined(renderer(), "first")
+        self.now_s += 1
+        return self.settled()
+
+
+def news(published, name):
+    found = [json.loads(one.payload) for one in published if one.topic.endswith("/event")]
+    return [one for one in found if one["event"] == name]
+
+
+def test_a_device_is_left_to_who_comes_before_us_and_taken_when_that_is_gone():
+    world = Sharing(is_first=False)
+    world.join()
     assert world.owns()
-    world.router.ownership.receive(claim("a"))
+    found = world.hear(state(world.other), sees(world.other, "Renderer-1"))
     assert not world.owns()
-    assert world.topics() == ["a/b/bridge/m/devices"]
+    (event,) = news(found, "devices_yielded")
+    assert (event["ids"], event["to"]) == (["Renderer-1"], world.other)
+    assert not [one for one in found if "Renderer-1" in one.topic]
+    assert world.router.followed == []
     world.router.apply_event("Renderer-1", "RenderingControl", [("Volume", "1")], initial=True)
-    assert not world.topics()
-    world.router.ownership.receive(state("a", b"offline"))
-    topics = world.topics()
+    assert not [topic for topic in world.topics() if "Renderer-1" in topic]
+    found = world.hear(claim(world.other), state(world.other, b"offline"))
+    assert world.owns()
+    assert world.router.followed
+    topics = [one.topic for one in found]
     assert "a/b/Renderer-1" in topics
     assert "a/b/Renderer-1/RenderingControl/value/Volume" in topics
 
 
-def test_a_device_that_one_behind_us_takes_is_taken_back_at_once():
-    world = Onlooking()
-    world.router.device_joined(renderer(), "first")
-    world.router.ownership.receive(state("z"))
-    world.taken()
-    world.router.ownership.receive(claim("z"))
+def test_a_device_stays_when_one_behind_us_comes():
+    world = Sharing(is_first=True)
+    world.join()
+    found = world.hear(state(world.other), sees(world.other, "Renderer-1"))
     assert world.owns()
-    assert "a/b/Renderer-1" in world.topics()
+    assert not [one for one in found if "Renderer-1" in one.topic]
+
+
+def test_a_device_is_taken_when_its_owner_says_that_it_has_left_it():
+    world = Sharing(is_first=True)
+    world.hear(state(world.other), sees(world.other, "Renderer-1"), claim(world.other))
+    found = world.join()
+    assert not world.owns()
+    assert not [one for one in found if "Renderer-1" in one.topic]
+    world.receive("Renderer-1/call", b"1")
+    event = {"event": "devices_yielded", "ids": ["Renderer-1"], "to": world.own, "taken": []}
+    left = Message(f"a/b/bridge/{world.other}/event", json.dumps(event).encode(), retain=False)
+    assert "a/b/Renderer-1" in [one.topic for one in world.hear(left)]
+    assert world.owns()
+
+
+def test_a_device_is_taken_when_its_owner_does_not_answer():
+    world = Sharing(is_first=True)
+    world.hear(state(world.other), sees(world.other, "Renderer-1"), claim(world.other))
+    world.join()
+    assert not world.owns()
+    world.now_s += YIELD_S
+    assert "a/b/Renderer-1" in [one.topic for one in world.settled()]
+    assert world.owns()
+
+
+def test_commands_wait_while_a_device_changes_hands_but_for_those_that_are_done():
+    done: list[bytes] = []
+    handover = Handover()
+    claim = handover.claims["D"] = Claim(0.0, "a")
+    first, second = (Message("u/D/call", text, retain=False) for text in (b"1", b"2"))
+    for one in (first, second, second):
+        assert handover.hold("D", one, partial(done.append, one.payload))
+    other = Handover()
+    other.took("D", first, 1.0)
+    other.took("D", second, 1.0)
+    other.took("E", second, 1.0)
+    claim.confirm(2.0, other.taken(["D"], 2.0))
+    for _, do in claim.held:
+        do()
+    assert done == [b"2"]
+    assert other.taken(["D"], 60.0) == []
+    assert not handover.hold("E", first, lambda: None)
+
+
+def test_commands_that_wait_for_a_device_are_bounded_and_lost_with_its_owner():
+    handover = Handover()
+    claim = handover.claims["D"] = Claim(0.0, "a")
+    for number in range(100):
+        one = Message("u/D/call", b"%d" % number, retain=False)
+        assert handover.hold("D", one, lambda: None)
+    assert len(claim.held) < 100
+    claim.give_up_waiting(1.0)
+    assert claim.held == []
+
+
+def test_a_new_device_waits_for_who_would_own_it_and_may_see_it():
+    world = Sharing(is_first=False)
+    world.hear(state(world.other))
+    world.router.ownership.go_online()
+    world.hear(state(world.own))
+    world.router.device_joined(renderer(), "first")
+    assert "a/b/Renderer-1" not in [one.topic for one in world.settled()]
+    world.now_s += FIRST_S
+    found = world.settled()
+    assert "a/b/Renderer-1" in [one.topic for one in found]
+    assert [one["reason"] for one in news(found, "device_joined")] == ["first"]
+
+
+def test_who_is_silent_is_called_offline_and_its_devices_are_taken():
+    world = Sharing(is_first=False)
+    world.join()
+    world.hear(state(world.other), sees(world.other, "Renderer-1"))
+    for _ in range(5):
+        world.now_s += 3.5
+        found = world.settled()
+    offline = [one for one in found if one.topic == f"a/b/bridge/{world.other}/state"]
+    assert {(one.payload, one.retain) for one in offline} == {(b"offline", True)}
+    world.hear(state(world.other, b"offline"))
+    assert world.owns()
+
+
+def test_who_was_held_up_itself_calls_nobody_offline():
+    world = Sharing(is_first=False)
+    world.join()
+    world.hear(state(world.other), sees(world.other, "Renderer-1"))
+    world.now_s += 60
+    assert not [one for one in world.settled() if one.topic.endswith(f"{world.other}/state")]
+
+
+def test_it_beats_only_while_another_is_there():
+    world = Sharing(is_first=True)
+    assert not [one for one in world.join() if one.topic.endswith("/beat")]
+    (beat,) = (one for one in world.hear(state(world.other)) if one.topic.endswith("/beat"))
+    assert (beat.retain, beat.qos, json.loads(beat.payload)) == (False, 0, {"sees": 1, "owns": 1})
+    assert not [one for one in world.settled() if one.topic.endswith("/beat")]
 
 
 def test_a_device_of_an_instance_that_is_not_online_is_ours():
@@ -242,7 +386,7 @@ def test_a_device_of_an_instance_that_is_not_online_is_ours():
     assert world.owns()
 
 
-def test_a_device_of_an_instance_before_ours_is_not_touched():
+def test_a_device_of_an_older_version_is_not_touched():
     held = {
         "a/b/Renderer-1": b'{"id":"Renderer-1","bridge":"a"}',
         "a/b/bridge/a/state": b"online",
@@ -409,23 +553,17 @@ def test_a_hub_that_starts_twice_is_told_twice_and_has_all_only_once_meanwhile()
 
 
 def test_a_hub_that_starts_is_not_told_of_the_devices_of_others():
-    held = {
-        "a/b/Renderer-1": document("Renderer-1", bridge="a"),
-        "a/b/bridge/a/state": b"online",
-        hub_topic("Renderer-1"): b'{"components":{}}',
-    }
-    world = Onlooking(held=held, hubs=(HUB,))
-    for description in (renderer(), router()):
-        world.router.device_joined(description, "first")
-    first = [one.topic for one in world.later()]
-    assert hub_topic("Router-1") in first
-    assert hub_topic("Renderer-1") not in first
+    world = with_devices()
+    world.router.ownership.receive(state("a"))
+    world.router.ownership.receive(claim("a"))
+    assert hub_topic("Renderer-1") not in [one.topic for one in world.later()]
     world.router.hub_started(born())
     again = world.topics()
     assert hub_topic("Router-1") in again
     assert not [topic for topic in again if "Renderer-1" in topic]
 
     world.router.ownership.receive(state("a", b"offline"))
+    asyncio.run(world.router.ownership.take())
     assert hub_topic("Renderer-1") in [one.topic for one in world.later()]
 
 

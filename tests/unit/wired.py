@@ -9,6 +9,7 @@ from bridge.publishing import Publishing
 from bridge.requests.dispatch import Dispatch
 from bridge.runtime import Clock
 from bridge.tree.device_tree import Shape
+from bridge.tree.mirrored_device import MirroredDevice
 
 if TYPE_CHECKING:
     from bridge.requests.bridge_request import BridgeRequests
@@ -21,7 +22,10 @@ class Wired(Publishing):
     def __init__(self, shape: Shape, *, qos: int = 1, clock: Clock | None = None) -> None:
         super().__init__(shape, qos=qos, clock=clock)
         self.watched = Watched(self, self._clock)
-        self.ownership = Ownership(self, self.watched.overhear)
+        self.followed: list[str] = []
+        self.ownership = Ownership(
+            self, self.watched.overhear, devices=self, reader=None, clock=self._clock
+        )
         self.dispatch = self.receiving(lambda *_: None, lambda *_: None)
 
     def receiving(self, call: Callable[..., Any], verb: Callable[..., Any]) -> Dispatch:
@@ -34,6 +38,12 @@ class Wired(Publishing):
         """Begin with a session whose broker returns to us what we publish, or not."""
         self.dispatch.begin(echoes=echoes)
         self.ownership.begin(echoes=echoes)
+
+    def taken(self, branch: MirroredDevice) -> None:
+        self.followed.append(branch.id)
+
+    def yielded(self, branch: MirroredDevice) -> None:
+        self.followed = [one for one in self.followed if one != branch.id]
 
 
 class Receiver:

@@ -157,6 +157,10 @@ class Subscriber:
             name = f"upnp.unsubscribe[{root_udn}]"
             self._tasks.create_task(self._unsubscribe_all(held), name=name)
 
+    def follows(self, root_udn: str) -> bool:
+        """Return whether a root device is subscribed to, or is about to be."""
+        return root_udn in self._roots
+
     async def close(self) -> None:
         """Tell every device that its events are wanted no more; takes 2 s at most, never raises."""
         everything = [item for services in self._roots.values() for item in services]
