@@ -337,14 +337,10 @@ class Mirror:
                 self._own.setdefault(topic, payload)
                 self.observed.document_remembered(topic)
         ledger.reconcile(holdings.own, self._own)
-        gone = [
-            device
-            for device in holdings.claimed
-            if self._root_devices.holder(device) is None and not is_anothers(device)
-        ]
+        mine = (device for device in holdings.claimed if not is_anothers(device))
+        gone = [device for device in mine if self._root_devices.holder(device) is None]
         self._leaving = {device: {"id": device} for device in gone}
-        for branch in self.branches.values():
-            self._settle_owner(branch, is_owned=not is_anothers(branch.id))
+        self._settle_owners(is_anothers)
         self._table_due = True
         self._write_table()
         for device in gone:
@@ -362,10 +358,12 @@ class Mirror:
                 )
         return remembered
 
-    def _settle_owner(self, branch: MirroredDevice, *, is_owned: bool) -> None:
-        was_owned, branch.owned = branch.owned, is_owned
-        if (observer := self.observed.observer) is not None and was_owned != is_owned:
-            observer.device_changed(*((branch, None) if was_owned else (None, branch)))
+    def _settle_owners(self, is_anothers: Callable[[str], bool]) -> None:
+        observer = self.observed.observer
+        for branch in self.branches.values():
+            was_owned, branch.owned = branch.owned, not is_anothers(branch.id)
+            if observer is not None and was_owned != branch.owned:
+                observer.device_changed(*((branch, None) if was_owned else (None, branch)))
 
     def _remember_values(
         self, branch: MirroredDevice, holdings: RetainedTree

@@ -99,7 +99,7 @@ def written(onlooker: Onlooker, mark: int) -> set[str]:
     return {one.topic for one in onlooker.since(mark) if one.retain}
 
 
-OWN = {f"upnp/bridge/main/{one}" for one in ("state", "info", "health", "sees")}
+OWN = {f"upnp/bridge/main/{one}" for one in ("state", "info", "info/chunk/1", "health", "sees")}
 
 
 @pytest.mark.parametrize("mode", ["both", "values", "document"])
