@@ -81,7 +81,7 @@ function Rights() {
 
 function Navigation({ current }) {
   return html`<nav class="navigation" aria-label=${words.nav.label}>
-    ${NAVIGATION.map((name) => html`<a key=${name} href=${href(name)} data-testid=${`nav-${name}`} aria-current=${name === current ? "page" : undefined}>
+    ${NAVIGATION.map((name) => html`<a key=${name} href=${href(name)} title=${words.nav[name]} data-testid=${`nav-${name}`} aria-current=${name === current ? "page" : undefined}>
       <${Symbol} name=${name} size=${22} /><span>${words.nav[name]}</span></a>`)}
   </nav>`;
 }
