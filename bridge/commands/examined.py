@@ -11,15 +11,15 @@ from bridge.formats import jsontext
 _LIMIT_S = 120.0
 
 
-async def examined(words: Sequence[str] | None = None) -> Sequence[object]:
+async def examined(*more: str) -> Sequence[object]:
     """Return what `doctor` finds with the settings that this program was started with.
 
-    `words` are its arguments. Raises CommandError where it finds nothing in two minutes.
+    `more` are further flags. Raises CommandError where it finds nothing in two minutes.
     """
-    given = list(sys.argv[1:] if words is None else words)
+    given = sys.argv[1:]
     flags = given[1:] if given and not given[0].startswith("-") else given
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bridge", "doctor", *flags, "--json"),
+        *(sys.executable, "-m", "bridge", "doctor", *flags, *more, "--json"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

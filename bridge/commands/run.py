@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 
@@ -54,7 +55,9 @@ async def _run(chosen: Settings, *, demo: bool) -> None:
                 if demo:
                     _show_how(chosen, url)
 
-            bridge = Bridge(chosen, doctor=examined)
+            # The interfaces of a demonstration were chosen for it.
+            more = ("--upnp.interfaces", ",".join(chosen.upnp.interfaces)) if demo else ()
+            bridge = Bridge(chosen, doctor=partial(examined, *more))
             reason = asyncio.create_task(tell_reason(bridge))
             stack.callback(reason.cancel)
             await bridge.run(stop, on_broker)
