@@ -67,6 +67,21 @@ async def test_activity_is_shown_as_it_happens(demo, window):
     await expect(entries_of(page, "command")).to_have_count(0)
 
 
+async def test_activity_is_found_by_device_and_level(demo, window):
+    """An answer that is a failure counts as a warning."""
+    page = await (await window(demo)).open("activity")
+    for udn in (LIGHT, ROUTER):
+        demo.onlooker.publish(f"upnp/{udn}/call", {"callid": "wrong", "action": "NoSuchAction"})
+    failed = entries_of(page, "answer").filter(has_text='"wrong"')
+    await expect(failed).to_have_count(2)
+    await page.get_by_test_id("activity-device").select_option(label=DEMO[LIGHT])
+    await expect(failed).to_have_count(1)
+    await expect(failed).to_contain_text(DEMO[LIGHT])
+    await page.get_by_test_id("activity-level").select_option("warning")
+    await expect(failed).to_have_count(1)
+    await expect(entries_of(page, "command")).to_have_count(0)
+
+
 def entries_of(page, kind):
     return page.locator(f'[data-testid="activity"][data-kind="{kind}"]')
 
