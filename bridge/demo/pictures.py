@@ -91,11 +91,12 @@ def icon(device_type: str, side: int) -> bytes:
 
 
 def _sunrise(x: float, y: float) -> float:
-    if y > 0.45 + 0.02 * sin(9 * x):
-        return 0.18 + 0.25 * _clamp(1 - abs(x) * 1.5) * (0.5 + 0.5 * sin(70 * y / (y + 0.4)))
     sun = _edge(hypot(x, y - 0.25) - 0.55) * _edge(0.5 - abs((y * 9 - 1.2) % 1 - 0.5) * 2 - 0.25)
     sky = 0.3 + 0.35 * (y + 1) / 1.45
-    return sky + (0.98 - sky) * sun
+    shore, down = 0.45 + 0.02 * sin(9 * x), max(y, 0.4)
+    sea = 0.18 + 0.25 * _clamp(1 - abs(x) * 1.5) * (0.5 + 0.5 * sin(70 * down / (down + 0.4)))
+    above = sky + (0.98 - sky) * sun
+    return above + (sea - above) * _edge(shore - y)
 
 
 def _packets(x: float, y: float) -> float:

@@ -1,11 +1,21 @@
 """What the page says where not all is well, and that it comes back by itself."""
 
 import re
+from collections.abc import AsyncIterator
 
-from playwright.async_api import expect
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
 
 from tests.adapter.mosquitto import mosquitto
-from tests.browser.rig import DEMO, LIGHT, rig
+from tests.browser.rig import DEMO, LIGHT, Rig, rig
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lonely(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    """A bridge that sees no device."""
+    async with rig(tmp_path_factory.mktemp("lonely"), "Nobody") as bridge:
+        yield bridge
 
 
 async def test_the_page_comes_back_with_its_bridge(demo, window):
@@ -22,28 +32,26 @@ async def test_the_page_comes_back_with_its_bridge(demo, window):
     await expect(level).not_to_have_value(before)
 
 
-async def test_the_page_says_that_the_broker_is_away(tmp_path, browser, window):
-    async with rig(tmp_path, "Nobody") as bridge:
-        page = await (await window(bridge)).open()
-        await bridge.broker.kill()
-        await expect(page.get_by_test_id("broker-away")).to_contain_text(str(bridge.broker.port))
-        async with mosquitto(tmp_path, port=bridge.broker.port):
-            await expect(page.get_by_test_id("broker-away")).to_be_hidden()
+async def test_without_a_device_the_page_says_what_to_do(lonely, window):
+    reader = await window(lonely)
+    page = await reader.open()
+    await expect(page.get_by_test_id("no-device")).to_contain_text("UDP 1900")
+    assert not await reader.find_barriers()
+    await page.get_by_role("button", name="Add by address").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Address of its description").fill("http://127.0.0.1:9/x.xml")
+    await dialog.get_by_role("button", name="Add by address").click()
+    await expect(page.locator(".toast.bad")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
 
 
-async def test_without_a_device_the_page_says_what_to_do(tmp_path, browser, window):
-    async with rig(tmp_path, "Nobody") as bridge:
-        reader = await window(bridge)
-        page = await reader.open()
-        await expect(page.get_by_test_id("no-device")).to_contain_text("UDP 1900")
-        assert not await reader.find_barriers()
-        await page.get_by_role("button", name="Add by address").click()
-        dialog = page.get_by_role("dialog")
-        await dialog.get_by_label("Address of its description").fill("http://127.0.0.1:9/x.xml")
-        await dialog.get_by_role("button", name="Add by address").click()
-        await expect(page.locator(".toast.bad")).to_be_visible()
-        await page.keyboard.press("Escape")
-        await expect(dialog).to_be_hidden()
+async def test_the_page_says_that_the_broker_is_away(tmp_path, lonely, window):
+    page = await (await window(lonely)).open()
+    await lonely.broker.kill()
+    await expect(page.get_by_test_id("broker-away")).to_contain_text(str(lonely.broker.port))
+    async with mosquitto(tmp_path, port=lonely.broker.port):
+        await expect(page.get_by_test_id("broker-away")).to_be_hidden()
 
 
 async def test_a_read_only_bridge_says_so(tmp_path, demo, window):
