@@ -101,6 +101,25 @@ async def test_health_has_its_numbers_and_curves(demo, window):
         await expect(page.get_by_test_id(f"curve-{key}").get_by_role("heading")).to_be_visible()
 
 
+async def test_health_tells_of_the_broker(demo, window):
+    page = await (await window(demo)).open("health")
+    broker = page.get_by_test_id("broker")
+    await expect(broker).to_contain_text("Connected")
+    await expect(broker).to_contain_text(f"mqtt://127.0.0.1:{demo.broker.port}")
+
+
+async def test_settings_are_found(demo, window):
+    """By a word of theirs, and by whether somebody has set them."""
+    page = await (await window(demo)).open("settings")
+    setting = page.get_by_test_id("setting")
+    await page.get_by_test_id("settings-chosen").click()
+    await expect(setting.filter(has_text="BRIDGE_UPNP__POLL_INTERVAL")).to_have_count(1)
+    await expect(setting.filter(has_text="BRIDGE_MQTT__QOS")).to_have_count(0)
+    await page.get_by_test_id("settings-filter").fill("no such word")
+    await expect(setting).to_have_count(0)
+    await expect(page.get_by_role("heading", name="No setting fits.")).to_be_visible()
+
+
 async def test_every_setting_says_where_it_comes_from(demo, window):
     page = await (await window(demo)).open("settings")
     await page.get_by_test_id("settings-filter").fill("upnp.poll_interval")

@@ -1,6 +1,7 @@
 /** Curves, by uPlot, which is fetched when the first one is to be drawn. */
 
 import { html, useEffect, useRef } from "./ui.js";
+import { words } from "./words.js";
 
 let library;
 
@@ -70,20 +71,20 @@ function options(place, { series, height, isBare, format }) {
   return {
     width: Math.max(60, place.clientWidth),
     height,
-    padding: isBare ? [3, 2, 3, 2] : undefined,
+    padding: isBare ? [3, 2, 3, 2] : [12, 26, 0, 0],
     cursor: isBare ? { show: false } : { y: false, drag: { x: false, y: false } },
     legend: { show: !isBare },
     axes: isBare ? [{ show: false }, { show: false }] : [{ ...axis, values: clocks, space: 70 }, { ...axis, size: 64, values: format && ((_, ticks) => ticks.map(format)) }],
-    scales: { x: { time: true } },
+    scales: { x: { time: true }, y: isBare ? {} : { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.08 : 1] } },
     series: [
-      { label: "", value: (_, time) => (time == null ? "" : clocks(_, [time, time + 1])[0]) },
+      { label: words.time, value: (plot, time) => clocks(plot, [time ?? plot.data[0].at(-1), 0])[0] },
       ...series.map(({ label, tone, fill }) => ({
         label,
         stroke: colour(tone),
         width: 1.6,
         points: { show: false },
         fill: fill ? `${colour(tone)}22` : undefined,
-        value: format && ((_, value) => (value == null ? "" : format(value))),
+        value: format && ((plot, value, row, at) => format(at == null ? plot.data[row].at(-1) : value)),
       })),
     ],
   };

@@ -1,8 +1,9 @@
 /** All settings with where each came from, and the doctor. */
 
 import { get, post } from "../api.js";
-import { Badge, Button, Copy, Prose, SearchBox, Symbol, Tabs } from "../kit.js";
+import { Badge, Button, Copy, Empty, Prose, SearchBox, Symbol, Tabs } from "../kit.js";
 import { href, route } from "../router.js";
+import { connections } from "../store.js";
 import { html, useEffect, useState } from "../ui.js";
 import { words } from "../words.js";
 
@@ -18,19 +19,27 @@ export default function Settings() {
 
 function All() {
   const [settings, setSettings] = useState(null);
+  const [problem, setProblem] = useState("");
   const [filter, setFilter] = useState("");
   const [isChosenOnly, chooseOnly] = useState(false);
-  useEffect(() => {
-    get("/api/settings").then((found) => setSettings(found.settings), () => setSettings([]));
-  }, []);
+  const load = () => get("/api/settings").then(
+    (found) => {
+      setSettings(found.settings);
+      setProblem("");
+    },
+    (error) => setProblem(error.status ? words.api.status(error.status) : words.api.gone),
+  );
+  useEffect(() => { load(); }, [connections.value]);
+  if (problem && !settings) return html`<${Empty} symbol="unplugged" title=${problem}><${Button} label=${words.again} onClick=${load} /></${Empty}>`;
   if (!settings) return html`<p class="muted loading">${words.loading}</p>`;
   const wanted = filter.trim().toLowerCase();
   const shown = settings.filter((each) => (!isChosenOnly || each.source !== "default") && `${each.name} ${each.variable} ${each.description}`.toLowerCase().includes(wanted));
   const groups = [...new Set(shown.map(groupOf))];
   return html`<p class="muted intro">${words.settings.intro}</p>
     <div class="toolbar"><${SearchBox} label=${words.settings.filter} hint=${words.settings.filterHint} value=${filter} testid="settings-filter" onInput=${setFilter} />
-      <div class="chips"><button type="button" class="chip" aria-pressed=${isChosenOnly} onClick=${() => chooseOnly(!isChosenOnly)}>${words.settings.chosen} <b>${settings.filter((each) => each.source !== "default").length}</b></button></div></div>
-    <div class="stack">${groups.map((group) => html`<section class="card" key=${group}><h2>${group || words.settings.general}</h2>
+      <div class="chips"><button type="button" class="chip" aria-pressed=${isChosenOnly} data-testid="settings-chosen" onClick=${() => chooseOnly(!isChosenOnly)}>${words.settings.chosen} <b>${settings.filter((each) => each.source !== "default").length}</b></button></div></div>
+    ${!shown.length && html`<${Empty} symbol="settings" title=${words.settings.nothingFound} />`}
+    <div class="stack">${groups.map((group) => html`<section class="card" key=${group}><h2>${words.settings.groups[group] ?? group}</h2>
       ${shown.filter((each) => groupOf(each) === group).map((each) => html`<${Setting} key=${each.name} setting=${each} />`)}</section>`)}</div>`;
 }
 
@@ -44,7 +53,7 @@ function Setting({ setting }) {
       <p class="copyable"><code class="muted">${variable}</code><${Copy} isIcon text=${variable} label=${words.settings.copy} /></p></div>
     <div class="setting-value">
       <p class="shown">${secret ? (value ? words.settings.secret : words.settings.unset) : said(value)}</p>
-      <p><${Badge} tone=${source === "default" ? "plain" : "accent"}>${words.settings.sources[source] ?? source}</${Badge}>
+      <p class="row"><${Badge} tone=${source === "default" ? "plain" : "accent"}>${words.settings.sources[source] ?? source}</${Badge}>
         ${!isUsual && !secret && html`<small>${words.settings.usual(said(usual))}</small>`}</p></div></div>`;
 }
 
@@ -57,6 +66,14 @@ function said(value) {
 
 const TONES = { ok: "good", note: "plain", warning: "warn", error: "bad", skipped: "plain" };
 const SYMBOLS = { ok: "check", note: "info", warning: "warning", error: "warning", skipped: "forward" };
+
+const titleOf = (finding) => String(finding.check).replaceAll("_", " ");
+
+/** A finding as a line of text, with what is advised below it. */
+function asText(finding) {
+  const lines = [`[${finding.status}] ${titleOf(finding)}: ${finding.fact}`, ...(finding.advice ?? []).map((advice) => `    -> ${advice}`)];
+  return lines.join("\n");
+}
 
 function Doctor() {
   const [findings, setFindings] = useState(null);
@@ -72,10 +89,10 @@ function Doctor() {
   const counts = (status) => findings.filter((each) => each.status === status).length;
   return html`<p class="muted intro">${words.settings.doctorText}</p>
     <div class="actions intro"><${Button} kind="primary" symbol="health" label=${busy ? words.settings.running : findings ? words.again : words.settings.run} needs busy=${busy} testid="doctor" onClick=${run} />
-      ${findings && html`<${Copy} text=${() => JSON.stringify(findings, null, 2)} label=${words.settings.copyFindings} />
+      ${findings && html`<${Copy} text=${() => findings.map(asText).join("\n")} label=${words.settings.copyFindings} />
         <span role="status">${["error", "warning", "ok"].filter(counts).map((status) => html`<${Badge} key=${status} tone=${TONES[status]}>${counts(status)} ${words.settings.statuses[status]}</${Badge}> `)}</span>`}</div>
     ${problem && html`<p class="wrong" role="alert">${problem}</p>`}
     ${findings && html`<ul class="card findings">${findings.map((each, i) => html`<li key=${i} class="finding ${TONES[each.status] ?? "plain"}" data-testid="finding" data-status=${each.status}>
-      <${Symbol} name=${SYMBOLS[each.status] ?? "info"} /><div><h2>${String(each.check).replaceAll("_", " ")} <small>${words.settings.statuses[each.status] ?? each.status}</small></h2><p><${Prose} text=${each.fact} /></p>
+      <${Symbol} name=${SYMBOLS[each.status] ?? "info"} /><div><h2>${titleOf(each)} <small>${words.settings.statuses[each.status] ?? each.status}</small></h2><p><${Prose} text=${each.fact} /></p>
         ${(each.advice ?? []).map((advice) => html`<p class="advice">→ <${Prose} text=${advice} /></p>`)}</div></li>`)}</ul>`}`;
 }
