@@ -530,7 +530,10 @@ class Mirror:
         self._differences.pop(branch.id, None)
         self.ledger.discard(branch.id)
         self._table_due = True
+        known = [(live, self.observed.values_of(live)) for live in branch.services.values()]
         branch.forget_values()
+        for live, before in known:
+            self.observed.values_remembered(branch, live, before)
 
     def take_over(self, branch: MirroredDevice, holdings: RetainedTree) -> None:
         """Own a device, by what the broker holds of it: publish what differs from that.

@@ -319,6 +319,7 @@ class Api:
         async def receive(client: Client) -> None:
             async for message in answer:
                 await self._take(request, client, answer, message)
+                await asyncio.sleep(0)  # many may have come at once
 
         await self._watching.serve(answer, transport, receive)
         return answer

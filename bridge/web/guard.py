@@ -236,7 +236,8 @@ def _address(text: str) -> "IPv6Address | object | None":
 def _is_of_origin(request: web.Request, *, with_proxy: bool) -> bool:
     """Return whether a request comes from the page itself, or from no page at all."""
     is_link = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method == "GET"
-    if request.headers.get("Sec-Fetch-Site") == "cross-site" and not is_link:
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site not in ("same-origin", "none") and not is_link:
         return False  # a picture, or a script, has no Origin
     origins = request.headers.getall("Origin", [])
     if not origins:

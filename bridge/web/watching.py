@@ -156,11 +156,13 @@ class Client:
 
     def unwatch(self, filters: Sequence[str]) -> None:
         """Send nothing more under these filters, unless others cover it."""
-        for one in filters:
-            if (levels := self.filters.pop(one, None)) is not None:
-                self._levels -= len(levels)
-                self._watching.index.discard(levels, self)
-        self._waiting.keep(lambda topic: self in self._watching.index.covering(topic))
+        gone = [one for one in dict.fromkeys(filters) if one in self.filters]
+        for one in gone:
+            levels = self.filters.pop(one)
+            self._levels -= len(levels)
+            self._watching.index.discard(levels, self)
+        if gone:
+            self._waiting.keep(lambda topic: self in self._watching.index.covering(topic))
 
     def answered(self, answer: Publication) -> None:
         """Send the answer to a command of this client; it does not come a second time."""

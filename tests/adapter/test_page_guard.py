@@ -155,8 +155,11 @@ async def test_a_page_from_elsewhere_may_not(world: World, origin):
 
 
 async def test_what_another_site_embeds_is_refused_and_what_it_links_to_is_not(world: World):
-    embeds = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"}
-    assert (await world.get("/api/picture?udn=x&url=http://127.0.0.1/", **embeds))[0] == 403
+    for site in ("cross-site", "same-site"):
+        embeds = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "no-cors"}
+        assert (await world.get("/api/picture?udn=x&url=http://127.0.0.1/", **embeds))[0] == 403
+    own = {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": "no-cors"}
+    assert (await world.get("/api/session", **own))[0] == 200
     links = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
     assert (await world.get("/", **links))[0] == 200
     assert (await world.post(COMMAND, {}, **links))[0] == 403

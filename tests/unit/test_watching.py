@@ -130,7 +130,7 @@ def act(mirror: Mirror, rng: Random) -> None:
                 mirror.yield_to_another(found)
         case 5:
             if found and not found.owned:
-                mirror.take_back(found)
+                mirror.take_over(found, RetainedTree({}, base="upnp", instance="main"))
         case 6:
             mirror.put_own(rng.choice(["info", "health"]), str(rng.random()).encode())
             mirror.set_presence(rng.choice([b"online", b"offline"]))
@@ -219,6 +219,18 @@ async def test_what_waits_for_a_client_is_bounded(monkeypatch):
     assert sum(map(len, reader.client._messages)) <= watching.MAX_MESSAGE_BYTES
     reader.read_all()
     assert reader.client._message_bytes == 0
+
+
+async def test_who_asks_again_and_again_and_reads_nothing_is_told_no():
+    reader = Reader(watching_of(Mirror(Shape("upnp", "main"))), "upnp/#")
+    for _ in range(watching.MAX_FILTERS - 1):
+        reader.client.watch(["upnp/#"])
+    with pytest.raises(ValueError, match="not sent yet"):
+        reader.client.watch(["upnp/#"])
+    assert len(reader.client._jobs) == watching.MAX_FILTERS
+    reader.read_all()
+    assert reader.client._asked == 0
+    reader.client.watch(["upnp/#"])
 
 
 # What it costs while nobody looks
