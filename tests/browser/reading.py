@@ -14,6 +14,11 @@ PATIENCE_MS = 15_000
 TRACES = Path(__file__).parents[2] / "build/traces"
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
+GO = """async view => {
+  location.hash = view;
+  for (let frame = 0; frame < 3; frame += 1) await new Promise(requestAnimationFrame);
+}"""
+"""Go to a view, until what was there before is no more."""
 _BRIDGE_GONE = re.compile(r"net::ERR_|WebSocket connection to|Failed to fetch|status of 50\d")
 _SERIOUS = ("serious", "critical")
 
@@ -50,7 +55,7 @@ class Reader:
         """Show a view, such as `device/<udn>`, and wait until it is there."""
         address = f"{self.url}/#/{view}"
         if self.page.url.startswith(self.url):
-            await self.page.evaluate("view => { location.hash = view; }", f"#/{view}")
+            await self.page.evaluate(GO, f"#/{view}")
         else:
             await self.page.goto(address)
         await expect(self.page.locator("main").get_by_role("heading").first).to_be_visible()
