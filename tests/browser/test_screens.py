@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.reading import PHONE, Reader
-from tests.browser.rig import LIGHT, RENDERER
+from tests.browser.rig import LIGHT, RENDERER, ROUTER
 
 MOST_BYTES = 100_000
 SCREEN = {"width": 1280, "height": 800}
@@ -79,6 +79,7 @@ async def test_devices(demo, window, folder, name, options):
     reader = await window(demo, device_scale_factor=1.5, **options)
     page = await reader.open("devices")
     await expect(page.locator(f'[data-udn="{LIGHT}"]').get_by_role("switch")).to_be_checked()
+    await expect(page.locator(f'[data-udn="{ROUTER}"]')).to_contain_text("Now")  # its rates
     await keep(reader, folder / f"{name}.webp")
 
 
@@ -104,6 +105,8 @@ async def test_action(demo, window, folder):
     for name in ("GetVolume", "SetVolume"):
         form = page.locator(f'[data-testid="action"][data-action="{name}"]')
         await form.locator("summary").click()
+        if name == "SetVolume":
+            await form.get_by_test_id("argument-DesiredVolume").fill("25")
         await form.get_by_test_id("call").click()
         await expect(form.get_by_test_id("answer")).to_contain_text(" ms")
     await keep(reader, folder / "action.webp")
