@@ -136,11 +136,10 @@ class CallQueue:
             if found is None
             else not found[0].owned
         )
-        if found is not None and is_elsewhere:
-            again = partial(self.receive, message, device, request, read)
-            if self._publishing.handover.hold(found[0].id, message, again):
-                return
         if is_elsewhere and message.answered is None:
+            if found is not None:
+                again = partial(self.receive, message, device, request, read)
+                self._publishing.handover.hold(found[0].id, message, again)
             return
         own = self._mirror.id_of(device) or device
         now = asyncio.get_running_loop().time()

@@ -96,6 +96,21 @@ async def test_a_call_to_nobody_has_an_answer_too(world: World, named):
     assert (status, body["code"]) == (200, "unknown_device")
 
 
+async def test_a_call_to_a_device_of_another_instance_is_answered_with_that(world: World):
+    branch = world.bridge.bridge.publishing.mirror.branches[world.id]
+    branch.owned = False
+    try:
+        call = {"id": world.id, "action": "SetV", "args": {"V": "2"}}
+        status, body = await world.post("/api/call", call)
+        assert (status, body["code"]) == (200, "unknown_device")
+        assert "another instance" in body["error"]
+        _, tree, _ = await world.get(f"/api/tree?filter=upnp/{world.id}/%23")
+        assert tree == {"topics": {}}
+        assert (await world.get(f"/api/device/{world.id}"))[1]["owned"] is False
+    finally:
+        branch.owned = True
+
+
 async def test_a_call_that_fails_has_status_200(world: World):
     status, body = await world.post("/api/call", {"id": world.id, "action": "Nothing"})
     assert (status, body["success"], body["code"]) == (200, False, "unknown_action")
