@@ -101,7 +101,7 @@ class _Waiting:
         """Have whole devices be sent in place of their topics, but for those that are cleared."""
         for topic, make in tuple(self._topics.items()):
             root = root_of(topic)
-            if root is not None and (topic.endswith("/state") or make()):
+            if root is not None and make():
                 del self._topics[topic]
                 self.put_device(root, None)
 
