@@ -32,6 +32,24 @@ async def test_the_page_comes_back_with_its_bridge(demo, window):
     await expect(level).not_to_have_value(before)
 
 
+async def test_every_page_opens_while_the_bridge_is_gone(demo, window):
+    """A page that was never opened before too, with what is known."""
+    reader = await window(demo)
+    page = await reader.open("map")
+    await page.wait_for_function(
+        "() => performance.getEntriesByType('resource').some(one => /settings.js$/.test(one.name))"
+    )
+    with reader.bridge_gone():
+        await demo.kill()
+        await expect(page.get_by_test_id("bridge-gone")).to_be_visible()
+        for view in ("devices", "players", "activity", "health", "settings"):
+            await page.get_by_test_id(f"nav-{view}").click()
+            await expect(page.get_by_role("heading").first).to_be_visible()
+            await expect(page.locator("main")).not_to_contain_text("Loading")
+        await demo.start()
+        await expect(page.get_by_test_id("setting").first).to_be_visible()
+
+
 async def test_without_a_device_the_page_says_what_to_do(lonely, window):
     reader = await window(lonely)
     page = await reader.open()

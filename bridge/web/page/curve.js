@@ -1,5 +1,6 @@
 /** Curves, by uPlot, which is fetched when the first one is to be drawn. */
 
+import { connections } from "./store.js";
 import { html, useEffect, useRef } from "./ui.js";
 import { words } from "./words.js";
 
@@ -13,6 +14,7 @@ function loadLibrary() {
     document.head.append(link);
     import("./vendor/uplot.js").then((module) => resolve(module.default), reject);
   });
+  library.catch(() => { library = undefined; });
   return library;
 }
 
@@ -38,7 +40,7 @@ export function Curve({ points, series, label, height = 180, isBare = false, for
       plot.current?.destroy();
       plot.current = new UPlot(options(place.current, { series, height, isBare, format }), points, place.current);
     };
-    const fresh = () => loadLibrary().then(make);
+    const fresh = () => loadLibrary().then(make, () => { /* it is tried again with the next connection */ });
     fresh();
     const sizes = new ResizeObserver(([{ target }]) => plot.current?.setSize({ width: Math.max(60, target.clientWidth), height }));
     sizes.observe(place.current);
@@ -54,7 +56,7 @@ export function Curve({ points, series, label, height = 180, isBare = false, for
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [shape, height, isBare]);
+  }, [shape, height, isBare, connections.value]);
   useEffect(() => plot.current?.setData(points), [points]);
   return html`<div ref=${place} class="curve" role="img" aria-label=${label}></div>`;
 }

@@ -3,7 +3,7 @@
 import { Badge, Button, Dialog, Field, Guarded, Note, say, Symbol, Toasts } from "./kit.js";
 import { href, route } from "./router.js";
 import { canControl, loadSession, login, logout, session, whyNot } from "./session.js";
-import { connect, link, reconnect } from "./store.js";
+import { connect, connections, link, reconnect } from "./store.js";
 import { html, render, signal, useEffect, useId, useRef, useState } from "./ui.js";
 import { words } from "./words.js";
 
@@ -21,6 +21,7 @@ const THEMES = ["auto", "light", "dark"];
 const THEME_SYMBOLS = { auto: "auto", light: "sun", dark: "moon" };
 const RETRY_MS = 1500;
 const SESSION_MS = 5000;
+const SETTLED_MS = 2000;
 
 const theme = signal(localStorage.getItem("theme") ?? "auto");
 const isLoggingIn = signal(false);
@@ -101,9 +102,9 @@ function Page({ name }) {
   const [loaded, setLoaded] = useState(null);
   useEffect(() => {
     let isCurrent = true;
-    PAGES[name]().then((module) => isCurrent && setLoaded({ name, View: module.default }), (error) => say(String(error.message), "bad"));
+    PAGES[name]().then((module) => isCurrent && setLoaded({ name, View: module.default }), (error) => isCurrent && link.value !== "gone" && say(String(error.message), "bad"));
     return () => { isCurrent = false; };
-  }, [name]);
+  }, [name, connections.value]);
   if (loaded?.name !== name) return html`<p class="muted loading">${words.loading}</p>`;
   return html`<${Guarded} name=${`${name}/${route.value.id}`}><${loaded.View} key=${`${name}/${route.value.id}`} /></${Guarded}>`;
 }
@@ -143,6 +144,9 @@ function Waiting() {
     : html`<p class="muted loading">${words.banner.connecting}</p>`}</div>`;
 }
 
+/** Have all pages, so that each can be opened while the bridge does not answer. */
+const fetchPages = () => Promise.allSettled(Object.values(PAGES).map((load) => load()));
+
 async function start() {
   applyTheme();
   render(html`<${Frame} />`, document.getElementById("page"));
@@ -151,6 +155,7 @@ async function start() {
     await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
   }
   connect();
+  setTimeout(fetchPages, SETTLED_MS);
   setInterval(() => link.value === "open" && !document.hidden && loadSession(), SESSION_MS);
 }
 

@@ -19,6 +19,13 @@ export function listFilters() {
   ];
 }
 
+const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+
+/** The order of texts for people: `Room 2` before `Room 10`. */
+export const inOrder = collator.compare;
+
+export const byName = (a, b) => inOrder(a.name, b.name);
+
 /** The topic without the base. */
 export const below = (topic) => topic.slice(baseTopic.value.length + 1);
 

@@ -3,7 +3,7 @@
 import { request } from "../api.js";
 import { documentAt, topicOf } from "../documents.js";
 import { Badge, Button, Choice, Copy, Empty, Growing, report, SearchBox } from "../kit.js";
-import { below, decoded } from "../model.js";
+import { below, decoded, inOrder } from "../model.js";
 import { href, route, setQuery } from "../router.js";
 import { baseTopic, canControl, instance, whyNot } from "../session.js";
 import { onActivity, readJson, useWatch } from "../store.js";
@@ -125,7 +125,7 @@ function Nothing({ isFiltered }) {
 function deviceOptions(entries, names, chosen) {
   const ids = new Set([...entries.map((each) => each.device), chosen]);
   ids.delete("");
-  const found = [...ids].map((id) => [id, names.get(id) ?? id]).sort(([, a], [, b]) => a.localeCompare(b, undefined, { numeric: true }));
+  const found = [...ids].map((id) => [id, names.get(id) ?? id]).sort(([, a], [, b]) => inOrder(a, b));
   return { "": words.activity.anyDevice, ...Object.fromEntries(found) };
 }
 

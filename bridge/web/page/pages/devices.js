@@ -3,7 +3,7 @@
 import { artUrl, request } from "../api.js";
 import { Ago, Badge, Button, Choice, DeviceIcon, Dialog, Empty, Field, Growing, Picture, report, say, SearchBox, Slider, Symbol, Toggle } from "../kit.js";
 import { PlayPause, playerOf, Volume } from "../playing.js";
-import { below, bitRate, kinds, listFilters, rows, valueOf } from "../model.js";
+import { below, bitRate, byName, inOrder, kinds, listFilters, rows, valueOf } from "../model.js";
 import { documentAt, topicOf } from "../documents.js";
 import { rateOf } from "../rates.js";
 import { href, route, setQuery } from "../router.js";
@@ -12,13 +12,12 @@ import { set, useWatch } from "../store.js";
 import { html, useId, useRef, useState } from "../ui.js";
 import { words } from "../words.js";
 
-const byName = (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true, sensitivity: "base" });
 const ORDERS = {
   name: byName,
   kind: (a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind) || byName(a, b),
   state: (a, b) => b.isOnline - a.isOnline || b.problems - a.problems || byName(a, b),
-  model: (a, b) => a.model.localeCompare(b.model) || byName(a, b),
-  address: (a, b) => a.address.localeCompare(b.address, undefined, { numeric: true }) || byName(a, b),
+  model: (a, b) => inOrder(a.model, b.model) || byName(a, b),
+  address: (a, b) => inOrder(a.address, b.address) || byName(a, b),
 };
 const STATES = {
   online: (row) => row.isOnline,

@@ -2,7 +2,7 @@
 
 import { documentOf, topicOf } from "../documents.js";
 import { Button, Choice, Empty, SearchBox } from "../kit.js";
-import { below, decoded, rows, serviceIds } from "../model.js";
+import { below, byName, decoded, rows, serviceIds } from "../model.js";
 import { href, route, setQuery } from "../router.js";
 import { baseTopic, instance } from "../session.js";
 import { read, readJson, topicsOf, useWatch } from "../store.js";
@@ -25,7 +25,7 @@ export default function Map() {
   const [flipped, flip] = useState(new Set());
   const { search = "", state = "" } = route.value.query;
   const wanted = search.trim().toLowerCase();
-  const all = rows().sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  const all = rows().sort(byName);
   if (!all.length) return isWhole ? html`<${Empty} symbol="map" title=${words.devices.none.title}><p>${words.devices.none.text}</p></${Empty}>` : html`<p class="muted loading">${words.loading}</p>`;
 
   const failing = failingServices();

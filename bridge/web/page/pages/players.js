@@ -3,7 +3,7 @@
 import { artUrl } from "../api.js";
 import { Badge, Button, Empty, Growing, Picture, say, Slider } from "../kit.js";
 import { documentAt, topicOf } from "../documents.js";
-import { clock, rows, safeUrl, seconds, upnpTime } from "../model.js";
+import { byName, clock, rows, safeUrl, seconds, upnpTime } from "../model.js";
 import { offers, PlayPause, playerOf, transportCall, Volume } from "../playing.js";
 import { call } from "../api.js";
 import { href } from "../router.js";
@@ -28,7 +28,7 @@ function players() {
     .filter((row) => row && (row.kind === "player" || documentAt(topicOf(row.id, "media"))))
     .filter((row) => playerOf(row.id).hasTransport || row.kind === "player");
   const order = (row) => (!row.isOnline ? 3 : { playing: 0, transitioning: 0, paused: 1 }[documentAt(topicOf(row.id, "media"))?.state] ?? 2);
-  return found.sort((a, b) => order(a) - order(b) || a.name.localeCompare(b.name, undefined, { numeric: true }));
+  return found.sort((a, b) => order(a) - order(b) || byName(a, b));
 }
 
 function embedded(row, id) {
