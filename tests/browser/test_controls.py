@@ -85,9 +85,10 @@ async def test_the_documents_stand_as_they_are_on_the_bus(demo, window):
     page = await (await window(demo)).open(f"device/{LIGHT}")
     await page.get_by_test_id("tab-documents").click()
     topic = f"upnp/{LIGHT}/SwitchPower/action/SetTarget"
+    await expect(page.get_by_test_id("topic").first).to_be_visible()
     await page.get_by_role("searchbox").fill(topic)
     document = page.get_by_test_id("topic").filter(has=page.get_by_text(topic, exact=True))
-    shown = json.loads(await document.locator("pre").inner_text())
+    shown = json.loads(await document.locator("pre").text_content() or "")
     assert shown == demo.document(f"{LIGHT}/SwitchPower/action/SetTarget")
 
 
