@@ -210,7 +210,7 @@ class Publishing:
             return self._take_answer()
         self.counters.publications += 1
         topic, entry = due
-        self.overwritten.sent(topic)
+        self.overwritten.sent(topic, entry.payload, now_s)
         return Publication(
             topic,
             entry.payload,

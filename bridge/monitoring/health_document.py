@@ -79,6 +79,7 @@ class Health:
                 "known": len(branches),
                 "online": sum(bool(branch.online) for branch in branches),
             },
+            "instances": self._instances(),
             "subscriptions": dict(Counter(str(one.state) for one in services.values())),
             "failing": dict(islice(failing, _MAX_SERVICES)),
             "events": {
@@ -155,6 +156,21 @@ class Health:
             return await capture(description.location, description, manner(self._settings, 0))
         finally:
             self._is_capturing = False
+
+    def _instances(self) -> dict[str, dict[str, int]]:
+        """Return what this instance, and each other that is up, sees and owns."""
+        publishing = self._parts.publishing
+        branches = publishing.mirror.branches.values()
+        own = {
+            "sees": sum(bool(branch.online) for branch in branches),
+            "owns": sum(branch.owned for branch in branches),
+        }
+        known = publishing.instances
+        others = {
+            name: {"sees": len(known.seen_by(name)), "owns": known.owned_by(name)}
+            for name in known.others
+        }
+        return {publishing.shape.instance: own, **others}
 
     def _services(self) -> Mapping[str, SubscriptionHealth]:
         """Return how the subscription to each service fares, with its counters."""

@@ -188,6 +188,10 @@ class Instances:
         living = self.others.keys() - dead
         return tuple(sorted(dead)) if all(self._instance < one for one in living) else ()
 
+    def owned_by(self, instance: str) -> int:
+        """Return how many devices' documents name an instance."""
+        return sum(owner == instance for owner in self._named.values())
+
     # Whose a device is
 
     def holder(self, device: str) -> str | None:

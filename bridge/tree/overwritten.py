@@ -1,5 +1,7 @@
 """Topics of ours that others have written to, until they are looked at; time is an argument."""
 
+from math import inf
+
 LOOK_S = 1.0
 """How long further writing is waited for."""
 PAUSE_S = 10.0
@@ -9,6 +11,9 @@ FLOOD = 200
 """So many writings are no slip: a broker may have dropped some of what it had to tell."""
 CALM_S = 2.0
 """How long a flood must be over before all is looked at."""
+ECHO_S = 5.0
+"""How late a broker may return what we published, where it does not keep that from us."""
+_MOST_SENT = 5_000
 
 
 class Overwritten:
@@ -21,6 +26,11 @@ class Overwritten:
         self._heard_s = 0.0
         self._sent: set[str] | None = None
         """What is written while it is looked at what the broker holds; None at other times."""
+        self._recent: dict[tuple[str, int], float] = {}
+        """When we have published last what has this hash, by topic and hash, the oldest first."""
+        self._latest: dict[str, int] = {}
+        """The hash of what we have published last, by topic."""
+        self._returns_ours = False
 
     def __len__(self) -> int:
         return len(self._written)
@@ -49,13 +59,38 @@ class Overwritten:
 
         It is older than what we have written since then.
         """
+        if self._is_echo(topic, payload, now_s):
+            return
         if self._sent is None:
             self.hear(topic, payload, now_s)
         elif topic not in self._sent:
             self.note(topic, payload, now_s)
 
-    def sent(self, topic: str) -> None:
+    def _is_echo(self, topic: str, payload: bytes, now_s: float) -> bool:
+        """Return whether what came is ours, of just now.
+
+        What is older than our last counts as that only where the broker has returned such before.
+        """
+        one = topic, hash(payload)
+        if self._recent.get(one, -inf) < now_s - ECHO_S:
+            return False
+        if self._latest.get(topic) == one[1]:
+            self._returns_ours = True
+            return True
+        return self._returns_ours
+
+    def sent(self, topic: str, payload: bytes = b"", now_s: float = -inf) -> None:
         """Note that we have written a topic ourselves."""
+        if now_s > -inf:
+            one = topic, hash(payload)
+            self._recent.pop(one, None)
+            self._recent[one] = now_s
+            self._latest[topic] = one[1]
+            if len(self._recent) > _MOST_SENT:
+                oldest = next(iter(self._recent))
+                del self._recent[oldest]
+                if self._latest.get(oldest[0]) == oldest[1]:
+                    del self._latest[oldest[0]]
         if self._written:
             self._written.pop(topic, None)
         if self._sent is not None:
@@ -85,4 +120,7 @@ class Overwritten:
     def clear(self) -> None:
         """Forget all: the broker is gone."""
         self._written.clear()
+        self._recent.clear()
+        self._latest.clear()
+        self._returns_ours = False
         self._heard = 0

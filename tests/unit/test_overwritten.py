@@ -8,7 +8,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from bridge.tree.device_tree import Shape
 from bridge.tree.messages import Message
-from bridge.tree.overwritten import CALM_S, FLOOD, LOOK_S, PAUSE_S, Overwritten
+from bridge.tree.overwritten import CALM_S, ECHO_S, FLOOD, LOOK_S, PAUSE_S, Overwritten
 from tests.unit.devices import described, device, scpd, service
 from tests.unit.hubs import home_assistant
 from tests.unit.wired import Wired
@@ -268,3 +268,24 @@ def test_after_a_flood_all_is_to_be_looked_at_once_it_is_over():
     assert not written.was_flood(FLOOD - 1 + CALM_S / 2)
     assert written.was_flood(FLOOD - 1 + CALM_S)
     assert not written.was_flood(FLOOD + 100)
+
+
+def test_what_the_broker_returns_of_ours_late_is_no_reason_to_write():
+    written = Overwritten()
+    for number in range(3):
+        written.sent("t", b"%d" % number, number)
+    written.overhear("t", b"2", 3)  # it returns ours
+    written.overhear("t", b"1", 3)
+    assert written.take(9, 10) == []
+    written.overhear("t", b"another's", 3)
+    assert written.take(9, 10) == [("t", b"another's")]
+    written.overhear("t", b"1", 2 + ECHO_S)
+    assert written.take(19, 10) == [("t", b"1")]
+
+
+def test_what_another_writes_is_not_taken_for_ours_where_the_broker_returns_nothing():
+    written = Overwritten()
+    written.sent("t", b"1", 0)
+    written.sent("t", b"2", 1)
+    written.overhear("t", b"1", 2)
+    assert written.take(9, 10) == [("t", b"1")]
