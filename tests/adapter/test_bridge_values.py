@@ -12,6 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 import pytest_asyncio
 
+from bridge.tree.instances import highest
 from bridge.upnp.gena import subscriber as gena
 from tests.adapter.bridge import Caller, Onlooker, Running, bridging, flags, onlooking
 from tests.adapter.device import (
@@ -560,13 +561,13 @@ class Told:
         return play
 
 
-def questioned(name: str) -> Part:
+def questioned(name: str, udn: str | None = None) -> Part:
     def level(service: str, **more: Any) -> Service:
         members = (Action("GetLevel", ("out Now:Level",)), Variable("Level", "ui2"))
         return Service(service, members, **more)
 
     return Part(
-        new_udn(),
+        udn or new_udn(),
         name,
         (
             Service(
@@ -859,12 +860,14 @@ async def test_a_restart_neither_clears_nor_repeats_what_was_asked_for(
                 ]
 
 
-async def test_after_an_action_its_service_is_asked_at_once_by_the_first_bridge_alone(
+async def test_after_an_action_its_service_is_asked_at_once_by_the_owner_alone(
     broker: Broker,
 ) -> None:
     name, base = f"hurry-{new_udn()}", "hurry"
+    udns = iter(new_udn, None)
+    udn = next(one for one in udns if highest(one, ("main", "second")) == "main")
     more = {"mqtt__base_topic": base, "upnp__poll_interval": "600"}
-    async with alive(Quiet(questioned(name))) as device:
+    async with alive(Quiet(questioned(name, udn))) as device:
         told = Told(device)
         told.values = {"GetTotalBytesSent": "1", "GetLevel": "5"}
         with onlooking(broker.port) as onlooker:
@@ -874,6 +877,8 @@ async def test_after_an_action_its_service_is_asked_at_once_by_the_first_bridge_
             ):
                 own = "WANCommonInterfaceConfig/value/TotalBytesSent"
                 await first.holds(own, "1")
+                sees = f"{base}/bridge/second/sees"
+                await until(lambda: device.udn in str(onlooker.held.get(sees)))
                 await asyncio.sleep(0.2)
                 assert len(first.calls("GetTotalBytesSent")) == 1
                 told.values["GetTotalBytesSent"] = "77"

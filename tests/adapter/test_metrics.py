@@ -193,7 +193,7 @@ async def test_health_and_readiness_are_json_and_other_paths_are_none(world: Wor
         status, kind, text = await world.get(path)
         assert (status, kind) == (200, "application/json")
         assert '"connected":true' in text
-    assert (await world.get("/"))[0] == 404
+    assert (await world.get("/nothing"))[0] == 404
 
 
 async def test_without_its_broker_a_bridge_works_and_is_not_ready(world: World) -> None:

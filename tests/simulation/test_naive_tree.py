@@ -133,6 +133,7 @@ def held_of(*up: Device, away: Device | None = None) -> Tree:
         "upnp/bridge/main/info": naive_tree.written(info),
         "upnp/bridge/main/health": b"{}",
         "upnp/bridge/main/devices": naive_tree.written(rows),
+        "upnp/bridge/main/sees": b"{}",
     }
 
 
