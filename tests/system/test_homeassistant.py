@@ -328,7 +328,10 @@ def test_a_home_assistant_that_starts_anew_is_told_discovery_first_then_states(h
     bridge = "homeassistant/device/upnp2mqtt_bridge_main/config"
 
     def published() -> list[str]:
-        return [one.topic for one in observer.live[mark:] if one.retain]
+        """Return what has been told since the last time that Home Assistant said it is there."""
+        live = observer.live[mark:]
+        births = [n for n, one in enumerate(live) if one.topic == "homeassistant/status"]
+        return [one.topic for one in live[births[-1] :] if one.retain] if births else []
 
     states = {
         f"upnp/{RENDERER}/media",
