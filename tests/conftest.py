@@ -6,6 +6,7 @@ from hypothesis import settings
 from structlog.dev import ConsoleRenderer, plain_traceback
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from tests import network
 
@@ -27,10 +28,12 @@ structlog.configure(
 
 ALONE = ("tests/unit/", "tests/simulation/", "tests/adapter/test_odd_brokers.py")
 """Where each test may run on another worker than its neighbours."""
+BUSY = ("tests/unit/", "tests/simulation/", "tests/fuzz/")
+"""Where tests compute all the time, while most of the others wait for real programs."""
 TOGETHER = "tests/browser/"
 """Where all tests are on one worker: a browser takes long to start."""
-WORKERS = 4
-"""More than cores, since most of a test is waiting."""
+WORKERS = 5
+"""More than cores: all but the first take what waits."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,6 +55,16 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         if nodeid.startswith(TOGETHER):
             return TOGETHER
         return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Give the first worker what computes and the others what waits, as long as there is any."""
+        is_first = node is self.nodes[0]
+        fits = [scope for scope in self.workqueue if scope.startswith(BUSY) == is_first]
+        # Real devices take longest: what begins last must not be what ends last.
+        real = (scope for scope in fits if scope.startswith("tests/system/"))
+        best = next(real, next(iter(fits or self.workqueue)))
+        self.workqueue.move_to_end(best, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:

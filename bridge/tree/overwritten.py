@@ -13,7 +13,7 @@ CALM_S = 2.0
 """How long a flood must be over before all is looked at."""
 ECHO_S = 5.0
 """How late a broker may return what we published, where it does not keep that from us."""
-_MOST_SENT = 5_000
+_MOST_SENT = 1_000
 
 
 class Overwritten:
