@@ -57,7 +57,7 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        """Give the first worker what computes and the others what waits, as long as there is any."""
+        """Give the first worker what computes, the others what waits, while there is any."""
         is_first = node is self.nodes[0]
         fits = [scope for scope in self.workqueue if scope.startswith(BUSY) == is_first]
         # Real devices take longest: what begins last must not be what ends last.
