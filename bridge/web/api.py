@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -16,7 +17,14 @@ from bridge.tree.messages import Message, Publication
 from bridge.tree.selection import FilterIndex, read_filter
 from bridge.web.guard import Guard, document, failure
 from bridge.web.pictures import Pictures
-from bridge.web.watching import MAX_CLIENTS, MAX_COMMANDS, SILENCE_S, Client, Watching
+from bridge.web.watching import (
+    MAX_CLIENTS,
+    MAX_CLIENTS_PER_PEER,
+    MAX_COMMANDS,
+    SILENCE_S,
+    Client,
+    Watching,
+)
 
 MAX_POSTS: Final = 64
 """The most commands by POST that wait for their answer."""
@@ -75,6 +83,8 @@ class Api:
         self._shape = watching.shape
         self._posts = 0
         self._reading = 0
+        self._sockets: Counter[str] = Counter()
+        """How many WebSockets each address has."""
         self._doctor: asyncio.Future[Sequence[object]] | None = None
         self.max_body = max_payload + _MARGIN_BYTES
         self._max_frame = min(2 * max_payload + _MARGIN_BYTES, _MOST_FRAME)
@@ -302,8 +312,21 @@ class Api:
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
         """Serve a client by its WebSocket until it goes."""
-        if len(self._watching.clients) >= MAX_CLIENTS:
+        peer = self._guard.peer(request)
+        if self._sockets.total() >= MAX_CLIENTS:
             return failure(503, Code.BUSY, f"{MAX_CLIENTS} clients watch already")
+        if self._sockets.get(peer, 0) >= MAX_CLIENTS_PER_PEER:
+            reason = f"{MAX_CLIENTS_PER_PEER} clients of this address watch already"
+            return failure(503, Code.BUSY, reason)
+        self._sockets[peer] += 1
+        try:
+            return await self._serve(request)
+        finally:
+            self._sockets[peer] -= 1
+            if not self._sockets[peer]:
+                del self._sockets[peer]
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
         answer = web.WebSocketResponse(
             autoping=False, compress=False, max_msg_size=self._max_frame, timeout=_CLOSE_S
         )

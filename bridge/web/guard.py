@@ -128,6 +128,20 @@ class Guard:
         """Return whether a password would let this client control."""
         return self._password is not None and self.why_not(request) is not None
 
+    def peer(self, request: web.Request) -> str:
+        """Return who is held to have sent a request, where each has a share: an address.
+
+        Behind a proxy it is the one that this names: of a trusted one the first, which may be
+        behind further proxies; of another program of this machine the last, which it wrote itself.
+        """
+        is_let_in = self._is_let_in(request)
+        if is_let_in or _is_loopback(request.remote or ""):
+            hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
+            named = _network(hops[0 if is_let_in else -1])
+            if named is not None:
+                return named
+        return _source(request)
+
     def retry_after_s(self, request: web.Request) -> float:
         """Return for how long no password of this client counts, since others were wrong."""
         _, until_s = self._failures.get(_source(request), (0, 0.0))
@@ -282,7 +296,12 @@ def _is_loopback(text: str) -> bool:
 
 def _source(request: web.Request) -> str:
     """Return who is held to have tried a password: an address, of IPv6 its network."""
-    address = _address(request.remote or "")
+    return str(_network(request.remote or ""))
+
+
+def _network(text: str) -> str | None:
+    """Return what one client has to itself: an address, of IPv6 its network; None where none is."""
+    address = _address(text)
     if isinstance(address, IPv6Address):
         return str(ip_network(f"{address}/64", strict=False))
-    return str(address)
+    return None if address is None else str(address)

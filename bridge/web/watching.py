@@ -34,6 +34,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 MAX_CLIENTS: Final = 32
 """The most WebSockets at once."""
+MAX_CLIENTS_PER_PEER: Final = 8
+"""The most of one address, so that nobody locks all others out."""
 MAX_FILTERS: Final = 1_000
 """The most topic filters that a client watches."""
 MAX_LEVELS: Final = 10_000

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from bridge.web import guard
+from bridge.web import api, guard
 from tests.adapter.mosquitto import until
 from tests.adapter.page import World, page
 
@@ -233,6 +233,15 @@ async def test_a_proxy_that_is_trusted_answers_for_its_users(tmp_path):
         assert (await world.post(COMMAND, {}, **(headers | {"Origin": "https://evil.example"})))[
             0
         ] == 403
+
+
+async def test_behind_a_trusted_proxy_each_user_has_a_share(tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "MAX_CLIENTS_PER_PEER", 1)
+    async with page(tmp_path, http__trusted_proxies="127.0.0.0/8") as world:
+        one = {"X_Forwarded_For": "192.0.2.1, 172.30.32.1"}
+        async with world.socket(**one):
+            assert await opened(world, **one) == 503
+            assert await opened(world, X_Forwarded_For="192.0.2.2, 172.30.32.1") == 101
 
 
 # With a password
