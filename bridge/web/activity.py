@@ -15,9 +15,15 @@ MAX_KEPT: Final = 200
 _MOST_CHARACTERS = 2_000
 _MOST_OF_A_VALUE = 256
 _MOST_VALUES = 50
-_SECRET = re.compile(r"passw|passphrase|secret|token|credential|sharedkey|wepkey", re.IGNORECASE)
+_WORDS = "passw|passphrase|secret|token|credential|sharedkey|wepkey"
+_SECRET = re.compile(_WORDS, re.IGNORECASE)
 """In the names of what nobody else is to see."""
-_PAIR = re.compile(r'"([^"\\]{1,64})"(\s{0,8}:\s{0,8})"(?:[^"\\]|\\.)*+"?')
+_PAIR = re.compile(r'"([^"\\]{1,64})"(\s{0,8}:\s{0,8})(?:"(?:[^"\\]|\\.)*+"?|[^\s"\[\]{},]++)')
+_NESTED = re.compile(
+    rf'("[^"\\]{{0,64}}(?:{_WORDS})[^"\\]{{0,64}}"\s{{0,8}}:\s{{0,8}})[\[{{].*',
+    re.IGNORECASE | re.DOTALL,
+)
+"""A secret in several parts: where it ends is not looked for, so nothing after it is told."""
 _HIDDEN = "***"
 
 Entry: TypeAlias = Mapping[str, Any]
@@ -90,7 +96,8 @@ def _shown(topic: str, payload: bytes) -> str:
     if _SECRET.search(topic):
         return _HIDDEN
     text = payload[: 2 * _MOST_CHARACTERS].decode("utf-8", "replace")
-    return _PAIR.sub(_hidden, text)[:_MOST_CHARACTERS]
+    text = _NESTED.sub(rf'\1"{_HIDDEN}"', _PAIR.sub(_hidden, text))
+    return text[:_MOST_CHARACTERS]
 
 
 def _hidden(pair: re.Match[str]) -> str:

@@ -25,6 +25,8 @@ def told(payload: bytes, topic: str = "upnp/x/call") -> str:
         b'{"args":{"NewPassword":"hunter2"}}',
         b'{"NewPreSharedKey" : "hunter2"}',
         b'{"a":"b","X_Token":"hunter2',
+        b'{"args":{"NewPassword":["x","hunter2"]}}',
+        b'{"Credentials" : {"a":{"b":"c"},"d":"hunter2"},"e":1}',
         b'{"password":"\\"hunter2"}',
         b'{"callid":1,"Secret":"' + b"hunter2" * 1000 + b'"}',
     ],
