@@ -102,7 +102,10 @@ class Guard:
 
     def _is_let_in(self, request: web.Request) -> bool:
         """Return whether a proxy that answers for its users has let somebody in."""
-        peer = _address(request.remote or "")
+        return self._is_trusted(request.remote or "")
+
+    def _is_trusted(self, remote: str) -> bool:
+        peer = _address(remote)
         return peer is not None and any(peer in one for one in self._access.trusted_proxies)
 
     def prefix(self, request: web.Request) -> str:
@@ -127,6 +130,10 @@ class Guard:
     def wants_login(self, request: web.Request) -> bool:
         """Return whether a password would let this client control."""
         return self._password is not None and self.why_not(request) is not None
+
+    def share_of(self, remote: str) -> str | None:
+        """Return who has a share of all connections; None for a proxy that is trusted."""
+        return None if self._is_trusted(remote) else str(_network(remote))
 
     def peer(self, request: web.Request) -> str:
         """Return who is held to have sent a request, where each has a share: an address.

@@ -23,6 +23,8 @@ from bridge.web.watching import Watching
 
 MAX_CONNECTIONS: Final = 256
 """The most connections at once; further ones are ended."""
+MAX_CONNECTIONS_PER_PEER: Final = 64
+"""The most of one address, unless it is a trusted proxy's: nobody locks all others out."""
 
 _SHUTDOWN_S = 0.5
 
@@ -74,7 +76,8 @@ async def serve(  # noqa: PLR0913 - most by name
         body, media_type = metrics(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": media_type})
 
-    app = _application(page)
+    guard = Guard(page.access, asyncio.get_running_loop().time)
+    app = _application(page, guard)
     app.add_routes(
         [
             web.get("/healthz", healthz),
@@ -86,7 +89,7 @@ async def serve(  # noqa: PLR0913 - most by name
     await runner.setup()
     try:
         try:
-            listening = await _listen(runner, host, port)
+            listening = await _listen(runner, host, port, guard)
         except OSError as error:
             raise cannot_listen("http.", host, port, error) from error
         _log.info("page_listening", url=f"http://{bracketed(host)}:{port}{page.access.base_path}/")
@@ -98,27 +101,49 @@ async def serve(  # noqa: PLR0913 - most by name
         await runner.cleanup()
 
 
-class _Full(asyncio.Protocol):
-    """Ends a connection for which there is no room: others need the files that it would take."""
+class _Door(asyncio.Protocol):
+    """Hands a connection on, or ends it where there is no room: others need the files it takes."""
+
+    def __init__(self, server: web.Server, guard: Guard) -> None:
+        self._server = server
+        self._guard = guard
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
+        """Look whose connection it is."""
+        if not isinstance(transport, asyncio.Transport):
+            return
+        if not self._has_room(_remote(transport)):
             transport.abort()
+            return
+        protocol = self._server()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+    def _has_room(self, remote: str) -> bool:
+        present = [one.transport for one in self._server.connections]
+        if len(present) >= MAX_CONNECTIONS:
+            return False
+        peer = self._guard.share_of(remote)
+        if peer is None:
+            return True
+        of_peer = [one for one in present if one and self._guard.share_of(_remote(one)) == peer]
+        return len(of_peer) < MAX_CONNECTIONS_PER_PEER
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
-    """Listen as aiohttp would, with no more connections than the bound."""
+def _remote(transport: asyncio.BaseTransport) -> str:
+    named = transport.get_extra_info("peername")
+    return str(named[0]) if named else ""
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, guard: Guard) -> asyncio.Server:
+    """Listen as aiohttp would, with no more connections than the bounds."""
     server = runner.server
     assert server is not None  # noqa: S101 - it is set up
-
-    def connected() -> asyncio.BaseProtocol:
-        return server() if len(server.connections) < MAX_CONNECTIONS else _Full()
-
-    return await asyncio.get_running_loop().create_server(connected, host, port, backlog=128)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: _Door(server, guard), host, port, backlog=128)
 
 
-def _application(page: Page) -> web.Application:
-    guard = Guard(page.access, asyncio.get_running_loop().time)
+def _application(page: Page, guard: Guard) -> web.Application:
     files = PageFiles()
     api = Api(
         page.watching,

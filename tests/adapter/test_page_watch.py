@@ -345,6 +345,31 @@ async def test_there_are_no_more_connections_than_the_bound(world: World, monkey
     assert (await world.get("/api/session"))[0] == 200
 
 
+async def test_one_address_has_no_more_connections_than_its_share(world: World, monkeypatch):
+    monkeypatch.setattr(server, "MAX_CONNECTIONS_PER_PEER", 3)
+    idle = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(4)]
+    reader, _ = idle[-1]
+    async with asyncio.timeout(PATIENCE_S):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        near = ("127.0.0.2", 0)
+        other, writer = await asyncio.open_connection("127.0.0.1", world.port, local_addr=near)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await other.readline() == b"HTTP/1.1 200 OK\r\n"
+    for _, each in (*idle, (other, writer)):
+        each.close()
+    await until_it_answers(world)
+
+
+async def until_it_answers(world: World) -> None:
+    """Wait until connections that were closed are no longer counted."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                assert (await world.get("/api/session"))[0] == 200
+                return
+
+
 async def test_no_more_read_the_tree_at_once_than_the_bound(world: World, monkeypatch):
     monkeypatch.setattr(api, "MAX_READING", 0)
     assert (await world.get("/api/tree"))[0] == 503
