@@ -83,7 +83,7 @@ class Publishing:
     ) -> None:
         self.shape = shape
         self._on_presence = on_presence
-        self._clock = clock or Clock()
+        self.clock = clock or Clock()
         self._qos = qos
         self._is_trees_turn = False
         self._is_leaving = False
@@ -126,7 +126,7 @@ class Publishing:
         if why == "denied":
             if found is not None:
                 self.device_forgotten(found[0])
-        elif (branch := self.mirror.mark_offline(udn, self._clock.stamp())) is not None:
+        elif (branch := self.mirror.mark_offline(udn, self.clock.stamp())) is not None:
             self.publish_device_event("device_left", branch, reason=why)
             self.wake()
             self._on_presence()
@@ -142,11 +142,11 @@ class Publishing:
         self, udn: str, level: str, properties: list[tuple[str, str]], *, initial: bool
     ) -> None:
         """Take in the properties of an event of a service, by its device's UDN and its level."""
-        came_s = self._clock.monotonic()
+        came_s = self.clock.monotonic()
         self.counters.events += 1
         service = topics.service_id(topics.device_id(udn), level)
         mirror = self.mirror
-        if not mirror.apply_event(service, properties, initial=initial, now=self._clock.stamp()):
+        if not mirror.apply_event(service, properties, initial=initial, now=self.clock.stamp()):
             self.counters.malformed_events += 1
             _log.debug("last_change_unreadable", service=service)
         if mirror.ledger:
@@ -157,7 +157,7 @@ class Publishing:
         self, service: str, told: list[tuple[Key, str]], *, regularly: bool = False
     ) -> None:
         """Take in values that a service, by its id, was asked for, `regularly` or once."""
-        self.mirror.apply_answers(service, told, now=self._clock.stamp(), regularly=regularly)
+        self.mirror.apply_answers(service, told, now=self.clock.stamp(), regularly=regularly)
         self.wake()
 
     # To the broker
@@ -166,7 +166,7 @@ class Publishing:
         """Tell a hub that has just started of everything again; not for a message of before."""
         if message.payload == b"online" and not message.retain:
             _log.info("hub_started", topic=message.topic)
-            self.mirror.introduce(self._clock.monotonic())
+            self.mirror.introduce(self.clock.monotonic())
             self.wake()
 
     def attach(self, waker: Waker) -> None:
@@ -196,13 +196,13 @@ class Publishing:
             self._is_trees_turn = True
             return answer
         self._is_trees_turn = False
-        now_s = self._clock.monotonic()
+        now_s = self.clock.monotonic()
         mirror, is_leaving = self.mirror, self._is_leaving
         due = mirror.take(
             inf if is_leaving else now_s, in_bulk=in_bulk, steps=steps, is_leaving=is_leaving
         )
         if self.delays and not mirror.ledger.has_live and (due is None or mirror.took_in_bulk):
-            self.delays.end(self._clock.monotonic())
+            self.delays.end(self.clock.monotonic())
         if due is None:
             self._log_variables_never_reported()
             if not is_leaving and (due_s := mirror.due_s) is not None:
@@ -231,7 +231,7 @@ class Publishing:
                 )
 
     def _take_answer(self) -> Publication | None:
-        answer = self.outbox.take(self._clock.monotonic())
+        answer = self.outbox.take(self.clock.monotonic())
         self.counters.answers += answer is not None
         return answer
 
@@ -239,7 +239,7 @@ class Publishing:
         """Send an answer as soon as there is a broker, within a minute."""
         if (observer := self.mirror.observed.observer) is not None:
             observer.message_sent(publication)
-        self.outbox.answer(publication, self._clock.monotonic())
+        self.outbox.answer(publication, self.clock.monotonic())
         self.wake()
 
     def publish_device_event(self, event: str, branch: MirroredDevice, **more: object) -> None:
@@ -248,7 +248,7 @@ class Publishing:
             news: dict[str, object] = {"event": event, "id": branch.id}
             if "friendly_name" in branch.row:
                 news["friendly_name"] = branch.row["friendly_name"]
-            self._publish_news("event", {**news, **more, "time": self._clock.stamp()}, qos=1)
+            self._publish_news("event", {**news, **more, "time": self.clock.stamp()}, qos=1)
 
     def publish_beat(self) -> None:
         """Tell other instances that this one lives, and how much of it there is."""
@@ -265,7 +265,13 @@ class Publishing:
         It is not to carry out the commands that are `taken`.
         """
         news = {"event": "devices_yielded", "ids": devices, "to": heir, "taken": taken}
-        self._publish_news("event", {**news, "time": self._clock.stamp()}, qos=1)
+        self._publish_news("event", {**news, "time": self.clock.stamp()}, qos=1)
+
+    def publish_taken(self) -> None:
+        """Tell which commands were taken while nothing was heard of another instance, or of us."""
+        if (taken := self.handover.news(self.clock.monotonic())) is not None:
+            news = {"event": "commands_taken", "taken": taken, "time": self.clock.stamp()}
+            self._publish_news("event", news, qos=1)
 
     def publish_log(self, line: Any) -> None:  # noqa: ANN401 - whatever a log line holds
         """Send a log line to whoever listens now."""
@@ -321,7 +327,7 @@ class Publishing:
         held.clear()
         limit = min(max_payload, broker_limit or max_payload)
         instances = self.instances
-        instances.begin(holdings.online, holdings.sees, holdings.owners, self._clock.monotonic())
+        instances.begin(holdings.online, holdings.sees, holdings.owners, self.clock.monotonic())
         remembered = yield from self.mirror.opening(holdings, limit, self._is_unsettled)
         self.broker_limit = broker_limit
         return remembered

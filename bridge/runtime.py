@@ -27,9 +27,9 @@ class Clock:
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _utc
 
-    def stamp(self, timespec: str = "milliseconds") -> str:
-        """Return the time of day as RFC 3339 writes it."""
-        return self.now().isoformat(timespec=timespec).replace("+00:00", "Z")
+    def stamp(self, timespec: str = "milliseconds", at: datetime | None = None) -> str:
+        """Return a moment, by default this one, as RFC 3339 writes it."""
+        return (at or self.now()).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

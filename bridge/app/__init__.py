@@ -66,7 +66,7 @@ class Bridge:
         self.settings = settings
         self._adapters = adapters or Adapters()
         self._doctor = doctor
-        self._activity = Activity(self._adapters.clock.stamp)
+        self._activity = Activity(self._adapters.clock)
         self.online = asyncio.Event()
         self._first_round = asyncio.Event()
         mqtt, mirror = settings.mqtt, settings.mirror

@@ -259,8 +259,9 @@ class BrokerLink:
         )
 
     def _hear(self, message: Message) -> None:
-        """Hear others; where the will of an earlier connection comes late, say `online` again."""
+        """Hear others; where we are called offline, say `online` again, and what we have done."""
         if not self._ownership.receive(message) and self._online.is_set():
+            self._publishing.publish_taken()
             self._publishing.mirror.ledger.put(self._publishing.state_topic, b"online")
             self.wake()
 

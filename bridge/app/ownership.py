@@ -225,9 +225,11 @@ class Ownership:
         return True
 
     def _hear(self, instance: str, name: str, message: Message, now_s: float) -> None:
-        was_up = self._instances.is_up(instance)
+        was_up, was_missing = self._instances.is_up(instance), self._instances.is_missing(instance)
         moved = self._instances.hear(instance, name, message.payload, now_s, is_old=message.retain)
         own = self._publishing.shape.instance
+        if was_missing:
+            self._publishing.publish_taken()
         if instance != own and not was_up and self._instances.is_up(instance):
             self._beaten_s = -inf
             if self._is_online:
@@ -237,7 +239,7 @@ class Ownership:
         if instance == own and name == "sees" and self._is_online:
             self._overhear(message)
         if name == "event" and instance != own:
-            self._hear_event(message.payload, now_s)
+            self._hear_event(instance, message.payload, now_s)
         if moved is None:
             self._settle_all()
         else:
@@ -252,11 +254,19 @@ class Ownership:
             if branch.owned and branch.id in seen and self._is_online:
                 self._doubted[branch.id] = now_s + _SPEAK_S
 
-    def _hear_event(self, payload: bytes, now_s: float) -> None:
-        """Take in that an instance has left devices to another."""
+    def _hear_event(self, instance: str, payload: bytes, now_s: float) -> None:
+        """Take in that an instance has left devices to another, or what it has carried out."""
         event = jsontext.read(payload)
-        if not isinstance(event, dict) or event.get("event") != "devices_yielded":
+        if not isinstance(event, dict):
             return
+        match event.get("event"):
+            case "devices_yielded":
+                self._hear_yielded(event, now_s)
+            case "commands_taken":
+                self._publishing.handover.hear_done(strings(event.get("taken")), now_s)
+                self._instances.hear_done(instance)
+
+    def _hear_yielded(self, event: dict[str, object], now_s: float) -> None:
         heir = event.get("to")
         for device in strings(event.get("ids")):
             if isinstance(heir, str):

@@ -202,7 +202,7 @@ class CallQueue:
         if len(queue) >= MAX_WAITING:
             raise CommandError(Code.BUSY, f"{len(queue)} calls wait for this device already")
         queue.append((command, branch))
-        if not self._publishing.instances.is_alone:
+        if self._publishing.instances.knows_others:
             now_s = asyncio.get_running_loop().time()
             self._publishing.handover.took(branch.id, command.message, now_s)
         if branch.id not in self._workers:

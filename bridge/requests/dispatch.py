@@ -7,6 +7,7 @@ from bridge.publishing import Publishing
 from bridge.requests import envelope
 from bridge.requests.bridge_request import BridgeRequests
 from bridge.requests.call_queue import CallQueue
+from bridge.requests.doubts import Doubts
 from bridge.requests.value_request import ValueRequest, read_text
 from bridge.tree.messages import Message
 
@@ -53,6 +54,7 @@ class Dispatch:
         self._on_command = on_command
         self._echoes = False
         self._cleared: set[str] = set()
+        self._doubts = Doubts(publishing)
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -91,8 +93,11 @@ class Dispatch:
         if levels[0] == "bridge":
             name = levels[3]
             self._bridge_requests.receive(message, name, f"{self._own}/response/{name}")
-        else:
+        elif message.answered is not None:
             self._receive_call(message, levels)
+        else:
+            do = partial(self._receive_call, message, levels)
+            self._doubts.receive(message, levels[0], do)
 
     def _receive_call(self, message: Message, levels: Sequence[str]) -> None:
         """Hand on a request to a device, with how it is to be read."""

@@ -1,10 +1,13 @@
 """Devices that are about to be this instance's, and commands that wait until they are."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
+from math import inf
 
+from bridge.tree.instances import JOINING_S
 from bridge.tree.messages import Message
 
 FIRST_S = 0.5
@@ -15,6 +18,7 @@ YIELD_S = 2.0
 _MOST_HELD = 32
 _MOST_TAKEN = 1_000
 _TAKEN_S = 5.0
+_AGAIN_S = 1.0
 
 
 def digest(message: Message) -> str:
@@ -49,11 +53,17 @@ class Claim:
 
 
 class Handover:
-    """Claims by the ids of root devices, and the commands that were taken just now."""
+    """Claims by the ids of root devices, and the commands that were taken just now.
+
+    Those that others have taken while nothing was heard of them are known for some seconds.
+    """
 
     def __init__(self) -> None:
         self.claims: dict[str, Claim] = {}
         self._taken: deque[tuple[float, str, str]] = deque(maxlen=_MOST_TAKEN)
+        self._done: Counter[str] = Counter()
+        self._done_until_s = -inf
+        self._told: tuple[list[str], float] | None = None
 
     def hold(self, root: str, message: Message, do: Callable[[], None]) -> bool:
         """Have a command wait for a device; return whether that is about to be ours."""
@@ -73,7 +83,31 @@ class Handover:
             one for at_s, root, one in self._taken if root in wanted and at_s > now_s - _TAKEN_S
         ]
 
+    def news(self, now_s: float) -> list[str] | None:
+        """Return what was taken last, whenever that was; None where that was told just now."""
+        taken = [one for _, _, one in self._taken]
+        if (told := self._told) and told[0] == taken and now_s < told[1] + _AGAIN_S:
+            return None
+        self._told = taken, now_s
+        return taken
+
+    def hear_done(self, taken: Iterable[str], now_s: float) -> None:
+        """Note what another instance has taken while nothing was heard of it."""
+        if now_s > self._done_until_s:
+            self._done.clear()
+        self._done.update(islice(taken, _MOST_TAKEN))
+        self._done_until_s = now_s + JOINING_S
+
+    def was_done(self, message: Message, now_s: float) -> bool:
+        """Return whether another instance has taken a command; once for each time it has."""
+        if now_s > self._done_until_s or not self._done[one := digest(message)]:
+            return False
+        self._done[one] -= 1
+        return True
+
     def close(self) -> None:
         """Note that there is no broker: nothing is waited for."""
         self.claims.clear()
         self._taken.clear()
+        self._told = None
+        self._done.clear()

@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from math import inf
 
 from bridge.formats import jsontext
 from bridge.model import topics
@@ -17,6 +18,9 @@ from bridge.tree.retained import strings
 
 SILENCE_S = 15.0
 """How long an instance may be silent until it counts as dead."""
+
+JOINING_S = 5.0
+"""How long it is waited for what one that was missing has done; that long it counts."""
 
 MOST_SEEN = 100_000
 """Devices that one instance may see, and documents that are remembered."""
@@ -54,18 +58,26 @@ class Instance:
     """What is known of an instance.
 
     One that `has_come` has told what it sees, or has beaten, since it was offline: it may be about
-    to be online. One that never told what it `sees` is of an older version.
+    to be online. One that never told what it `sees` is of an older version. One that `is_missing`
+    went without a word: it hangs, is dead, or lives at a broker that is cut off from ours. When it
+    is heard again, others wait until `awaited_until_s` for what it has done meanwhile.
     """
 
     is_online: bool = False
     has_come: bool = False
     sees: frozenset[str] | None = None
     heard_s: float = 0.0
+    is_missing: bool = False
+    awaited_until_s: float = -inf
 
     @property
     def is_up(self) -> bool:
         """Whether it takes part: from its first sign of life until its `offline`."""
         return self.is_online or self.has_come
+
+    def may_have(self, device: str | None) -> bool:
+        """Return whether it may carry out commands to a device, or to any where that is None."""
+        return device is None or self.sees is None or device in self.sees
 
 
 class Instances:
@@ -113,10 +125,15 @@ class Instances:
             if len(self._known) >= _MOST or name not in ("state", *_SIGNS):
                 return frozenset()
             one = self._known[instance] = Instance()
+        silent_s = now_s - one.heard_s
+        if one.is_missing:
+            one.is_missing, one.awaited_until_s = False, now_s + JOINING_S
         if not is_old:
             one.heard_s = now_s
         was_up, seen = one.is_up, one.sees
         if name == "state":
+            is_dead = was_up and payload != b"online" and silent_s > SILENCE_S / 2
+            one.is_missing = is_dead and instance != self._instance
             one.is_online = payload == b"online"
             one.has_come = one.has_come and is_old
             if one.is_up and not was_up:
@@ -156,6 +173,11 @@ class Instances:
         return not any(one.is_up for name, one in self._known.items() if name != self._instance)
 
     @property
+    def knows_others(self) -> bool:
+        """Whether there is or was another instance."""
+        return len(self._known) > 1
+
+    @property
     def others(self) -> Mapping[str, Instance]:
         """The other instances that are up, by name."""
         known = sorted(self._known.items())
@@ -191,6 +213,25 @@ class Instances:
     def owned_by(self, instance: str) -> int:
         """Return how many devices' documents name an instance."""
         return sum(owner == instance for owner in self._named.values())
+
+    def is_missing(self, instance: str) -> bool:
+        """Return whether an instance went without a word."""
+        return instance in self._known and self._known[instance].is_missing
+
+    def is_missed(self, device: str | None) -> bool:
+        """Return whether one is missing that may have a device, or any where that is None."""
+        return any(one.is_missing and one.may_have(device) for one in self._known.values())
+
+    def is_awaited(self, device: str | None, now_s: float) -> bool:
+        """Return whether one that was missing is still to say what it has done to a device."""
+        return any(
+            now_s < one.awaited_until_s and one.may_have(device) for one in self._known.values()
+        )
+
+    def hear_done(self, instance: str) -> None:
+        """Note that an instance has said what it has done."""
+        if instance in self._known:
+            self._known[instance].awaited_until_s = -inf
 
     # Whose a device is
 

@@ -3,8 +3,10 @@
 import re
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from bridge.tree.messages import Message, Publication
 from bridge.tree.service_state import Change
@@ -29,45 +31,50 @@ _HIDDEN = "***"
 Entry: TypeAlias = Mapping[str, Any]
 
 
-class Activity:
-    """Keeps the last of it, and tells `listeners`; `stamp` gives the time of day."""
+class Clock(Protocol):
+    """Has the time of day."""
 
-    def __init__(self, stamp: Callable[[], str]) -> None:
-        self._stamp = stamp
-        self._kept: deque[Entry] = deque(maxlen=MAX_KEPT)
+    @property
+    def now(self) -> Callable[[], datetime]:
+        """Gives it in UTC."""
+
+    def stamp(self, *, at: datetime) -> str:
+        """Return a moment as RFC 3339 writes it."""
+
+
+class Activity:
+    """Keeps the last of it, and tells `listeners`.
+
+    What nobody looks at is not written out: commands and answers are kept as they were.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: deque[Callable[[], Entry]] = deque(maxlen=MAX_KEPT)
         self.listeners: dict[Hashable, Callable[[Entry], None]] = {}
 
     def recent(self) -> tuple[Entry, ...]:
         """Return what is kept, the oldest first."""
-        return tuple(self._kept)
+        return tuple(write() for write in self._kept)
 
     def line(self, facts: Mapping[str, Any]) -> None:
         """Take a line of the log."""
         told = {name: _plain(value) for name, value in facts.items() if name != "timestamp"}
-        self._tell({"kind": "log", "time": self._stamp(), **told})
+        self._tell("log", told.copy)
 
     def command(self, message: Message) -> None:
         """Take a command, from wherever it came."""
-        origin = "broker" if message.answered is None else "page"
+        origin = {"from": "broker" if message.answered is None else "page"}
         self._tell(
-            {
-                "kind": "command",
-                "time": self._stamp(),
-                "topic": message.topic[:_MOST_CHARACTERS],
-                "payload": _shown(message.topic, message.payload),
-                "from": origin,
-            }
+            "command",
+            partial(_sent, message.topic[:_MOST_CHARACTERS], _some(message.payload), origin),
         )
 
     def answer(self, publication: Publication) -> None:
         """Take the answer to a command."""
         self._tell(
-            {
-                "kind": "answer",
-                "time": self._stamp(),
-                "topic": publication.topic[:_MOST_CHARACTERS],
-                "payload": _shown(publication.topic, publication.payload),
-            }
+            "answer",
+            partial(_sent, publication.topic[:_MOST_CHARACTERS], _some(publication.payload), {}),
         )
 
     def values(self, service: str, changes: Sequence[Change]) -> None:
@@ -76,12 +83,19 @@ class Activity:
         for key, _, new in islice(changes, _MOST_VALUES):
             place = "/".join(part for part in (key.name, key.instance, key.channel) if part)
             told[place] = _HIDDEN if _SECRET.search(key.name) else _plain(new)
-        self._tell({"kind": "event", "time": self._stamp(), "service": service, "values": told})
+        self._tell("event", {"service": service, "values": told}.copy)
 
-    def _tell(self, entry: Entry) -> None:
-        self._kept.append(entry)
-        for listener in tuple(self.listeners.values()):
-            listener(entry)
+    def _tell(self, kind: str, write: Callable[[], Entry]) -> None:
+        moment = self._clock.now()
+
+        def whole() -> Entry:
+            return {"kind": kind, "time": self._clock.stamp(at=moment), **write()}
+
+        self._kept.append(whole)
+        if self.listeners:
+            entry = whole()
+            for listener in tuple(self.listeners.values()):
+                listener(entry)
 
 
 def _plain(value: object) -> object:
@@ -91,11 +105,19 @@ def _plain(value: object) -> object:
     return text if len(text) <= _MOST_OF_A_VALUE else f"{text[:_MOST_OF_A_VALUE]}…"
 
 
+def _some(payload: bytes) -> bytes:
+    return payload[: 2 * _MOST_CHARACTERS]
+
+
+def _sent(topic: str, payload: bytes, more: Entry) -> Entry:
+    return {"topic": topic, "payload": _shown(topic, payload), **more}
+
+
 def _shown(topic: str, payload: bytes) -> str:
     """Return the beginning of a payload as text, without what looks like a secret."""
     if _SECRET.search(topic):
         return _HIDDEN
-    text = payload[: 2 * _MOST_CHARACTERS].decode("utf-8", "replace")
+    text = payload.decode("utf-8", "replace")
     text = _NESTED.sub(rf'\1"{_HIDDEN}"', _PAIR.sub(_hidden, text))
     return text[:_MOST_CHARACTERS]
 

@@ -55,6 +55,7 @@ class Onlooker:
         self.messages: list[Seen] = []
         self.held: dict[str, bytes] = {}
         self._ids = itertools.count(1)
+        self._name = uuid.uuid4().hex[:8]
         self._subscribed = threading.Event()
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion(protocol)
@@ -123,7 +124,7 @@ class Onlooker:
         raise AssertionError("the broker is silent")
 
     def new_id(self) -> str:
-        return f"call-{next(self._ids)}"
+        return f"call-{self._name}-{next(self._ids)}"
 
     def close(self) -> None:
         self._client.disconnect()

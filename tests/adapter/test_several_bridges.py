@@ -13,10 +13,10 @@ from tests.adapter.bridge import Caller, Onlooker, Program, flags, onlooking, pr
 from tests.adapter.device import Action, Device, Part, Service, Variable, new_udn, running
 from tests.adapter.mosquitto import mosquitto, until
 
-_NAMES = ("main", "spare")
+NAMES = ("main", "spare")
 _COUNT = 12
-_MEMBERS = (Action("GetAll", ("out Volume:Volume",)), Variable("Volume", "ui2"))
-_PATIENCE_S = 60.0
+MEMBERS = (Action("GetAll", ("out Volume:Volume",)), Variable("Volume", "ui2"))
+PATIENCE_S = 60.0
 
 
 def owners(onlooker: Onlooker, devices: list[Device]) -> list[str | None]:
@@ -25,7 +25,7 @@ def owners(onlooker: Onlooker, devices: list[Device]) -> list[str | None]:
 
 
 def shares(devices: list[Device]) -> list[str | None]:
-    return [highest(one.udn, _NAMES) for one in devices]
+    return [highest(one.udn, NAMES) for one in devices]
 
 
 async def each_call_is_answered_once(onlooker: Onlooker, devices: list[Device]) -> None:
@@ -55,7 +55,7 @@ async def values_come(onlooker: Onlooker, devices: list[Device], value: str) -> 
 
     for device in devices:
         await device.event("S", {"Volume": value})
-    await until(lambda: not missing(), _PATIENCE_S)
+    await until(lambda: not missing(), PATIENCE_S)
 
 
 def settled(onlooker: Onlooker, devices: list[Device], wanted: list[str | None]) -> bool:
@@ -72,7 +72,7 @@ async def test_whatever_befalls_a_bridge_the_other_has_its_devices(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     name = f"several-{new_udn()}"
-    service = Service("S", _MEMBERS, {"Volume": "1"})
+    service = Service("S", MEMBERS, {"Volume": "1"})
     async with AsyncExitStack() as stack:
         devices = [
             await stack.enter_async_context(running(Part(new_udn(), name, (service,))))
@@ -85,9 +85,9 @@ async def test_whatever_befalls_a_bridge_the_other_has_its_devices(
             chosen = flags(broker.port, name, instance=instance)
             return await stack.enter_async_context(program(chosen))
 
-        bridges = {one: await start(one) for one in _NAMES}
+        bridges = {one: await start(one) for one in NAMES}
         both = shares(devices)
-        await until(lambda: settled(onlooker, devices, both), _PATIENCE_S)
+        await until(lambda: settled(onlooker, devices, both), PATIENCE_S)
         documents = Counter(one.topic for one in onlooker.messages if b'"kind"' in one.payload)
         # The one that has come a moment later has taken its share from the other.
         assert {topic for topic, count in documents.items() if count > 1} <= {
@@ -97,15 +97,15 @@ async def test_whatever_befalls_a_bridge_the_other_has_its_devices(
         alone: list[str | None] = ["spare"] * _COUNT
 
         bridges["main"].process.kill()
-        await until(lambda: settled(onlooker, devices, alone), _PATIENCE_S)
+        await until(lambda: settled(onlooker, devices, alone), PATIENCE_S)
         await each_call_is_answered_once(onlooker, devices)
-        await until(lambda: subscribed(devices), _PATIENCE_S)
+        await until(lambda: subscribed(devices), PATIENCE_S)
         await asyncio.sleep(0.5)
         await values_come(onlooker, devices, "2")
 
         mark = len(onlooker.messages)
         bridges["main"] = await start("main")
-        await until(lambda: settled(onlooker, devices, both), _PATIENCE_S)
+        await until(lambda: settled(onlooker, devices, both), PATIENCE_S)
         seen = onlooker.since(mark)
         again = Counter(one.topic for one in seen if b'"kind"' in one.payload)
         moved = {f"upnp/{d.udn}" for d, whose in zip(devices, both, strict=True) if whose == "main"}
@@ -114,12 +114,12 @@ async def test_whatever_befalls_a_bridge_the_other_has_its_devices(
         await each_call_is_answered_once(onlooker, devices)
 
         bridges["main"].process.send_signal(signal.SIGSTOP)
-        await until(lambda: settled(onlooker, devices, alone), _PATIENCE_S)
+        await until(lambda: settled(onlooker, devices, alone), PATIENCE_S)
         assert onlooker.held["upnp/bridge/main/state"] == b"offline"
         await each_call_is_answered_once(onlooker, devices)
         mark = len(onlooker.messages)
         bridges["main"].process.send_signal(signal.SIGCONT)
-        await until(lambda: settled(onlooker, devices, both), _PATIENCE_S)
+        await until(lambda: settled(onlooker, devices, both), PATIENCE_S)
         assert onlooker.held["upnp/bridge/main/state"] == b"online"
         await each_call_is_answered_once(onlooker, devices)
         assert not [one for one in onlooker.since(mark) if one.topic.endswith("/availability")]

@@ -5,13 +5,14 @@ import json
 import pytest
 
 from bridge.model.device import Key
+from bridge.runtime import Clock
 from bridge.tree.messages import Message, Publication
 from bridge.tree.service_state import Change
 from bridge.web.activity import MAX_KEPT, Activity
 
 
 def told(payload: bytes, topic: str = "upnp/x/call") -> str:
-    activity = Activity(lambda: "now")
+    activity = Activity(Clock())
     activity.command(Message(topic, payload, retain=False))
     activity.answer(Publication(topic, payload))
     command, answer = activity.recent()
@@ -44,7 +45,7 @@ def test_what_is_none_stays_as_it_is():
 
 def test_a_value_is_hidden_by_the_name_of_its_variable():
     assert told(b"hunter2", "upnp/x/S/value/WEPKey0/set") == "***"
-    activity = Activity(lambda: "now")
+    activity = Activity(Clock())
     changes = [Change(Key("AdminPassword"), None, "hunter2"), Change(Key("V", "0", "L"), 1, None)]
     activity.values("x/S", changes)
     (one,) = activity.recent()
@@ -52,7 +53,7 @@ def test_a_value_is_hidden_by_the_name_of_its_variable():
 
 
 def test_it_is_bounded():
-    activity = Activity(lambda: "now")
+    activity = Activity(Clock())
     for number in range(2 * MAX_KEPT):
         activity.command(Message("t" * 10_000, b"x" * 100_000, retain=False))
         activity.line({"event": "e" * 10_000, "level": "info", "n": number, "timestamp": "t"})

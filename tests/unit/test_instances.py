@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.tree.instances import (
+    JOINING_S,
     MOST_SEEN,
     SILENCE_S,
     Instances,
@@ -272,3 +273,35 @@ def test_a_device_of_another_is_known_in_any_spelling(named):
     assert not ours.has("uuid:def")
     assert not ours.has("ab")
     assert ours.answers_elsewhere(named)
+
+
+# One that is missing
+
+
+def test_one_that_went_without_a_word_is_missed_for_what_it_sees_until_it_is_heard():
+    ours = among("a", {"a": ["D", "E"], "b": ["D"]})
+    ours.hear("b", "state", b"offline", SILENCE_S + 1)
+    assert ours.is_missing("b")
+    assert [ours.is_missed(one) for one in ("D", "E", None)] == [True, False, True]
+    assert not ours.is_awaited("D", SILENCE_S + 1)
+    ours.hear("b", "beat", b"{}", 30)
+    assert not ours.is_missing("b")
+    assert not ours.is_missed("D")
+    assert [ours.is_awaited(one, 30) for one in ("D", "E", None)] == [True, False, True]
+    assert not ours.is_awaited("D", 30 + JOINING_S)
+    ours.hear_done("b")
+    assert not ours.is_awaited("D", 30)
+
+
+@pytest.mark.parametrize("payload", [b"offline", b""])
+def test_one_whose_will_comes_in_time_is_not_missed(payload):
+    ours = among("a", {"a": ["D"], "b": ["D"]})
+    ours.hear("b", "beat", b"{}", 10)
+    ours.hear("b", "state", payload, 12)
+    assert not ours.is_missed("D")
+
+
+def test_nobody_misses_itself():
+    ours = among("a", {"a": ["D"], "b": ["D"]})
+    ours.hear("a", "state", b"offline", SILENCE_S + 1)
+    assert not ours.is_missed("D")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import pytest
 
 from bridge.model.device import Description
+from bridge.runtime import Clock
 from bridge.tree.device_tree import Shape
 from bridge.tree.messages import Publication
 from bridge.tree.mirror import Mirror
@@ -80,7 +81,7 @@ class Reader:
 
 
 def watching_of(mirror: Mirror) -> Watching:
-    return Watching(mirror, Activity(lambda: NOW))
+    return Watching(mirror, Activity(Clock()))
 
 
 def player(udn: str, *more: str) -> Description:

@@ -21,10 +21,10 @@ class Wired(Publishing):
 
     def __init__(self, shape: Shape, *, qos: int = 1, clock: Clock | None = None) -> None:
         super().__init__(shape, qos=qos, clock=clock)
-        self.watched = Watched(self, self._clock)
+        self.watched = Watched(self, self.clock)
         self.followed: list[str] = []
         self.ownership = Ownership(
-            self, self.watched.overhear, devices=self, reader=None, clock=self._clock
+            self, self.watched.overhear, devices=self, reader=None, clock=self.clock
         )
         self.dispatch = self.receiving(lambda *_: None, lambda *_: None)
 
