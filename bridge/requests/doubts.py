@@ -44,6 +44,9 @@ class Doubts:
 
     def receive(self, message: Message, device: str, do: Callable[[], None]) -> None:
         """Take a command to a device, named as its topic has it, and `do` it unless others did."""
+        if not (self._instances.knows_others or self._waiting):
+            do()
+            return
         if len(self._waiting) >= _MOST:
             _drop(message, "too many commands wait for what another instance says")
             return
