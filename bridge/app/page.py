@@ -130,8 +130,10 @@ class _Told:
     def _subscriptions(self, udn: str) -> list[dict[str, object]]:
         subscriptions = self._devices.subscriptions
         health = {_service_id(key): one for key, one in subscriptions.health(udn).items()}
+        left_s = subscriptions.left_s(udn)
         return [
             {"service": service, **(asdict(health[service]) if service in health else {})}
+            | ({"expires_s": round(left_s[service])} if service in left_s else {})
             | {"state": str(state)}
             for service, state in subscriptions.states(udn).items()
         ]

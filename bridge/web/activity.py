@@ -101,7 +101,10 @@ class Activity:
 def _plain(value: object) -> object:
     if isinstance(value, int | float | bool | None):
         return value
-    text = str(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        text = ", ".join(map(str, islice(value, _MOST_VALUES)))
+    else:
+        text = str(value)
     return text if len(text) <= _MOST_OF_A_VALUE else f"{text[:_MOST_OF_A_VALUE]}…"
 
 

@@ -189,6 +189,9 @@ async def test_a_device_has_what_is_told_of_it_elsewhere(world: World):
         if topic.startswith("homeassistant/")
         and world.id.replace("-", "") in topic.replace("-", "").replace("_", "")
     ]
+    kept = [one for one in body["subscriptions"] if one["state"] == "subscribed"]
+    assert kept
+    assert all(0 < one["expires_s"] <= 3600 for one in kept)
     assert (await world.get("/api/device/nobody"))[0] == 404
 
 

@@ -52,6 +52,13 @@ def test_a_value_is_hidden_by_the_name_of_its_variable():
     assert one["values"] == {"AdminPassword": "***", "V/0/L": None}
 
 
+def test_lists_of_a_log_line_are_plain_text():
+    activity = Activity(Clock())
+    activity.line({"event": "odd", "level": "info", "variables": ["In/Long", "In/Empty"], "n": 2})
+    (one,) = activity.recent()
+    assert (one["variables"], one["n"]) == ("In/Long, In/Empty", 2)
+
+
 def test_it_is_bounded():
     activity = Activity(Clock())
     for number in range(2 * MAX_KEPT):

@@ -75,6 +75,17 @@ def test_a_renewal_is_never_due_before_ten_seconds(timeout):
     assert granted(timeout=timeout).due == (10.0, Step.RENEW)
 
 
+def test_what_is_left_counts_from_what_was_granted_last():
+    subscription = Subscription()
+    assert subscription.left_s(0.0) is None
+    subscription.grant(0.0, "uuid:1", "Second-300", 0.0)
+    assert subscription.left_s(100.0) == 200
+    subscription.grant(150.0, "", "Second-60", 0.0)
+    assert [subscription.left_s(now) for now in (150.0, 200.0, 300.0)] == [60, 10, 0]
+    subscription.begin()
+    assert subscription.left_s(150.0) is None
+
+
 def test_an_infinite_subscription_is_replaced_within_half_an_hour():
     subscription = granted(timeout="Second-infinite")
     subscription.arrive(1.0, 0)

@@ -217,6 +217,13 @@ class Subscriber:
         """Return how each service of a root device fares, by `<its device's UDN>/<its level>`."""
         return {item.key: item.subscription.snapshot() for item in self._roots.get(root_udn, ())}
 
+    def left_s(self, root_udn: str) -> Mapping[str, float]:
+        """Return the seconds until each subscription ends unless it is renewed, by service id."""
+        now_s = asyncio.get_running_loop().time()
+        items = self._roots.get(root_udn, ())
+        found = {item.id: item.subscription.left_s(now_s) for item in items}
+        return {service: left_s for service, left_s in found.items() if left_s is not None}
+
     def states(self, root_udn: str) -> Mapping[str, Faring]:
         """Return how the subscription to each service of a root device fares, by its id.
 

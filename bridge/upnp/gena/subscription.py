@@ -125,6 +125,7 @@ class Subscription:
     _heard: bool = False
     _seq: int | None = None
     _since: float = -inf
+    _ends_at: float = -inf
     _heal_at: float = inf
     _next_heal_at: float = -inf
     _heal_pause_s: float = _GAP_PAUSE_S
@@ -171,15 +172,25 @@ class Subscription:
         self.sid = sid or self.sid
         self.failures = 0
         self.health.state = "silent" if self._silence_noted else "subscribed"
-        wait_s = granted_s(timeout, self.requested_s) * (0.4 + 0.1 * chance)
+        wait_s = self._last(now, timeout) * (0.4 + 0.1 * chance)
         self._at = now + max(wait_s, self.times.soonest_renewal_s)
         is_fresh = self._at <= self._since + self.times.renewed_for_s
         self._step = Step.RENEW if is_fresh else Step.SUBSCRIBE
 
     def prolong(self, now: float, timeout: str | None, chance: float) -> None:
         """Note that a renewal between those that are due was granted, maybe for less."""
-        wait_s = granted_s(timeout, self.requested_s) * (0.4 + 0.1 * chance)
+        wait_s = self._last(now, timeout) * (0.4 + 0.1 * chance)
         self._at = min(self._at, now + max(wait_s, self.times.soonest_renewal_s))
+
+    def _last(self, now: float, timeout: str | None) -> int:
+        """Note and return how long the device keeps the subscription from now on."""
+        lasts_s = granted_s(timeout, self.requested_s)
+        self._ends_at = now + lasts_s
+        return lasts_s
+
+    def left_s(self, now: float) -> float | None:
+        """Return for how long the device still keeps the subscription, None where there is none."""
+        return max(0.0, self._ends_at - now) if self.sid else None
 
     def refuse(self, now: float, chance: float) -> None:
         """Note that the device said no: to a renewal, subscribe anew; to SUBSCRIBE, wait."""
