@@ -37,9 +37,11 @@ def doctor(settings: Settings, *, as_json: bool, retained: bool = False) -> int:
     began_s = time.monotonic()
     page = Page(sys.stdout, sys.stderr)
     found: list[Finding] = []
+    titles: list[str] = []
 
     def tell(title: str, finding: Finding) -> None:
         found.append(finding)
+        titles.append(title)
         if not as_json:
             page.put(title, finding)
 
@@ -55,7 +57,10 @@ def doctor(settings: Settings, *, as_json: bool, retained: bool = False) -> int:
         document = {
             "version": __version__,
             "verdict": status,
-            "findings": [finding.document() for finding in found],
+            "findings": [
+                {"title": title} | finding.document()
+                for title, finding in zip(titles, found, strict=True)
+            ],
             "elapsed_s": round(elapsed_s, 1),
         }
         sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")

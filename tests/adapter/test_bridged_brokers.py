@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.adapter.bridge import Onlooker, flags, onlooking, program
-from tests.adapter.device import Device, Part, Service, new_udn, running
+from tests.adapter.device import Device, new_udn, running
 from tests.adapter.mosquitto import BASIC, mosquitto, until
 from tests.adapter.mosquitto import Running as Broker
 from tests.adapter.test_several_bridges import (
-    MEMBERS,
     NAMES,
     PATIENCE_S,
     each_call_is_answered_once,
     settled,
     shares,
+    simple,
     values_come,
 )
 
@@ -107,11 +107,9 @@ async def test_brokers_that_were_parted_have_one_right_tree_again(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     name = f"parted-{new_udn()}"
-    service = Service("S", MEMBERS, {"Volume": "1"})
     async with AsyncExitStack() as stack:
         devices: list[Device] = [
-            await stack.enter_async_context(running(Part(new_udn(), name, (service,))))
-            for _ in range(_COUNT)
+            await stack.enter_async_context(running(simple(name))) for _ in range(_COUNT)
         ]
         folder = tmp_path_factory.mktemp("bridged")
         wire, brokers = await stack.enter_async_context(bridged(folder))

@@ -21,7 +21,7 @@ from bridge.support.doctor import examination, retained_messages
 from bridge.support.doctor.broker_connection import Way, check_broker
 from bridge.support.doctor.callback import check_callback
 from bridge.support.doctor.devices import Answered, check_search, search
-from bridge.support.doctor.examination import Examination
+from bridge.support.doctor.examination import TITLES, Examination
 from bridge.support.doctor.finding import Finding
 from bridge.support.doctor.local import find_local
 from bridge.support.doctor.retained_messages import check_instances, check_retained
@@ -51,6 +51,7 @@ def findings(ended: Ended) -> dict[str, list[dict[str, Any]]]:
     """Return what a doctor who was asked for JSON has found, by check."""
     found: dict[str, list[dict[str, Any]]] = {}
     for one in json.loads(ended.out)["findings"]:
+        assert one["title"] in TITLES
         found.setdefault(one["check"], []).append(one)
     return found
 

@@ -234,7 +234,7 @@ async def test_the_health_check_is_content_while_the_bridge_lives_with_or_withou
     async with program(flags(free_port(), "nobody", http__port=str(port))) as bridge:
         await until(lambda: any("broker" in one["event"] for one in bridge.lines))
         assert await alive(folder) == 0
-        assert (await bridge.stop())[0] == 0
+        assert await bridge.stop() == 0
     assert await alive(folder) == 1
 
 

@@ -19,6 +19,11 @@ MEMBERS = (Action("GetAll", ("out Volume:Volume",)), Variable("Volume", "ui2"))
 PATIENCE_S = 60.0
 
 
+def simple(name: str) -> Part:
+    """Return a device with one service, which has one value."""
+    return Part(new_udn(), name, (Service("S", MEMBERS, {"Volume": "1"}),))
+
+
 def owners(onlooker: Onlooker, devices: list[Device]) -> list[str | None]:
     found = (onlooker.held.get(f"upnp/{one.udn}") for one in devices)
     return [json.loads(one)["bridge"] if one else None for one in found]
@@ -72,12 +77,8 @@ async def test_whatever_befalls_a_bridge_the_other_has_its_devices(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     name = f"several-{new_udn()}"
-    service = Service("S", MEMBERS, {"Volume": "1"})
     async with AsyncExitStack() as stack:
-        devices = [
-            await stack.enter_async_context(running(Part(new_udn(), name, (service,))))
-            for _ in range(_COUNT)
-        ]
+        devices = [await stack.enter_async_context(running(simple(name))) for _ in range(_COUNT)]
         broker = await stack.enter_async_context(mosquitto(tmp_path_factory.mktemp("several")))
         onlooker = stack.enter_context(onlooking(broker.port))
 

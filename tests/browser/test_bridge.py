@@ -4,6 +4,7 @@ import re
 
 from playwright.async_api import expect
 
+from bridge.support.doctor.examination import TITLES
 from tests.adapter.mosquitto import until
 from tests.browser.rig import DEMO, LIGHT, ROUTER
 
@@ -136,4 +137,5 @@ async def test_the_doctor_tells_what_it_finds(demo, window):
     page = await reader.open("settings/doctor")
     await page.get_by_test_id("doctor").click()
     await expect(page.get_by_test_id("finding").first).to_be_visible(timeout=60_000)
+    assert tuple(await page.locator("main h2").all_inner_texts()) == TITLES
     assert not await reader.find_barriers()

@@ -166,10 +166,10 @@ export function SearchBox({ label, hint, value, onInput, testid }) {
 /** Whether the reader may change anything. */
 export const useAllowed = () => canControl.value;
 
-export function Choice({ label, value, options, onChange, testid, disabled }) {
+export function Choice({ label, value, options, onChange, testid, disabled, isNamed = false }) {
   const id = useId();
-  return html`<span class="choice"><label class="unseen" for=${id}>${label}</label>
-    <select id=${id} title=${label} value=${value} disabled=${disabled} data-testid=${testid} onChange=${(event) => onChange(event.target.value)}>
+  return html`<span class="choice ${isNamed ? "pick" : ""}"><label class=${isNamed ? "muted" : "unseen"} for=${id}>${label}</label>
+    <select id=${id} title=${(disabled && whyNot.value) || label} value=${value} disabled=${disabled} data-testid=${testid} onChange=${(event) => onChange(event.target.value)}>
       ${Object.entries(options).map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
     </select></span>`;
 }

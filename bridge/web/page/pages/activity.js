@@ -5,7 +5,7 @@ import { documentAt, topicOf } from "../documents.js";
 import { Badge, Button, Choice, Copy, Empty, Growing, report, SearchBox } from "../kit.js";
 import { below, decoded, inOrder } from "../model.js";
 import { href, route, setQuery } from "../router.js";
-import { baseTopic, canControl, instance, whyNot } from "../session.js";
+import { baseTopic, canControl, instance } from "../session.js";
 import { onActivity, readJson, useWatch } from "../store.js";
 import { html, signal, useEffect, useState } from "../ui.js";
 import { words } from "../words.js";
@@ -137,8 +137,8 @@ function Level() {
   const level = chosen || documentAt(topic)?.log_level || "";
   const known = LEVELS.slice(0, 4);
   const options = Object.fromEntries((known.includes(level) ? known : [level, ...known]).map((each) => [each, each || words.none]));
-  return html`<label class="pick" title=${whyNot.value || undefined}><span class="muted">${words.activity.level}</span><${Choice} label=${words.activity.level} value=${level} options=${options} disabled=${!canControl.value} testid="log-level"
-    onChange=${async (next) => report(await request("log_level", { level: next })) && choose(next)} /></label>`;
+  return html`<${Choice} isNamed=${true} label=${words.activity.level} value=${level} options=${options} disabled=${!canControl.value} testid="log-level"
+    onChange=${async (next) => report(await request("log_level", { level: next })) && choose(next)} />`;
 }
 
 const TONES = { warning: "warn", error: "bad", critical: "bad" };

@@ -69,6 +69,13 @@ const SYMBOLS = { ok: "check", note: "info", warning: "warning", error: "warning
 
 const titleOf = (finding) => String(finding.check).replaceAll("_", " ");
 
+/** Findings by the title that they stand under, in their order. */
+function byTitle(findings) {
+  const groups = new Map();
+  for (const each of findings) groups.set(each.title, [...(groups.get(each.title) ?? []), each]);
+  return [...groups];
+}
+
 /** A finding as a line of text, with what is advised below it. */
 function asText(finding) {
   const lines = [`[${finding.status}] ${titleOf(finding)}: ${finding.fact}`, ...(finding.advice ?? []).map((advice) => `    -> ${advice}`)];
@@ -89,10 +96,11 @@ function Doctor() {
   const counts = (status) => findings.filter((each) => each.status === status).length;
   return html`<p class="muted intro">${words.settings.doctorText}</p>
     <div class="actions intro"><${Button} kind="primary" symbol="health" label=${busy ? words.settings.running : findings ? words.again : words.settings.run} needs busy=${busy} testid="doctor" onClick=${run} />
-      ${findings && html`<${Copy} text=${() => findings.map(asText).join("\n")} label=${words.settings.copyFindings} />
+      ${findings && html`<${Copy} text=${() => byTitle(findings).map(([title, under]) => [title, ...under.map(asText)].join("\n")).join("\n\n")} label=${words.settings.copyFindings} />
         <span role="status">${["error", "warning", "ok"].filter(counts).map((status) => html`<${Badge} key=${status} tone=${TONES[status]}>${counts(status)} ${words.settings.statuses[status]}</${Badge}> `)}</span>`}</div>
     ${problem && html`<p class="wrong" role="alert">${problem}</p>`}
-    ${findings && html`<ul class="card findings">${findings.map((each, i) => html`<li key=${i} class="finding ${TONES[each.status] ?? "plain"}" data-testid="finding" data-status=${each.status}>
-      <${Symbol} name=${SYMBOLS[each.status] ?? "info"} /><div><h2>${titleOf(each)} <small>${words.settings.statuses[each.status] ?? each.status}</small></h2><p><${Prose} text=${each.fact} /></p>
-        ${(each.advice ?? []).map((advice) => html`<p class="advice">→ <${Prose} text=${advice} /></p>`)}</div></li>`)}</ul>`}`;
+    ${findings && byTitle(findings).map(([title, under]) => html`<section key=${title}><div class="section-head"><h2>${title}</h2></div>
+      <ul class="card findings">${under.map((each, i) => html`<li key=${i} class="finding ${TONES[each.status] ?? "plain"}" data-testid="finding" data-status=${each.status}>
+      <${Symbol} name=${SYMBOLS[each.status] ?? "info"} /><div><h3>${titleOf(each)} <small>${words.settings.statuses[each.status] ?? each.status}</small></h3><p><${Prose} text=${each.fact} /></p>
+        ${(each.advice ?? []).map((advice) => html`<p class="advice">→ <${Prose} text=${advice} /></p>`)}</div></li>`)}</ul></section>`)}`;
 }

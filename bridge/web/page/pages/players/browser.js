@@ -22,11 +22,11 @@ export function Browser({ servers, players }) {
   if (!server) return html`<section><div class="section-head"><h2>${words.browse.title}</h2></div><p class="muted">${words.browse.none}</p></section>`;
   return html`<section aria-label=${words.browse.title} data-testid="browser">
     <div class="section-head"><h2 class="grow">${words.browse.title}</h2>
-      <label class="pick"><span class="muted">${words.browse.server}</span><${Choice} label=${words.browse.server} value=${server.id} testid="server"
-        options=${Object.fromEntries(servers.map((each) => [each.id, each.name]))} onChange=${(id) => setQuery({ server: id })} /></label>
+      <${Choice} isNamed=${true} label=${words.browse.server} value=${server.id} testid="server"
+        options=${Object.fromEntries(servers.map((each) => [each.id, each.name]))} onChange=${(id) => setQuery({ server: id })} />
       ${player
-        ? html`<label class="pick"><span class="muted">${words.browse.renderer}</span><${Choice} label=${words.browse.renderer} value=${player.id} testid="renderer"
-            options=${Object.fromEntries(players.map((each) => [each.id, each.name]))} onChange=${(id) => setQuery({ on: id })} /></label>`
+        ? html`<${Choice} isNamed=${true} label=${words.browse.renderer} value=${player.id} testid="renderer"
+            options=${Object.fromEntries(players.map((each) => [each.id, each.name]))} onChange=${(id) => setQuery({ on: id })} />`
         : html`<span class="muted">${words.browse.noRenderer}</span>`}</div>
     <${Folders} key=${server.id} server=${server} player=${player} /></section>`;
 }
