@@ -32,19 +32,17 @@ async def test_the_page_comes_back_with_its_bridge(demo, window):
     await expect(level).not_to_have_value(before)
 
 
-_ALL_PAGES_ARE_LOADED = """async () => {
-    const names = performance.getEntriesByType("resource").map((one) => one.name);
-    const pages = names.filter((name) => /pages\\/\\w+\\.js$/.test(name));
-    await Promise.all(pages.map((name) => import(name)));
-    return pages.length >= 7;
-}"""
+_PAGES = """() => performance.getEntriesByType("resource").map((one) => one.name)
+    .filter((name) => /pages\\/\\w+\\.js$/.test(name))"""
 
 
 async def test_every_page_opens_while_the_bridge_is_gone(demo, window):
     """A page that was never opened before too, with what is known."""
     reader = await window(demo)
     page = await reader.open("map")
-    await page.wait_for_function(_ALL_PAGES_ARE_LOADED)
+    await page.wait_for_function(f"() => ({_PAGES})().length >= 7")
+    # With all that they need.
+    await page.evaluate(f"() => Promise.all(({_PAGES})().map((name) => import(name)))")
     with reader.bridge_gone():
         await demo.kill()
         await expect(page.get_by_test_id("bridge-gone")).to_be_visible()
