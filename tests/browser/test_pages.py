@@ -17,6 +17,11 @@ VIEWS = (
     "health",
     "settings",
 )
+COUNT_LINES = """(element) => {
+  const range = document.createRange();
+  range.selectNodeContents(document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode());
+  return range.getClientRects().length;
+}"""
 NAVIGATION = ("Devices", "Players", "Map", "Activity", "Health", "Settings")
 
 
@@ -38,6 +43,20 @@ async def test_every_page_fits_a_phone(demo, window):
         page = await reader.open(view)
         assert not await reader.is_wider_than_window(), view
         await expect(page.get_by_role("navigation", name="Pages")).to_be_in_viewport()
+
+
+async def test_words_stay_whole_where_a_phone_browses(demo, window):
+    """The heading and the path to a folder have lines of their own, beside no control."""
+    reader = await window(demo, viewport=PHONE, has_touch=True, is_mobile=True)
+    page = await reader.open("players")
+    entries = page.get_by_test_id("entries")
+    for name in ("Albums", "Datagrams at Dawn"):
+        await entries.get_by_role("button", name=name).click()
+    path = page.get_by_role("navigation", name="Folders")
+    folder = path.get_by_role("button", name="Datagrams at Dawn")
+    for text in (page.get_by_role("heading", name="Browse and play"), folder):
+        await expect(text).to_be_visible()
+        assert await text.evaluate(COUNT_LINES) == 1
 
 
 async def test_the_navigation_leads_everywhere(demo, window):
