@@ -113,12 +113,12 @@ class Publishing:
     def device_joined(self, description: Description, reason: str) -> MirroredDevice:
         """Mirror a device that was described."""
         is_ours = self.instances.is_alone and self.instances.is_settled
-        branch = self.mirror.join(description, owned=is_ours)
+        mirrored = self.mirror.join(description, owned=is_ours)
         event = "device_changed" if reason in ("changed", "refreshed") else "device_joined"
-        self.publish_device_event(event, branch, reason=reason)
+        self.publish_device_event(event, mirrored, reason=reason)
         self.wake()
         self._on_presence()
-        return branch
+        return mirrored
 
     def device_left(self, udn: str, why: str) -> None:
         """Mark a device as offline, or forget one that the filter denies."""
@@ -126,15 +126,15 @@ class Publishing:
         if why == "denied":
             if found is not None:
                 self.device_forgotten(found[0])
-        elif (branch := self.mirror.mark_offline(udn, self.clock.stamp())) is not None:
-            self.publish_device_event("device_left", branch, reason=why)
+        elif (mirrored := self.mirror.mark_offline(udn, self.clock.stamp())) is not None:
+            self.publish_device_event("device_left", mirrored, reason=why)
             self.wake()
             self._on_presence()
 
-    def device_forgotten(self, branch: MirroredDevice) -> None:
+    def device_forgotten(self, mirrored: MirroredDevice) -> None:
         """Clear every topic of a device."""
-        self.mirror.forget(branch)
-        self.publish_device_event("device_forgotten", branch)
+        self.mirror.forget(mirrored)
+        self.publish_device_event("device_forgotten", mirrored)
         self.wake()
         self._on_presence()
 
@@ -221,11 +221,11 @@ class Publishing:
         )
 
     def _log_variables_never_reported(self) -> None:
-        for branch in self.mirror.hub_telling.take_introduced():
-            if names := branch.never_reported():
+        for mirrored in self.mirror.hub_telling.take_introduced():
+            if names := mirrored.never_reported():
                 _log.info(
                     "variables_never_reported",
-                    device=branch.id,
+                    device=mirrored.id,
                     count=len(names),
                     variables=names[:_MOST_NAMES],
                 )
@@ -242,20 +242,23 @@ class Publishing:
         self.outbox.answer(publication, self.clock.monotonic())
         self.wake()
 
-    def publish_device_event(self, event: str, branch: MirroredDevice, **more: object) -> None:
+    def publish_device_event(self, event: str, mirrored: MirroredDevice, **more: object) -> None:
         """Send news of a device to whoever listens now."""
-        if branch.owned:
-            news: dict[str, object] = {"event": event, "id": branch.id}
-            if "friendly_name" in branch.row:
-                news["friendly_name"] = branch.row["friendly_name"]
+        if mirrored.owned:
+            news: dict[str, object] = {"event": event, "id": mirrored.id}
+            if "friendly_name" in mirrored.row:
+                news["friendly_name"] = mirrored.row["friendly_name"]
             self._publish_news("event", {**news, **more, "time": self.clock.stamp()}, qos=1)
 
     def publish_beat(self) -> None:
         """Tell other instances that this one lives, and how much of it there is."""
-        branches = self.mirror.branches.values()
+        mirrored_devices = self.mirror.mirrored_devices.values()
         seen, owned = (
             sum(map(bool, each))
-            for each in ([one.online for one in branches], [one.owned for one in branches])
+            for each in (
+                [one.online for one in mirrored_devices],
+                [one.owned for one in mirrored_devices],
+            )
         )
         self._publish_news("beat", {"sees": seen, "owns": owned}, qos=0)
 
@@ -318,17 +321,19 @@ class Publishing:
         self, held: dict[str, bytes], max_payload: int, broker_limit: int | None
     ) -> Generator[None, None, tuple[RememberedDevice, ...]]:
         """Do what `open` does, in pieces between which devices may say anything."""
-        holdings = self.shape.holdings()
+        retained_tree = self.shape.retained_tree()
         for number, (topic, payload) in enumerate(held.items()):
-            holdings.take(topic, payload)
+            retained_tree.take(topic, payload)
             if number % _SORTED_AT_ONCE == 0:
                 yield
-        yield from holdings.sort()
+        yield from retained_tree.sort()
         held.clear()
         limit = min(max_payload, broker_limit or max_payload)
         instances = self.instances
-        instances.begin(holdings.online, holdings.sees, holdings.owners, self.clock.monotonic())
-        remembered = yield from self.mirror.opening(holdings, limit, self._is_unsettled)
+        instances.begin(
+            retained_tree.online, retained_tree.sees, retained_tree.owners, self.clock.monotonic()
+        )
+        remembered = yield from self.mirror.opening(retained_tree, limit, self._is_unsettled)
         self.broker_limit = broker_limit
         return remembered
 

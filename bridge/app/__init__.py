@@ -238,7 +238,7 @@ class Bridge:
             return f"online at {state.url}, but {state.problems[0]}"
         if not self.online.is_set():
             return f"{'starting at' if state.connected else 'without'} the broker {state.url}"
-        return f"online at {state.url}, {len(self.publishing.mirror.branches)} devices"
+        return f"online at {state.url}, {len(self.publishing.mirror.mirrored_devices)} devices"
 
     async def _run_parts(
         self, stop: asyncio.Event, dispatch: Dispatch, embedded: EmbeddedBroker | None
@@ -324,9 +324,9 @@ class Bridge:
         while forget_after_s:
             await asyncio.sleep(min(_FORGET_S, max(1.0, forget_after_s / 10)))
             now = self._adapters.clock.now()
-            for branch in tuple(self.publishing.mirror.branches.values()):
-                if branch.online is False and branch.offline_since:
+            for mirrored in tuple(self.publishing.mirror.mirrored_devices.values()):
+                if mirrored.online is False and mirrored.offline_since:
                     with suppress(ValueError):
-                        gone = now - datetime.fromisoformat(branch.offline_since)
+                        gone = now - datetime.fromisoformat(mirrored.offline_since)
                         if gone.total_seconds() > forget_after_s:
-                            self.devices.forget(topics.decode_level(branch.id))
+                            self.devices.forget(topics.decode_level(mirrored.id))

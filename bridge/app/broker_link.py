@@ -151,7 +151,7 @@ class BrokerLink:
             await self._await_births(session, dispatch)
             _log.info(
                 "online",
-                devices=len(publishing.mirror.branches),
+                devices=len(publishing.mirror.mirrored_devices),
                 published=publishing.counters.publications,
             )
             await self._keep_right(session, dispatch)

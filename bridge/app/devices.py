@@ -166,32 +166,32 @@ class Devices:
         return await soap.invoke(self._client, service, action, arguments, timeout_s=timeout_s)
 
     def _joined(self, description: Description, reason: str) -> None:
-        branch = self._publishing.device_joined(description, str(reason))
-        if branch.description is not None and self._is_likely_ours(branch):
-            self.subscriptions.subscribe(branch.description)
-            self.poller.begin(branch, branch.description)
+        mirrored = self._publishing.device_joined(description, str(reason))
+        if mirrored.description is not None and self._is_likely_ours(mirrored):
+            self.subscriptions.subscribe(mirrored.description)
+            self.poller.begin(mirrored, mirrored.description)
 
-    def _is_likely_ours(self, branch: MirroredDevice) -> bool:
-        return branch.owned or self._publishing.instances.is_alone
+    def _is_likely_ours(self, mirrored: MirroredDevice) -> bool:
+        return mirrored.owned or self._publishing.instances.is_alone
 
-    def taken(self, branch: MirroredDevice) -> None:
+    def taken(self, mirrored: MirroredDevice) -> None:
         """Hear the events of a device that is ours now, and ask it."""
-        found = branch.description if branch.online else None
+        found = mirrored.description if mirrored.online else None
         if found is not None and not self.subscriptions.follows(found.udn):
             self.subscriptions.subscribe(found)
-            self.poller.begin(branch, found)
+            self.poller.begin(mirrored, found)
 
-    def yielded(self, branch: MirroredDevice) -> None:
+    def yielded(self, mirrored: MirroredDevice) -> None:
         """Leave a device to another instance: it is not subscribed to, and not asked."""
-        if branch.description is not None:
-            self.subscriptions.drop(branch.description.udn, unsubscribe=True)
-        self.poller.end(branch.id)
+        if mirrored.description is not None:
+            self.subscriptions.drop(mirrored.description.udn, unsubscribe=True)
+        self.poller.end(mirrored.id)
 
     def _problems_changed(self, description: Description) -> None:
         """Mirror a device of which only the problems differ: all else of it goes on."""
-        branch = self._publishing.device_joined(description, "changed")
-        if branch.description is not None and self._is_likely_ours(branch):
-            self.poller.begin(branch, branch.description)
+        mirrored = self._publishing.device_joined(description, "changed")
+        if mirrored.description is not None and self._is_likely_ours(mirrored):
+            self.poller.begin(mirrored, mirrored.description)
 
     def _left(self, udn: str, why: str) -> None:
         self._publishing.device_left(udn, str(why))
@@ -206,13 +206,13 @@ class Devices:
 
         What the call may have changed is asked for when the watch is told so.
         """
-        branch, found = self._mirror.find_bare(topics.decode_level(device)) or (None, None)
+        mirrored, found = self._mirror.find_bare(topics.decode_level(device)) or (None, None)
         own = topics.service_id(device, call.service.level)
-        if branch is None or found is None or own not in branch.services:
+        if mirrored is None or found is None or own not in mirrored.services:
             return Watch()
         asked = questions_after(device, found, call.service, call.action, call.arguments)
-        known = [one for one in asked if one.question.service_id in branch.services]
-        return self.poller.watch(branch, own, known)
+        known = [one for one in asked if one.question.service_id in mirrored.services]
+        return self.poller.watch(mirrored, own, known)
 
     def transport_changed(self, service: str) -> None:
         """Note that something has happened to a service, by its id: other values may differ too."""
@@ -232,19 +232,19 @@ class Devices:
 
         Events of theirs may have been lost, and some may have restarted as another.
         """
-        for branch in self._mirror.branches.values():
-            if branch.online and branch.owned and branch.description is not None:
-                host = address_of(branch.description.location)
+        for mirrored in self._mirror.mirrored_devices.values():
+            if mirrored.online and mirrored.owned and mirrored.description is not None:
+                host = address_of(mirrored.description.location)
                 if host is not None and any(one.holds(host) for one in interfaces):
-                    self.subscriptions.subscribe(branch.description)
-                    self.directory.suspect(branch.udn)
+                    self.subscriptions.subscribe(mirrored.description)
+                    self.directory.suspect(mirrored.udn)
 
     def _multicast_event(self, event: MulticastEvent, source: str) -> None:
         """Take a multicast event, if it comes from where its device stands."""
-        branch, device = self._mirror.find_bare(event.udn) or (None, None)
-        if branch is None or device is None or branch.description is None:
+        mirrored, device = self._mirror.find_bare(event.udn) or (None, None)
+        if mirrored is None or device is None or mirrored.description is None:
             return
-        if str(address_of(branch.description.location)) != source:
+        if str(address_of(mirrored.description.location)) != source:
             return
         for service in device.services:
             if service.service_id == event.service_id:

@@ -42,10 +42,10 @@ _QUIET_S = 0.05
 class Owned(Protocol):
     """Hears of devices that this instance owns, or does not own any more."""
 
-    def taken(self, branch: MirroredDevice) -> None:
+    def taken(self, mirrored: MirroredDevice) -> None:
         """Hear the events of a device from now on."""
 
-    def yielded(self, branch: MirroredDevice) -> None:
+    def yielded(self, mirrored: MirroredDevice) -> None:
         """Hear them no more."""
 
 
@@ -113,9 +113,9 @@ class Ownership:
         self._ticked_s, self._beaten_s = now_s, -inf
         self._settled_s = now_s + _HELLO_S
         if not self._instances.is_alone:
-            for branch in tuple(self._mirror.branches.values()):
-                if not branch.owned:
-                    self._devices.yielded(branch)
+            for mirrored in tuple(self._mirror.mirrored_devices.values()):
+                if not mirrored.owned:
+                    self._devices.yielded(mirrored)
 
     def greet(self) -> None:
         """Say that this instance is here, before anything of a device is published."""
@@ -147,12 +147,12 @@ class Ownership:
         self._publishing.handover.close()
 
     def _is_settled(self) -> bool:
-        branches = self._mirror.branches.values()
+        mirrored_devices = self._mirror.mirrored_devices.values()
         if self._instances.is_alone:
-            return all(branch.owned for branch in branches)
+            return all(mirrored.owned for mirrored in mirrored_devices)
         is_awaited = any(claim.holder is None for claim in self._claims.values())
         return self._instances.is_settled and not (
-            is_awaited or any(map(self._awaits_echo, branches))
+            is_awaited or any(map(self._awaits_echo, mirrored_devices))
         )
 
     # What happens
@@ -215,10 +215,10 @@ class Ownership:
                 return (instance, name) != (shape.instance, "state") or message.payload == b"online"
             case [device]:
                 self._instances.hear_document(device, message.payload)
-                branch = self._mirror.branches.get(device)
-                if branch is not None:
-                    self._settle(branch)
-                    if branch.owned and not self._echoes:
+                mirrored = self._mirror.mirrored_devices.get(device)
+                if mirrored is not None:
+                    self._settle(mirrored)
+                    if mirrored.owned and not self._echoes:
                         self._overhear(message)
                 elif not self._echoes:
                     self._overhear(message)
@@ -244,15 +244,15 @@ class Ownership:
             self._settle_all()
         else:
             for device in moved:
-                if (branch := self._mirror.branches.get(device)) is not None:
-                    self._settle(branch)
+                if (mirrored := self._mirror.mirrored_devices.get(device)) is not None:
+                    self._settle(mirrored)
 
     def _doubt(self, instance: str, now_s: float) -> None:
         """Note to look again at what is ours and another, that is back, may have written too."""
         seen = self._instances.seen_by(instance)
-        for branch in self._mirror.branches.values():
-            if branch.owned and branch.id in seen and self._is_online:
-                self._doubted[branch.id] = now_s + _SPEAK_S
+        for mirrored in self._mirror.mirrored_devices.values():
+            if mirrored.owned and mirrored.id in seen and self._is_online:
+                self._doubted[mirrored.id] = now_s + _SPEAK_S
 
     def _hear_event(self, instance: str, payload: bytes, now_s: float) -> None:
         """Take in that an instance has left devices to another, or what it has carried out."""
@@ -271,13 +271,13 @@ class Ownership:
         for device in strings(event.get("ids")):
             if isinstance(heir, str):
                 self._instances.note_owner(device, heir)
-            branch = self._mirror.branches.get(device)
-            if heir != self._publishing.shape.instance or branch is None:
+            mirrored = self._mirror.mirrored_devices.get(device)
+            if heir != self._publishing.shape.instance or mirrored is None:
                 continue
             if (claim := self._claims.get(device)) is not None:
                 claim.confirm(now_s, strings(event.get("taken")))
                 self.wake()
-            elif branch.owned:
+            elif mirrored.owned:
                 self._doubted[device] = now_s
                 self.wake()
 
@@ -285,55 +285,55 @@ class Ownership:
 
     def _settle_all(self) -> None:
         left: dict[str, list[str]] = {}
-        for branch in tuple(self._mirror.branches.values()):
-            if (heir := self._decide(branch)) is not None:
-                left.setdefault(heir, []).append(branch.id)
+        for mirrored in tuple(self._mirror.mirrored_devices.values()):
+            if (heir := self._decide(mirrored)) is not None:
+                left.setdefault(heir, []).append(mirrored.id)
         self._tell_left(left)
 
-    def _settle(self, branch: MirroredDevice) -> None:
-        if (heir := self._decide(branch)) is not None:
-            self._tell_left({heir: [branch.id]})
+    def _settle(self, mirrored: MirroredDevice) -> None:
+        if (heir := self._decide(mirrored)) is not None:
+            self._tell_left({heir: [mirrored.id]})
 
-    def _decide(self, branch: MirroredDevice) -> str | None:
+    def _decide(self, mirrored: MirroredDevice) -> str | None:
         """Claim a device or leave it, as it should be; return to whom it was left."""
-        is_kept = self._instances.is_kept(branch.id)
-        if not self._is_open or (self._awaits_echo(branch) and not is_kept):
+        is_kept = self._instances.is_kept(mirrored.id)
+        if not self._is_open or (self._awaits_echo(mirrored) and not is_kept):
             return None
         own, now_s = self._publishing.shape.instance, self._clock.monotonic()
-        owner, claim = self._instances.owner(branch.id), self._claims.get(branch.id)
+        owner, claim = self._instances.owner(mirrored.id), self._claims.get(mirrored.id)
         if owner != own:
-            self._claims.pop(branch.id, None)
-            if branch.owned and owner is not None:
-                _log.info("device_yielded", device=branch.id, to=owner)
-                self._mirror.yield_to_another(branch)
-                self._devices.yielded(branch)
+            self._claims.pop(mirrored.id, None)
+            if mirrored.owned and owner is not None:
+                _log.info("device_yielded", device=mirrored.id, to=owner)
+                self._mirror.yield_to_another(mirrored)
+                self._devices.yielded(mirrored)
                 return owner
-            if not branch.owned:
-                self._devices.yielded(branch)
-        elif not branch.owned and claim is None:
-            self._claims[branch.id] = self._new_claim(branch, now_s)
+            if not mirrored.owned:
+                self._devices.yielded(mirrored)
+        elif not mirrored.owned and claim is None:
+            self._claims[mirrored.id] = self._new_claim(mirrored, now_s)
             self.wake()
-        elif claim is not None and claim.holder not in (None, self._instances.holder(branch.id)):
+        elif claim is not None and claim.holder not in (None, self._instances.holder(mirrored.id)):
             claim.give_up_waiting(now_s)  # the holder has died
             self.wake()
         return None
 
-    def _new_claim(self, branch: MirroredDevice, now_s: float) -> Claim:
-        holder = self._instances.holder(branch.id)
+    def _new_claim(self, mirrored: MirroredDevice, now_s: float) -> Claim:
+        holder = self._instances.holder(mirrored.id)
         wait_s = 0.0
         if holder is not None:
             wait_s = YIELD_S
-        elif not self._instances.is_named(branch.id) and self._instances.may_move(branch.id):
+        elif not self._instances.is_named(mirrored.id) and self._instances.may_move(mirrored.id):
             wait_s = FIRST_S
         settled_s = 0.0 if self._instances.is_settled else self._settled_s
         return Claim(max(now_s + wait_s, settled_s), holder)
 
-    def _awaits_echo(self, branch: MirroredDevice) -> bool:
+    def _awaits_echo(self, mirrored: MirroredDevice) -> bool:
         """Return whether the broker is still to tell that we see a device."""
         return (
             not self._instances.is_alone
-            and self._tells_of(branch)
-            and not self._instances.sees(branch.id)
+            and self._tells_of(mirrored)
+            and not self._instances.sees(mirrored.id)
         )
 
     def _tell_left(self, left: dict[str, list[str]]) -> None:
@@ -351,12 +351,14 @@ class Ownership:
 
         Until it is online, not those that another has: what hubs show hangs on both.
         """
-        return frozenset(one.id for one in self._mirror.branches.values() if self._tells_of(one))
+        return frozenset(
+            one.id for one in self._mirror.mirrored_devices.values() if self._tells_of(one)
+        )
 
-    def _tells_of(self, branch: MirroredDevice) -> bool:
-        if not branch.online or branch.description is None:
+    def _tells_of(self, mirrored: MirroredDevice) -> bool:
+        if not mirrored.online or mirrored.description is None:
             return False
-        return self._is_online or self._instances.holder(branch.id) is None
+        return self._is_online or self._instances.holder(mirrored.id) is None
 
     def _put_sees(self) -> None:
         """Tell others what is seen; while this instance starts alone, only in the end."""
@@ -376,8 +378,8 @@ class Ownership:
             known = [one for one in due if self._instances.is_named(one)]
             if known:
                 for one in known:
-                    if (branch := self._mirror.branches.get(one)) is not None:
-                        self._devices.taken(branch)
+                    if (mirrored := self._mirror.mirrored_devices.get(one)) is not None:
+                        self._devices.taken(mirrored)
                 held = await self._read(known)
             self._take_these(due, held)
 
@@ -390,9 +392,13 @@ class Ownership:
     async def _read(self, devices: Iterable[str]) -> dict[str, bytes] | None:
         """Return what stands at and below devices, None where the broker does not tell."""
         shape = self._publishing.shape
-        branches = [self._mirror.branches[one] for one in devices if one in self._mirror.branches]
-        every = [device for branch in branches for device in branch.devices]
-        roots = [branch.id for branch in branches]
+        mirrored_devices = [
+            self._mirror.mirrored_devices[one]
+            for one in devices
+            if one in self._mirror.mirrored_devices
+        ]
+        every = [device for mirrored in mirrored_devices for device in mirrored.devices]
+        roots = [mirrored.id for mirrored in mirrored_devices]
         held: dict[str, bytes] = {}
         if self._reader is None:
             return held
@@ -411,29 +417,32 @@ class Ownership:
         return held
 
     def _take_these(self, devices: Iterable[str], held: dict[str, bytes] | None) -> None:
-        holdings = self._publishing.shape.holdings(held or {})
+        retained_tree = self._publishing.shape.retained_tree(held or {})
         now_s = self._clock.monotonic()
         for device in devices:
             self._doubted.pop(device, None)
-            branch, claim = self._mirror.branches.get(device), self._claims.pop(device, None)
-            if branch is None or not self._is_open or (claim is None and not branch.owned):
-                if branch is not None and not branch.owned:
-                    self._devices.yielded(branch)
+            mirrored, claim = (
+                self._mirror.mirrored_devices.get(device),
+                self._claims.pop(device, None),
+            )
+            if mirrored is None or not self._is_open or (claim is None and not mirrored.owned):
+                if mirrored is not None and not mirrored.owned:
+                    self._devices.yielded(mirrored)
                 continue
             if claim is None:
                 if held is not None:
-                    self._mirror.take_over(branch, holdings)
+                    self._mirror.take_over(mirrored, retained_tree)
                 continue
             if claim.holder is not None:
                 claim.give_up_waiting(now_s)
             was_named = self._instances.is_named(device)
             self._instances.note_owner(device, self._publishing.shape.instance)
-            self._devices.taken(branch)
-            self._mirror.take_over(branch, holdings)
+            self._devices.taken(mirrored)
+            self._mirror.take_over(mirrored, retained_tree)
             if was_named:
                 _log.info("device_taken_over", device=device)
             else:
-                self._publishing.publish_device_event("device_joined", branch, reason="first")
+                self._publishing.publish_device_event("device_joined", mirrored, reason="first")
             for _, do in claim.held:
                 do()
         self._publishing.wake()

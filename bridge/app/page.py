@@ -111,18 +111,18 @@ class _Told:
         found = self._publishing.mirror.find(topics.decode_level(named))
         if found is None:
             return None
-        branch, shape = found[0], self._publishing.shape
-        told = shape.told_to_hubs(branch, self._settings.mqtt.max_payload)
+        mirrored, shape = found[0], self._publishing.shape
+        told = shape.told_to_hubs(mirrored, self._settings.mqtt.max_payload)
         return {
             "homeassistant": [
                 {"topic": topic, "payload": payload.decode("utf-8", "replace")}
                 for topic, payload in told.items()
             ],
-            "owned": branch.owned,
-            "subscriptions": self._subscriptions(branch.udn),
+            "owned": mirrored.owned,
+            "subscriptions": self._subscriptions(mirrored.udn),
             "received": {
                 shape.value_topic(live, key): changed_s
-                for live in branch.services.values()
+                for live in mirrored.services.values()
                 for key, changed_s in live.state.changed_last()
             },
         }

@@ -60,16 +60,18 @@ class Watched:
         mark = mirror.moves, len(mirror.ledger.cut_up)
         if self._further[0] != mark:
             base = f"{shape.base}/+"
-            lives = [live for one in mirror.branches.values() for live in one.services.values()]
+            lives = [
+                live for one in mirror.mirrored_devices.values() for live in one.services.values()
+            ]
             services = {f"{base}/{live.id.partition('/')[2]}" for live in lives}
             places = {key[1:] for live in lives for key in live.state.values if key.instance}
             values = [
                 f"{base}/{topics.value_id('+', '', *place).replace('/value/', '/value/+', 1)}"
                 for place in sorted(places, key=str)[:_MOST_PLACES]
             ]
-            kept = [own for one in mirror.branches.values() for own in one.kept]
+            kept = [own for one in mirror.mirrored_devices.values() for own in one.kept]
             values += sorted({one for own in kept for one in _further(own, shape.base)})
-            told = {t for b in mirror.branches.values() for t in shape.hub_topics(b.id)}
+            told = {t for b in mirror.mirrored_devices.values() for t in shape.hub_topics(b.id)}
             parts = {f"{topic}/chunk/+" for topic in mirror.ledger.cut_up}
             every = (*shape.own_hub_topics(), *services, *values, *sorted(told), *sorted(parts))
             self._further = mark, frozenset(every[:_MOST_WATCHED])

@@ -72,7 +72,7 @@ def widened(settings: Settings) -> Settings:
 async def tell_reason(bridge: "Bridge", patience_s: float = PATIENCE_S) -> None:
     """Write one line to the log where no device was found in time: why that may be."""
     await asyncio.sleep(patience_s)
-    if any(branch.description for branch in bridge.publishing.mirror.branches.values()):
+    if any(mirrored.description for mirrored in bridge.publishing.mirror.mirrored_devices.values()):
         return
     try:
         found = [finding async for finding in _findings(bridge)]

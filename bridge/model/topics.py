@@ -185,7 +185,7 @@ def read_value_id(service: str, whole: str) -> tuple[str, str | None, str | None
 
 
 def is_mirrored(whole: str) -> bool:
-    """Return whether an id is one that a device's branch may have: no command, no answer."""
+    """Return whether an id may stand below a device: no command, no answer."""
     levels = whole.split("/")
     if len(levels) > 2 and levels[-2] == "chunk":  # noqa: PLR2004 - a part, and what it is part of
         levels = levels[:-2]

@@ -57,7 +57,7 @@ class Health:
     def document(self) -> dict[str, Any]:
         """Return the counters since the start, and what is so now."""
         parts, publishing = self._parts, self._parts.publishing
-        branches = publishing.mirror.branches.values()
+        mirrored_devices = publishing.mirror.mirrored_devices.values()
         services = self._services()
         failing = (
             (name, {"state": one.state})
@@ -76,8 +76,8 @@ class Health:
                 "refused": dict(parts.broker.state.refused),
             },
             "devices": {
-                "known": len(branches),
-                "online": sum(bool(branch.online) for branch in branches),
+                "known": len(mirrored_devices),
+                "online": sum(bool(mirrored.online) for mirrored in mirrored_devices),
             },
             "instances": self._instances(),
             "subscriptions": dict(Counter(str(one.state) for one in services.values())),
@@ -118,15 +118,15 @@ class Health:
                 "health": self.document(),
                 "devices": [
                     {
-                        "row": branch.row,
-                        "owned": branch.owned,
+                        "row": mirrored.row,
+                        "owned": mirrored.owned,
                         "components": [
-                            _outline(device) for device in branch.description.device.walk()
+                            _outline(device) for device in mirrored.description.device.walk()
                         ]
-                        if branch.description
+                        if mirrored.description
                         else None,
                     }
-                    for branch in self._parts.publishing.mirror.branches.values()
+                    for mirrored in self._parts.publishing.mirror.mirrored_devices.values()
                 ],
                 "services": {name: asdict(one) for name, one in self._services().items()},
             },
@@ -144,14 +144,14 @@ class Health:
         return document
 
     async def _capture(self, udn: str) -> object:
-        branch, _ = self._parts.publishing.mirror.find(udn) or (None, None)
-        if branch is None or branch.description is None:
+        mirrored, _ = self._parts.publishing.mirror.find(udn) or (None, None)
+        if mirrored is None or mirrored.description is None:
             raise CommandError(Code.DEVICE_OFFLINE, f"{udn[:100]} has not been described yet")
         if self._is_capturing:
             raise CommandError(Code.BUSY, "another device is being captured")
         self._is_capturing = True
         try:
-            description = branch.description
+            description = mirrored.description
             # The bridge's own port is taken, by the bridge.
             return await capture(description.location, description, manner(self._settings, 0))
         finally:
@@ -160,10 +160,10 @@ class Health:
     def _instances(self) -> dict[str, dict[str, int]]:
         """Return what this instance, and each other that is up, sees and owns."""
         publishing = self._parts.publishing
-        branches = publishing.mirror.branches.values()
+        mirrored_devices = publishing.mirror.mirrored_devices.values()
         own = {
-            "sees": sum(bool(branch.online) for branch in branches),
-            "owns": sum(branch.owned for branch in branches),
+            "sees": sum(bool(mirrored.online) for mirrored in mirrored_devices),
+            "owns": sum(mirrored.owned for mirrored in mirrored_devices),
         }
         known = publishing.instances
         others = {
@@ -175,9 +175,9 @@ class Health:
     def _services(self) -> Mapping[str, SubscriptionHealth]:
         """Return how the subscription to each service fares, with its counters."""
         found: dict[str, SubscriptionHealth] = {}
-        for branch in self._parts.publishing.mirror.branches.values():
-            if branch.description is not None:
-                found |= self._parts.subscriptions.health(branch.description.udn)
+        for mirrored in self._parts.publishing.mirror.mirrored_devices.values():
+            if mirrored.description is not None:
+                found |= self._parts.subscriptions.health(mirrored.description.udn)
         return found
 
 

@@ -63,9 +63,9 @@ class Metrics(Collector):
         yield _counter("broker_reconnects", "Sessions after the first.", state.reconnects)
 
     def _of_devices(self) -> Iterator[Metric]:
-        branches = self._parts.publishing.mirror.branches.values()
-        online = sum(bool(branch.online) for branch in branches)
-        counts = {"online": online, "offline": len(branches) - online}
+        mirrored_devices = self._parts.publishing.mirror.mirrored_devices.values()
+        online = sum(bool(mirrored.online) for mirrored in mirrored_devices)
+        counts = {"online": online, "offline": len(mirrored_devices) - online}
         yield _gauges("devices", "Root devices by availability.", "availability", counts)
         states = self._parts.subscriptions.counts()
         by_state = {state: states.get(state, 0) for state in _STATES}

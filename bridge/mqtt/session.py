@@ -410,10 +410,10 @@ class Session(Connection):
     def _refuse(self, publication: Publication, done: _Done, reason: str) -> None:
         """Count it; warn once for the first two topic levels."""
         self.refused += 1
-        branch = "/".join(publication.topic.split("/", 2)[:2])[:_MAX_BRANCH]
+        mirrored = "/".join(publication.topic.split("/", 2)[:2])[:_MAX_BRANCH]
         log = _log.debug
-        if branch not in self._warned and len(self._warned) < _MAX_WARNED:
-            self._warned.add(branch)
+        if mirrored not in self._warned and len(self._warned) < _MAX_WARNED:
+            self._warned.add(mirrored)
             log = _log.warning
         log("publication_refused", topic=publication.topic[:_MAX_BRANCH], reason=reason)
         if done and not done.done():

@@ -24,7 +24,7 @@ Ask = Callable[[MirroredDevice, AwaitedAnswer], Awaitable[None]]
 class _Line:
     """A root device and what it is to be asked, one after the other."""
 
-    branch: MirroredDevice
+    mirrored: MirroredDevice
     checks: dict[tuple[object, ...], AwaitedAnswer] = field(default_factory=dict)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -65,10 +65,10 @@ class FollowUpPoller:
         self._lines: dict[str, _Line] = {}
         self.tasks: asyncio.TaskGroup | None = None
 
-    def add(self, branch: MirroredDevice, checks: Iterable[AwaitedAnswer]) -> None:
+    def add(self, mirrored: MirroredDevice, checks: Iterable[AwaitedAnswer]) -> None:
         """Ask a device these, in place of what is the same."""
-        line = self._lines.setdefault(branch.id, _Line(branch))
-        line.branch = branch
+        line = self._lines.setdefault(mirrored.id, _Line(mirrored))
+        line.mirrored = mirrored
         for check in checks:
             self._drop(line, check.key)
             line.checks[check.key] = check
@@ -76,12 +76,12 @@ class FollowUpPoller:
             self._drop(line, next(iter(line.checks)))
         line.woken.set()
         if line.task is None and self.tasks is not None and line.checks:
-            line.task = self.tasks.create_task(self._work(line), name=f"polls.after[{branch.id}]")
+            line.task = self.tasks.create_task(self._work(line), name=f"polls.after[{mirrored.id}]")
 
-    def follow(self, branch: MirroredDevice) -> None:
+    def follow(self, mirrored: MirroredDevice) -> None:
         """Note that a device was described again."""
-        if (line := self._lines.get(branch.id)) is not None:
-            line.branch = branch
+        if (line := self._lines.get(mirrored.id)) is not None:
+            line.mirrored = mirrored
 
     def end(self, device: str) -> None:
         """Ask a root device, by its id, nothing more."""
@@ -101,7 +101,7 @@ class FollowUpPoller:
             line.woken.clear()
             check = min(line.checks.values(), key=lambda one: one.at)
             at = check.at
-            if line.branch.id in self._busy and loop.time() < check.since + _LONGEST_BUSY_S:
+            if line.mirrored.id in self._busy and loop.time() < check.since + _LONGEST_BUSY_S:
                 at = max(at, loop.time() + _BUSY_S)
             if at > loop.time():
                 with suppress(TimeoutError):
@@ -109,8 +109,8 @@ class FollowUpPoller:
                         await line.woken.wait()
                 continue
             times = check.times
-            await self._ask(line.branch, check)
+            await self._ask(line.mirrored, check)
             if check.times == times and line.checks.get(check.key) is check:
                 self._drop(line, check.key)
-        if self._lines.get(line.branch.id) is line:
-            del self._lines[line.branch.id]
+        if self._lines.get(line.mirrored.id) is line:
+            del self._lines[line.mirrored.id]

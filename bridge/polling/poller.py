@@ -45,7 +45,7 @@ _SILENCE = frozenset({Code.UNREACHABLE, Code.TIMEOUT})
 class _Polled:
     """A root device and what it is asked; `task` is set while it is asked."""
 
-    branch: MirroredDevice
+    mirrored: MirroredDevice
     poll: Poll
     task: asyncio.Task[None] | None = None
     hurried_s: float = -inf
@@ -125,44 +125,44 @@ class Poller:
             # What is due at about the same time is looked at in one go.
             await asyncio.sleep(_ROUND_S)
 
-    def begin(self, branch: MirroredDevice, description: Description) -> None:
+    def begin(self, mirrored: MirroredDevice, description: Description) -> None:
         """Ask a device that was described just now, in place of what was asked of it."""
-        self._forget(branch.id)
-        self._afterwards.follow(branch)
+        self._forget(mirrored.id)
+        self._afterwards.follow(mirrored)
         questions = (
             question
-            for own, device in zip(branch.devices, description.device.walk(), strict=True)
+            for own, device in zip(mirrored.devices, description.device.walk(), strict=True)
             for service in device.services
             for question in self._plan.questions(own, service)
         )
         if any(map(self._plan.settable, chain(*(d.services for d in description.device.walk())))):
             loop = asyncio.get_running_loop()
-            self._remembering[branch.id] = loop.call_later(
+            self._remembering[mirrored.id] = loop.call_later(
                 _FIRST_S,
-                lambda: self._afterwards.add(branch, self._remembered(branch, description)),
+                lambda: self._afterwards.add(mirrored, self._remembered(mirrored, description)),
             )
         some = sorted(islice(questions, _MAX_READ), key=lambda one: one.is_last_resort)
         if some:
-            polled = _Polled(branch, Poll(self._plan.interval_s, tuple(some[:MAX_QUESTIONS])))
+            polled = _Polled(mirrored, Poll(self._plan.interval_s, tuple(some[:MAX_QUESTIONS])))
 
             def is_known(question: Question) -> bool:
-                values = branch.services[question.service_id].state.values
+                values = mirrored.services[question.service_id].state.values
                 return question.wanted.keys() <= {key.name for key in values}
 
             now = asyncio.get_running_loop().time()
             polled.poll.begin(now, self._rng.random(), is_known)
-            self._polled[branch.id] = polled
+            self._polled[mirrored.id] = polled
             self._schedule(polled)
 
     def _remembered(
-        self, branch: MirroredDevice, description: Description
+        self, mirrored: MirroredDevice, description: Description
     ) -> Iterator[AwaitedAnswer]:
         """Yield how to know again what was set once, which no event tells and nobody asks for."""
         at = asyncio.get_running_loop().time()
-        for own, device in zip(branch.devices, description.device.walk(), strict=True):
+        for own, device in zip(mirrored.devices, description.device.walk(), strict=True):
             for service in device.services:
                 if names := self._plan.settable(service):
-                    state = branch.services[topics.service_id(own, service.level)].state
+                    state = mirrored.services[topics.service_id(own, service.level)].state
                     keys = [key for key in state.values if key.name in names]
                     for one in questions_of(own, service, keys):
                         check = AwaitedAnswer(one.question, {}, state)
@@ -181,12 +181,12 @@ class Poller:
         if polled is not None and polled.task is not None:
             polled.task.cancel()
 
-    def hurry(self, branch: MirroredDevice, service_id: str) -> None:
+    def hurry(self, mirrored: MirroredDevice, service_id: str) -> None:
         """Ask a service soon, since something was done to it.
 
         What an answer says has a device asked sooner only once while a position is.
         """
-        polled = self._polled.get(branch.id)
+        polled = self._polled.get(mirrored.id)
         now = asyncio.get_running_loop().time()
         if polled is None:
             return
@@ -203,37 +203,37 @@ class Poller:
             self._schedule(polled)
 
     def watch(
-        self, branch: MirroredDevice, service_id: str, aftermath: Iterable[FollowUps]
+        self, mirrored: MirroredDevice, service_id: str, aftermath: Iterable[FollowUps]
     ) -> Watch:
         """Listen to the events of a device while an action of a service is under way."""
         checks = [
-            AwaitedAnswer(one.question, one.aims, branch.services[one.question.service_id].state)
+            AwaitedAnswer(one.question, one.aims, mirrored.services[one.question.service_id].state)
             for one in (aftermath if self._plan.interval_s else ())
         ]
-        self._overtake(branch, service_id)
+        self._overtake(mirrored, service_id)
 
         def ask(checks: list[AwaitedAnswer]) -> None:
             now = asyncio.get_running_loop().time()
-            self._overtake(branch, service_id)
-            hearing = self._hearing(branch) if checks else {}
+            self._overtake(mirrored, service_id)
+            hearing = self._hearing(mirrored) if checks else {}
             for check in checks:
                 heard = hearing[check.question.service_id]
                 check.begin(now, is_deaf=heard.is_deaf or heard.is_awaited)
-            self._afterwards.add(branch, checks)
-            if (polled := self._polled.get(branch.id)) is not None:
+            self._afterwards.add(mirrored, checks)
+            if (polled := self._polled.get(mirrored.id)) is not None:
                 asked = [check.question for check in checks]
                 self._hurry(polled, service_id, lambda one: any(map(one.is_like, asked)))
 
         return Watch(checks, ask)
 
-    def _overtake(self, branch: MirroredDevice, service_id: str) -> None:
+    def _overtake(self, mirrored: MirroredDevice, service_id: str) -> None:
         """Have what a service is just being asked count for nothing: something is done to it."""
-        polled = self._polled.get(branch.id)
+        polled = self._polled.get(mirrored.id)
         if polled is not None and polled.asking == service_id:
             polled.asking = ""
 
     def _is_current(self, polled: _Polled) -> bool:
-        return self._polled.get(polled.branch.id) is polled
+        return self._polled.get(polled.mirrored.id) is polled
 
     def _schedule(self, polled: _Polled, at: float = inf) -> None:
         at = min(at, polled.poll.at)
@@ -243,23 +243,23 @@ class Poller:
 
     def _look(self, polled: _Polled, now: float, tasks: asyncio.TaskGroup) -> None:
         """Ask what is due of a device now, if it is to be asked at all."""
-        branch = polled.branch
+        mirrored = polled.mirrored
         if polled.poll.at > now:
             return  # an entry of before something was put off, or done sooner
-        is_ours = branch.online and branch.owned
-        if not is_ours or branch.id in self._busy:
+        is_ours = mirrored.online and mirrored.owned
+        if not is_ours or mirrored.id in self._busy:
             later = now + (_BUSY_S if is_ours else _NOT_OURS_S)
             heappush(self._heap, (later, next(self._ticks), polled))
             return
-        due = polled.poll.due(now, self._hearing(branch))
+        due = polled.poll.due(now, self._hearing(mirrored))
         if (first := next(due, None)) is not None:
             asking = self._ask_all(polled, chain([first], due))
-            polled.task = tasks.create_task(asking, name=f"polls[{branch.id}]")
+            polled.task = tasks.create_task(asking, name=f"polls[{mirrored.id}]")
         else:
             self._schedule(polled)
 
-    def _hearing(self, branch: MirroredDevice) -> Mapping[str, Hearing]:
-        return _Hearings(branch, self._devices.subscription_states(branch.udn))
+    def _hearing(self, mirrored: MirroredDevice) -> Mapping[str, Hearing]:
+        return _Hearings(mirrored, self._devices.subscription_states(mirrored.udn))
 
     async def _ask_all(
         self, polled: _Polled, due: Iterable[tuple[Question, frozenset[str]]]
@@ -270,7 +270,7 @@ class Poller:
                 for question, names in due:
                     is_answered = await self._ask(polled, question, names)
                     is_free = polled.poll.is_free(asyncio.get_running_loop().time())
-                    if not (is_answered and is_free) or polled.branch.id in self._busy:
+                    if not (is_answered and is_free) or polled.mirrored.id in self._busy:
                         break
         finally:
             polled.task = None
@@ -282,13 +282,13 @@ class Poller:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         polled.asking = question.service_id
-        live = polled.branch.services[question.service_id]
+        live = polled.mirrored.services[question.service_id]
         try:
             with live.state.heard.listening() as meanwhile:
                 texts = await self._invoked(question)
             polled.poll.note_answer(question, loop.time(), loop.time() - began_s)
-            if self._is_current(polled) and polled.branch.online and polled.asking:
-                heard = self._hearing(polled.branch)[question.service_id]
+            if self._is_current(polled) and polled.mirrored.online and polled.asking:
+                heard = self._hearing(polled.mirrored)[question.service_id]
                 some = question.still(names, heard) - meanwhile
                 told = question.told(texts, some, is_deaf=heard.is_deaf)
                 too = question.said_too(texts, names | meanwhile, heard)
@@ -298,7 +298,7 @@ class Poller:
             _note_failure(question, error)
             if error.code in _SILENCE:
                 polled.poll.note_silence(loop.time())
-                self._devices.suspect(polled.branch.udn)
+                self._devices.suspect(polled.mirrored.udn)
                 return False
             polled.poll.note_refusal(question)
         except Exception:  # noqa: BLE001 - the others are to be asked in any case
@@ -306,22 +306,22 @@ class Poller:
             polled.poll.note_refusal(question)
         return True
 
-    async def _ask_after(self, branch: MirroredDevice, check: AwaitedAnswer) -> None:
+    async def _ask_after(self, mirrored: MirroredDevice, check: AwaitedAnswer) -> None:
         """Ask once what an action may have changed, as far as events have not told it."""
         question = check.question
-        live = branch.services.get(question.service_id)
+        live = mirrored.services.get(question.service_id)
         names = check.open(live.readers) if live is not None else _NONE
-        if live is None or not (names and branch.online and branch.owned):
+        if live is None or not (names and mirrored.online and mirrored.owned):
             return
         try:
             with live.state.heard.listening() as meanwhile:
                 texts = await self._invoked(question)
-            self._tell_after(branch, live, check, (texts, names - meanwhile))
+            self._tell_after(mirrored, live, check, (texts, names - meanwhile))
         except CommandError as error:
             _note_failure(question, error)
             if error.code not in _SILENCE:
                 return
-            self._devices.suspect(branch.udn)
+            self._devices.suspect(mirrored.udn)
         except Exception:  # noqa: BLE001 - the others are to be asked in any case
             _log.exception("poll_crashed", service=question.service_id)
             return
@@ -329,7 +329,7 @@ class Poller:
 
     def _tell_after(
         self,
-        branch: MirroredDevice,
+        mirrored: MirroredDevice,
         live: LiveService,
         check: AwaitedAnswer,
         answer: tuple[Mapping[str, str], AbstractSet[str]],
@@ -346,7 +346,7 @@ class Poller:
                 if name in check.told and live.differs(key, text):
                     live.state.heard.untrue.add(name)
                 (once if when is When.DONE else for_good).append((key, text))
-        if branch.online and branch.owned:
+        if mirrored.online and mirrored.owned:
             if for_good:
                 self._tell(question, for_good)
             if once:
@@ -369,19 +369,19 @@ class Poller:
 class _Hearings(Mapping[str, Hearing]):
     """What events tell of each service when it is looked up: an answer may tell that one plays."""
 
-    def __init__(self, branch: MirroredDevice, states: Mapping[str, str]) -> None:
-        self._branch = branch
+    def __init__(self, mirrored: MirroredDevice, states: Mapping[str, str]) -> None:
+        self._mirrored = mirrored
         self._states = states
 
     def __getitem__(self, service_id: str) -> Hearing:
-        live = self._branch.services[service_id]
-        return _heard(live, self._states.get(service_id, "refused"), self._branch)
+        live = self._mirrored.services[service_id]
+        return _heard(live, self._states.get(service_id, "refused"), self._mirrored)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._branch.services)
+        return iter(self._mirrored.services)
 
     def __len__(self) -> int:
-        return len(self._branch.services)
+        return len(self._mirrored.services)
 
 
 def _note_failure(question: Question, error: CommandError) -> None:
@@ -389,11 +389,11 @@ def _note_failure(question: Question, error: CommandError) -> None:
     _log.debug("poll_failed", service=service, action=action, reason=error.reason)
 
 
-def _heard(live: LiveService, state: str, branch: MirroredDevice) -> Hearing:
+def _heard(live: LiveService, state: str, mirrored: MirroredDevice) -> Hearing:
     return Hearing(
         state in _DEAF,
         live.state.told,
-        _plays(branch.players.get(live.id)),
+        _plays(mirrored.players.get(live.id)),
         live.state.heard.proven,
         is_awaited=state == "awaited",
     )

@@ -181,7 +181,7 @@ class CallQueue:
                 with suppress(asyncio.CancelledError):
                     await worker
 
-    def _take(self, command: _Command, branch: MirroredDevice, device: Device | None) -> None:
+    def _take(self, command: _Command, mirrored: MirroredDevice, device: Device | None) -> None:
         """Check a command, and put it in line for its device."""
         if self._closing:
             raise _shutting_down(Outcome.NOT_SENT)
@@ -196,19 +196,19 @@ class CallQueue:
             default_timeout_s=self._limits.default_timeout_s,
             read_only=self._limits.read_only,
         )
-        if not branch.online:
+        if not mirrored.online:
             raise _offline()
-        queue = self._waiting.setdefault(branch.id, deque())
+        queue = self._waiting.setdefault(mirrored.id, deque())
         if len(queue) >= MAX_WAITING:
             raise CommandError(Code.BUSY, f"{len(queue)} calls wait for this device already")
-        queue.append((command, branch))
+        queue.append((command, mirrored))
         if self._publishing.instances.knows_others:
             now_s = asyncio.get_running_loop().time()
-            self._publishing.handover.took(branch.id, command.message, now_s)
-        if branch.id not in self._workers:
-            self._busy.add(branch.id)
-            self._workers[branch.id] = asyncio.create_task(
-                self._work(branch.id), name=f"calls[{branch.id}]"
+            self._publishing.handover.took(mirrored.id, command.message, now_s)
+        if mirrored.id not in self._workers:
+            self._busy.add(mirrored.id)
+            self._workers[mirrored.id] = asyncio.create_task(
+                self._work(mirrored.id), name=f"calls[{mirrored.id}]"
             )
 
     async def _work(self, root: str) -> None:
@@ -221,24 +221,24 @@ class CallQueue:
             del self._waiting[root], self._workers[root]
             self._busy.discard(root)
 
-    async def _carry_out(self, command: _Command, branch: MirroredDevice) -> None:
+    async def _carry_out(self, command: _Command, mirrored: MirroredDevice) -> None:
         call = command.call
         if call is None:
             return
         try:
-            if not branch.online:
+            if not mirrored.online:
                 raise _offline()
             texts = await self._act(command.device, call)
             document = self._success(command, call, texts)
         except CommandError as error:
             self._fail(command, error)
             if error.code in (Code.UNREACHABLE, Code.TIMEOUT):
-                self._devices.suspect(branch.udn)
+                self._devices.suspect(mirrored.udn)
         except asyncio.CancelledError:
             self._fail(command, _shutting_down(Outcome.UNKNOWN))
             raise
         except Exception as error:  # noqa: BLE001 - the command is to be answered in any case
-            _log.exception("call_crashed", device=branch.id, action=call.action.name)
+            _log.exception("call_crashed", device=mirrored.id, action=call.action.name)
             self._fail(command, CommandError(Code.INTERNAL, str(error), outcome=Outcome.UNKNOWN))
         else:
             self.outcomes["ok"] += 1

@@ -34,8 +34,8 @@ class Announcing:
     def publishing_again(self, ids: Iterable[str] | None = None) -> Iterator[int]:
         """Do what `publish_again` does in pieces; yield how many topics each had."""
         if ids is None:
-            for branch in tuple(self._root_devices.branches.values()):
-                yield from self._put_again(branch)
+            for mirrored in tuple(self._root_devices.mirrored_devices.values()):
+                yield from self._put_again(mirrored)
             yield self._put_all(self._own, "")
             return
         chosen = tuple(dict.fromkeys(ids))
@@ -44,8 +44,8 @@ class Announcing:
             yield 0
         for one in chosen:
             with suppress(KeyError):  # it may have gone in between
-                branch, tree = self._below(one)
-                yield self._put_all(tree, branch.id)
+                mirrored, tree = self._below(one)
+                yield self._put_all(tree, mirrored.id)
 
     def to_hubs(self) -> Iterator[int]:
         """Tell hubs of everything again, and then what they take from the tree, in pieces.
@@ -57,11 +57,11 @@ class Announcing:
             own = {topic: self._own[topic] for topic in hub.own_topics() if topic in self._own}
             named[""] = {one for payload in own.values() for one in hub.sources(payload)}
             yield self._put_all(own, "")
-            for branch in tuple(self._root_devices.branches.values()):
-                told = self._told_to(hub, branch)
+            for mirrored in tuple(self._root_devices.mirrored_devices.values()):
+                told = self._told_to(hub, mirrored)
                 found = {one for payload in told.values() for one in hub.sources(payload)}
-                named.setdefault(branch.id, set()).update(found)
-                yield self._put_all(told, branch.id)
+                named.setdefault(mirrored.id, set()).update(found)
+                yield self._put_all(told, mirrored.id)
         yield self._put_all(
             {t: self._own[t] for t in sorted(named.get("", ())) if t in self._own}, ""
         )
@@ -70,26 +70,26 @@ class Announcing:
         state = self._shape.topic(f"bridge/{self._shape.instance}/state")
         self._ledger.put(state, b"online", in_bulk=True)
 
-    def _told_to(self, hub: Hub, branch: MirroredDevice) -> Mapping[str, bytes]:
+    def _told_to(self, hub: Hub, mirrored: MirroredDevice) -> Mapping[str, bytes]:
         told: dict[str, bytes] = {}
-        for topic in hub.topics(branch.id) if self._root_devices.is_ours(branch) else ():
-            told |= self._shape.near(branch, topic, self._ledger.limit)
+        for topic in hub.topics(mirrored.id) if self._root_devices.is_ours(mirrored) else ():
+            told |= self._shape.near(mirrored, topic, self._ledger.limit)
         return told
 
     def _put_sources(self, device: str, sources: Iterable[str]) -> Iterator[int]:
         near: Mapping[str, bytes] = {}
         for topic in sorted(sources):
-            branch = self._root_devices.branches.get(device)
-            if branch is not None and branch.owned:
+            mirrored = self._root_devices.mirrored_devices.get(device)
+            if mirrored is not None and mirrored.owned:
                 if topic not in near:
-                    near = self._shape.near(branch, topic, self._ledger.limit)
+                    near = self._shape.near(mirrored, topic, self._ledger.limit)
                 if topic in near:
                     yield self._put_all({topic: near[topic]}, device)
 
-    def _put_again(self, branch: MirroredDevice) -> Iterator[int]:
-        walk = self._shape.walk(branch, self._ledger.limit)
-        while self._root_devices.is_ours(branch) and (piece := dict(islice(walk, _PIECE))):
-            yield self._put_all(piece, branch.id)
+    def _put_again(self, mirrored: MirroredDevice) -> Iterator[int]:
+        walk = self._shape.walk(mirrored, self._ledger.limit)
+        while self._root_devices.is_ours(mirrored) and (piece := dict(islice(walk, _PIECE))):
+            yield self._put_all(piece, mirrored.id)
 
     def _below(self, named: str) -> tuple[MirroredDevice, Mapping[str, bytes]]:
         """Return what should be held at and below a component, and by hubs of it.

@@ -58,7 +58,7 @@ class Hub(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How branches stand in the tree, how much of them is told, and to which hubs."""
+    """How root devices stand in the tree, how much of them is told, and to which hubs."""
 
     base: str
     instance: str
@@ -81,7 +81,7 @@ class Shape:
         """Where hubs say that they have started."""
         return tuple(one for hub in self.hubs if hub.enabled for one in hub.birth_topics)
 
-    def holdings(
+    def retained_tree(
         self, held: Mapping[str, bytes] | None = None, instance: str | None = None
     ) -> RetainedTree:
         """Return what a broker holds, as this bridge or another `instance` reads it."""
@@ -93,43 +93,43 @@ class Shape:
             outside=self.hub_topics,
         )
 
-    def wanted(self, branch: MirroredDevice, limit: int) -> dict[str, bytes]:
-        """Return all that the broker should hold of a branch, whole payloads by topic.
+    def wanted(self, mirrored: MirroredDevice, limit: int) -> dict[str, bytes]:
+        """Return all that the broker should hold of a root device, whole payloads by topic.
 
         Only what hubs are told has to fit in `limit` bytes.
         """
-        return dict(self.walk(branch, limit))
+        return dict(self.walk(mirrored, limit))
 
     def walk(
-        self, branch: MirroredDevice, limit: int, *, with_hubs: bool = True
+        self, mirrored: MirroredDevice, limit: int, *, with_hubs: bool = True
     ) -> Iterator[tuple[str, bytes]]:
         """Yield what `wanted` returns one by one: values and presence as they are by then."""
-        yield from self._kept(branch, limit)
-        description = branch.description
+        yield from self._kept(mirrored, limit)
+        description = mirrored.description
         if description is not None:
             for own, document in documents.components(
                 description, bridge=self.instance, detail=self.detail
             ):
                 yield self.topic(own), document
-            for live in tuple(branch.services.values()):
+            for live in tuple(mirrored.services.values()):
                 yield from tuple(self._told(live))
-            yield from self._of_players(branch)
+            yield from self._of_players(mirrored)
             if with_hubs:
-                yield from self.told_to_hubs(branch, limit).items()
-        if branch.online is not None:
-            yield from self.availability(branch)
+                yield from self.told_to_hubs(mirrored, limit).items()
+        if mirrored.online is not None:
+            yield from self.availability(mirrored)
 
-    def near(self, branch: MirroredDevice, topic: str, limit: int) -> Mapping[str, bytes]:
+    def near(self, mirrored: MirroredDevice, topic: str, limit: int) -> Mapping[str, bytes]:
         """Return of what `wanted` does a small part, which has a topic if that has it."""
-        description, own = branch.description, topic.removeprefix(f"{self.base}/")
+        description, own = mirrored.description, topic.removeprefix(f"{self.base}/")
         if own == topic:
-            told = self._kept(branch, limit) if description is None else ()
-            return dict(told) | self.told_to_hubs(branch, limit)
+            told = self._kept(mirrored, limit) if description is None else ()
+            return dict(told) | self.told_to_hubs(mirrored, limit)
         found: dict[str, bytes] = {}
-        if topic in branch.kept:
-            found[topic] = branch.kept[topic]
+        if topic in mirrored.kept:
+            found[topic] = mirrored.kept[topic]
         device, _, rest = own.partition("/")
-        live = branch.services.get(f"{device}/{rest.partition('/')[0]}")
+        live = mirrored.services.get(f"{device}/{rest.partition('/')[0]}")
         if live is not None:
             for one, document in documents.service_documents(
                 live.service, device, detail=self.detail
@@ -137,38 +137,38 @@ class Shape:
                 found[self.topic(one)] = document
             found.update(self._told(live))
             return found
-        if description is not None and device in branch.parts:
-            part, above = branch.parts[device]
+        if description is not None and device in mirrored.parts:
+            part, above = mirrored.parts[device]
             found[self.topic(device)] = documents.device_document(
                 description, part, above, bridge=self.instance
             )
             found.update(
                 one
-                for one in self._of_players(branch)
+                for one in self._of_players(mirrored)
                 if one[0].startswith(f"{self.base}/{device}/")
             )
-        if branch.online is not None:
-            found.update(self.availability(branch))
+        if mirrored.online is not None:
+            found.update(self.availability(mirrored))
         return found
 
-    def below(self, branch: MirroredDevice, own: str, limit: int) -> dict[str, bytes]:
+    def below(self, mirrored: MirroredDevice, own: str, limit: int) -> dict[str, bytes]:
         """Return what `wanted` does at and below the topic of an id, whole payloads by topic."""
-        top, description = self.topic(own), branch.description
+        top, description = self.topic(own), mirrored.description
         if description is None or "/" not in own:
-            found = dict(self.near(branch, top, limit))
-            found |= dict(self._kept(branch, limit))
-            for live in branch.services.values():
+            found = dict(self.near(mirrored, top, limit))
+            found |= dict(self._kept(mirrored, limit))
+            for live in mirrored.services.values():
                 if live.id.startswith(f"{own}/"):
-                    found |= self.near(branch, self.topic(live.id), limit)
+                    found |= self.near(mirrored, self.topic(live.id), limit)
         else:
-            found = dict(self.near(branch, top, limit))
+            found = dict(self.near(mirrored, top, limit))
         return {topic: held for topic, held in found.items() if f"{topic}/".startswith(f"{top}/")}
 
-    def _kept(self, branch: MirroredDevice, limit: int) -> Iterator[tuple[str, bytes]]:
+    def _kept(self, mirrored: MirroredDevice, limit: int) -> Iterator[tuple[str, bytes]]:
         """Yield what is kept of a device that is not described yet, but for its presence."""
         base = f"{self.base}/"
-        presence = dict(self.availability(branch)) if branch.online is not None else {}
-        for topic, payload in branch.kept.items():
+        presence = dict(self.availability(mirrored)) if mirrored.online is not None else {}
+        for topic, payload in mirrored.kept.items():
             if topic not in presence and (len(payload) <= limit or topic.startswith(base)):
                 yield topic, payload
 
@@ -179,20 +179,20 @@ class Shape:
             if self.mode != "values":
                 yield self.state_topic(live), live.document()
 
-    def _of_players(self, branch: MirroredDevice) -> Iterator[tuple[str, bytes]]:
+    def _of_players(self, mirrored: MirroredDevice) -> Iterator[tuple[str, bytes]]:
         """Yield what players are now."""
-        for one in {one.id: one for one in branch.players.values()}.values():
+        for one in {one.id: one for one in mirrored.players.values()}.values():
             for own, payload in zip(one.topics, one.shown(), strict=True):
                 if payload:
                     yield self.topic(own), payload
 
-    def told_to_hubs(self, branch: MirroredDevice, limit: int) -> dict[str, bytes]:
-        """Return what hubs should be told of a branch that is described, by topic."""
-        if branch.description is None or branch.shown is None:
-            return dict(branch.held_by_hubs)
+    def told_to_hubs(self, mirrored: MirroredDevice, limit: int) -> dict[str, bytes]:
+        """Return what hubs should be told of a root device that is described, by topic."""
+        if mirrored.description is None or mirrored.shown is None:
+            return dict(mirrored.held_by_hubs)
         told: dict[str, bytes] = {}
         for hub in self.hubs:
-            told.update(hub.wanted(branch.description, branch.shown, limit))
+            told.update(hub.wanted(mirrored.description, mirrored.shown, limit))
         return told
 
     def hub_topics(self, device: str) -> tuple[str, ...]:
@@ -213,12 +213,12 @@ class Shape:
         is_ours = topic.startswith(f"{self.base}/")
         return is_ours or any(hub.enabled for hub in self.hubs)
 
-    def availability(self, branch: MirroredDevice) -> Iterator[tuple[str, bytes]]:
-        """Yield the availability of each device of a branch, which is that of its root."""
-        for device in branch.devices:
+    def availability(self, mirrored: MirroredDevice) -> Iterator[tuple[str, bytes]]:
+        """Yield the availability of each device of a root device, which is that of its root."""
+        for device in mirrored.devices:
             yield (
                 self.topic(topics.availability_id(device)),
-                b"online" if branch.online else b"offline",
+                b"online" if mirrored.online else b"offline",
             )
 
     def values(self, live: LiveService) -> Iterator[tuple[str, bytes]]:

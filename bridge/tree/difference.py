@@ -1,4 +1,4 @@
-"""A branch's way from what the broker holds of it to what it should hold, a step at a time.
+"""A root device's way from what the broker holds of it to what it should hold, a step at a time.
 
 A house of some hundred devices has tens of thousands of topics. They are computed and compared one
 by one, as fast as the broker takes what differs, and the event loop goes on in between.
@@ -15,11 +15,11 @@ UNKNOWN = b"?"
 
 
 class TreeDifference:
-    """The way of the branch `of`; each `step` looks at one topic, and what differs is put in bulk.
+    """The way of root device `of`; each `step` looks at one topic, what differs is put in bulk.
 
     The broker holds what is `held`, in parts where that is long, and what is yielded by `before`.
     It should hold what is yielded by `wanted`, and nothing else: also of `devices`, by their ids,
-    that are no part of the branch any more. What is put otherwise meanwhile goes before, and has to
+    that are no part of it any more. What is put otherwise meanwhile goes before, and has to
     be `passed`. `on_long` is called before anything is put in parts.
     """
 
@@ -73,7 +73,7 @@ class TreeDifference:
         return self._all_held()
 
     def give_up(self, is_theirs: Callable[[str], bool]) -> dict[str, bytes]:
-        """Leave topics to another branch; return what the broker holds of them."""
+        """Leave topics to another root device; return what the broker holds of them."""
         while self.is_gathering and self.step():
             pass
         given = {t: held for t, held in self._all_held() if is_theirs(t)}

@@ -30,7 +30,7 @@ _LONGEST_PAUSE_S = 600.0
 class _Device:
     """A device, and when it is to be looked at next; `told_s` is when hubs were told of it."""
 
-    branch: MirroredDevice
+    mirrored: MirroredDevice
     since_s: float
     at_s: float = inf
     looked_s: float = -inf
@@ -41,7 +41,7 @@ class _Device:
 
     def next_s(self, now_s: float) -> float:
         """Return when to look at it, since it was noted now."""
-        if self.branch.shown is not None:
+        if self.mirrored.shown is not None:
             return min(self.at_s, max(now_s + QUIET_S, self.told_s + self.pause_s))
         soon_s = now_s if self.looks < _QUICK_LOOKS else max(now_s, self.looked_s + _LOOK_S)
         return min(self.since_s + FIRST_STATE_S, soon_s)
@@ -50,15 +50,15 @@ class _Device:
         """Return where values stand, if hubs are to be told of it now."""
         self.looked_s, self.at_s = now_s, inf
         self.looks += 1
-        known = self.branch.shown
+        known = self.mirrored.shown
         if known is None:
             first_s = self.since_s + FIRST_STATE_S
-            if now_s < first_s and not self.branch.has_first_state:
+            if now_s < first_s and not self.mirrored.has_first_state:
                 self.at_s = first_s
                 return None
             self.told_s = now_s
-            return self.branch.keys()
-        keys = self._with_missing(known, self.branch.keys(), now_s)
+            return self.mirrored.keys()
+        keys = self._with_missing(known, self.mirrored.keys(), now_s)
         if keys == known:
             return None
         is_often = now_s < self.told_s + 2 * self.pause_s
@@ -104,9 +104,9 @@ class HubSchedule:
         at_s = min(self._heap[0][0] if self._heap else inf, self._newborn_until_s)
         return at_s if at_s < inf else None
 
-    def note(self, branch: MirroredDevice) -> None:
+    def note(self, mirrored: MirroredDevice) -> None:
         """Note that a device is new, or that its values stand elsewhere than before."""
-        self._noted[branch.id] = branch
+        self._noted[mirrored.id] = mirrored
 
     def drop(self, device: str) -> None:
         """Forget a device, by its id."""
@@ -120,14 +120,14 @@ class HubSchedule:
         """
         noted, self._noted = self._noted, {}
         if now_s == inf:
-            waiting = {one.branch.id: one.branch for one in self._devices.values()} | noted
+            waiting = {one.mirrored.id: one.mirrored for one in self._devices.values()} | noted
             self._devices.clear()
-            yield from ((branch, branch.keys()) for branch in waiting.values())
+            yield from ((mirrored, mirrored.keys()) for mirrored in waiting.values())
             return
-        for branch in noted.values():
-            one = self._devices.get(branch.id)
-            if one is None or one.branch is not branch:
-                one = self._devices[branch.id] = _Device(branch, now_s)
+        for mirrored in noted.values():
+            one = self._devices.get(mirrored.id)
+            if one is None or one.mirrored is not mirrored:
+                one = self._devices[mirrored.id] = _Device(mirrored, now_s)
             self._schedule(one, one.next_s(now_s))
         while self._heap and self._heap[0][0] <= now_s:
             at_s, device = heappop(self._heap)
@@ -137,7 +137,7 @@ class HubSchedule:
             keys = one.look(now_s)
             self._schedule(one, one.at_s)
             if keys is not None:
-                yield one.branch, keys
+                yield one.mirrored, keys
 
     def _is_current(self, at_s: float, device: str) -> bool:
         one = self._devices.get(device)
@@ -146,7 +146,7 @@ class HubSchedule:
     def _schedule(self, one: _Device, at_s: float) -> None:
         one.at_s = at_s
         if at_s < inf:
-            heappush(self._heap, (at_s, one.branch.id))
+            heappush(self._heap, (at_s, one.mirrored.id))
 
     # A hub that has just started
 

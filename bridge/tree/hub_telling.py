@@ -57,40 +57,42 @@ class HubTelling:
         """Note that there is no broker."""
         self._missed.clear()
 
-    def walk(self, branch: MirroredDevice, passage: TreeDifference) -> Iterator[tuple[str, bytes]]:
-        """Yield what hubs should be told of a branch, by what the broker holds of that."""
-        found = ((topic, passage.held(topic)) for topic in self._shape.hub_topics(branch.id))
+    def walk(
+        self, mirrored: MirroredDevice, difference: TreeDifference
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield what hubs should be told of a root device, by what the broker holds of that."""
+        found = ((topic, difference.held(topic)) for topic in self._shape.hub_topics(mirrored.id))
         held = {topic: p for topic, p in found if p is not None and p != UNKNOWN}
-        self._meet(branch, held)
-        told = self._shape.told_to_hubs(branch, self._ledger.limit)
+        self._meet(mirrored, held)
+        told = self._shape.told_to_hubs(mirrored, self._ledger.limit)
         for topic, payload in held.items():
             if told.get(topic) != payload:
-                self.schedule.changed(topic, branch.id, payload)
-        passage.is_past_hubs = True
+                self.schedule.changed(topic, mirrored.id, payload)
+        difference.is_past_hubs = True
         yield from told.items()
 
-    def _meet(self, branch: MirroredDevice, held: Mapping[str, bytes]) -> None:
+    def _meet(self, mirrored: MirroredDevice, held: Mapping[str, bytes]) -> None:
         """Keep what hubs were told of a device until it is known to be wrong.
 
         That is when its first values are there; mostly it is right already.
         """
-        if branch.description is None:
+        if mirrored.description is None:
             return
-        self.note(branch)
-        if branch.shown is not None:
+        self.note(mirrored)
+        if mirrored.shown is not None:
             return
         shape = self._shape
-        topics_ = (one for one in shape.hub_topics(branch.id) if shape.is_kept(one))
-        branch.held_by_hubs = {topic: held[topic] for topic in topics_ if topic in held}
-        if branch.held_by_hubs:
-            branch.shown = branch.keys()
-            if shape.told_to_hubs(branch, self._ledger.limit) != branch.held_by_hubs:
-                branch.shown = None
+        topics_ = (one for one in shape.hub_topics(mirrored.id) if shape.is_kept(one))
+        mirrored.held_by_hubs = {topic: held[topic] for topic in topics_ if topic in held}
+        if mirrored.held_by_hubs:
+            mirrored.shown = mirrored.keys()
+            if shape.told_to_hubs(mirrored, self._ledger.limit) != mirrored.held_by_hubs:
+                mirrored.shown = None
 
-    def note(self, branch: MirroredDevice) -> None:
+    def note(self, mirrored: MirroredDevice) -> None:
         """Note that hubs are to be told of a device, when that is due."""
         if self._shape.hubs:
-            self.schedule.note(branch)
+            self.schedule.note(mirrored)
 
     def step(self, now_s: float) -> bool:
         """Note what hubs are to be told of one device that is due, or what they may have missed.
@@ -104,7 +106,7 @@ class HubTelling:
             self._tell(*self._telling.popleft())
         elif self._missed:
             topic, (device, held) = self._missed.popleft()
-            holder = self._root_devices.branches.get(device)
+            holder = self._root_devices.mirrored_devices.get(device)
             if holder is None or holder.owned:
                 told = self._shape.told_to_hubs(holder, self._ledger.limit) if holder else {}
                 self._ledger.put_after(topic, held, told.get(topic, b""), of=device)
@@ -112,21 +114,24 @@ class HubTelling:
             return False
         return True
 
-    def _tell(self, branch: MirroredDevice, keys: Keys) -> None:
+    def _tell(self, mirrored: MirroredDevice, keys: Keys) -> None:
         limit, shape = self._ledger.limit, self._shape
-        if self._root_devices.branches.get(branch.id) is not branch or branch.description is None:
+        if (
+            self._root_devices.mirrored_devices.get(mirrored.id) is not mirrored
+            or mirrored.description is None
+        ):
             return
-        before = shape.told_to_hubs(branch, limit)
-        if branch.shown is None:
-            self._introduced.append(branch)
-        branch.shown, branch.held_by_hubs = keys, {}
-        passage = self._differences.get(branch.id)
-        if branch.owned and (passage is None or passage.is_past_hubs):
-            after = shape.told_to_hubs(branch, limit)
+        before = shape.told_to_hubs(mirrored, limit)
+        if mirrored.shown is None:
+            self._introduced.append(mirrored)
+        mirrored.shown, mirrored.held_by_hubs = keys, {}
+        difference = self._differences.get(mirrored.id)
+        if mirrored.owned and (difference is None or difference.is_past_hubs):
+            after = shape.told_to_hubs(mirrored, limit)
             for topic, payload in before.items():
                 if after.get(topic) != payload:
-                    self.schedule.changed(topic, branch.id, payload)
-            self._ledger.reconcile(before, after, of=branch.id, in_bulk=True)
-            if passage is not None:
+                    self.schedule.changed(topic, mirrored.id, payload)
+            self._ledger.reconcile(before, after, of=mirrored.id, in_bulk=True)
+            if difference is not None:
                 for topic in after:
-                    passage.passed(topic)
+                    difference.passed(topic)

@@ -41,10 +41,10 @@ class InstanceLeftovers:
 
     def devices(self, is_known: Callable[[str], bool]) -> dict[str, Mapping[str, bytes]]:
         """Return what stands at and below each of its devices, but for those known here."""
-        holdings = self._holdings()
+        retained_tree = self._holdings()
         return {
-            device: holdings.group(device)
-            for device in sorted(holdings.claimed)
+            device: retained_tree.group(device)
+            for device in sorted(retained_tree.claimed)
             if not is_known(device)
         }
 
@@ -59,9 +59,9 @@ class InstanceLeftovers:
 
     def _named(self) -> list[str]:
         """Return the ids of devices that are or may be its own, by what has been read so far."""
-        holdings = self._holdings()
-        others = {one for one, owner in holdings.owners.items() if owner != self._instance}
-        return sorted(holdings.named - others)
+        retained_tree = self._holdings()
+        others = {one for one, owner in retained_tree.owners.items() if owner != self._instance}
+        return sorted(retained_tree.named - others)
 
     def _holdings(self) -> RetainedTree:
-        return self._shape.holdings(self.held, self._instance)
+        return self._shape.retained_tree(self.held, self._instance)

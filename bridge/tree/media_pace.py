@@ -24,9 +24,9 @@ class MediaPace:
         due = (player.told_s + MEDIA_PAUSE_S for _, player in self._waiting.values())
         return min(due, default=None)
 
-    def note(self, branch: MirroredDevice, player: Player) -> None:
-        """Have a player of this branch wait."""
-        self._waiting[player.id] = branch, player
+    def note(self, mirrored: MirroredDevice, player: Player) -> None:
+        """Have a player of this root device wait."""
+        self._waiting[player.id] = mirrored, player
 
     def discard(self, player: Player) -> bool:
         """Have a player wait no more; return whether it did."""
@@ -34,7 +34,7 @@ class MediaPace:
 
     def take(self, now_s: float = inf) -> Iterator[tuple[MirroredDevice, Player]]:
         """Yield those that are due and forget them; all where no time is given."""
-        for key, (branch, player) in tuple(self._waiting.items()):
+        for key, (mirrored, player) in tuple(self._waiting.items()):
             if player.told_s + MEDIA_PAUSE_S <= now_s:
                 del self._waiting[key]
-                yield branch, player
+                yield mirrored, player

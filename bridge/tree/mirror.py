@@ -58,7 +58,7 @@ class RememberedDevice:
 
 
 class Mirror:
-    """The branches of the wanted tree and the ledger of what the broker lacks of them.
+    """The root devices of the wanted tree and the ledger of what the broker lacks of them.
 
     `on_transport` is told the id of a service whose player plays otherwise, or something else;
     `on_happenings` that of a service, and what has happened that is no value of a variable.
@@ -82,7 +82,7 @@ class Mirror:
         self._players = MediaPace()
         self._root_devices = RootDevices()
         self._differences: dict[str, TreeDifference] = {}
-        """By the ids of branches, of which some may be forgotten."""
+        """By the ids of root devices, of which some may be forgotten."""
         self._introduction: Iterator[int] | None = None
         self._turn = 0
         self._live_in_a_row = 0
@@ -92,7 +92,7 @@ class Mirror:
         """Grows whenever topics are there, or are not, that were not so before."""
         self.comings = 0
         """Grows whenever a device is there, or is not, that was not so before."""
-        self.branches: Mapping[str, MirroredDevice] = self._root_devices.branches
+        self.mirrored_devices: Mapping[str, MirroredDevice] = self._root_devices.mirrored_devices
         self._on_transport = on_transport
         self._on_happenings = on_happenings
         self.observed = Observed()
@@ -125,105 +125,107 @@ class Mirror:
         One that was not known is not `owned` where another instance mirrors it.
         """
         description = self._root_devices.without_claimed(description)
-        old = self.branches.get(topics.device_id(description.udn))
+        old = self.mirrored_devices.get(topics.device_id(description.udn))
         if old is not None and old.description == description:
             self._return(old)
             return old
-        branch = MirroredDevice.of(description, self._shape.plan)
-        branch.owned = owned if old is None else old.owned
-        for other in self._root_devices.holders(branch):
+        mirrored = MirroredDevice.of(description, self._shape.plan)
+        mirrored.owned = owned if old is None else old.owned
+        for other in self._root_devices.holders(mirrored):
             self.forget(other)  # it is gone, and what it was made of is another's now
         self._tell_players()
-        passage = self._differences.pop(branch.id, None)
+        difference = self._differences.pop(mirrored.id, None)
         if old is not None:
-            branch.shown, branch.held_by_hubs = old.shown, old.held_by_hubs
-            self._take_over(old, branch)
+            mirrored.shown, mirrored.held_by_hubs = old.shown, old.held_by_hubs
+            self._take_over(old, mirrored)
             self._drop(old)
-        self._enter(branch)
-        if (observer := self.observed.observer) is not None and branch.owned:
-            observer.device_changed(old, branch)
-        if branch.owned and self.ledger.is_open:
+        self._enter(mirrored)
+        if (observer := self.observed.observer) is not None and mirrored.owned:
+            observer.device_changed(old, mirrored)
+        if mirrored.owned and self.ledger.is_open:
             before: Iterable[tuple[str, bytes]] = ()
-            gone = set(passage.devices) if passage else set()
+            gone = set(difference.devices) if difference else set()
             if old is not None:
-                before = self._all_held(old, passage)
-            elif passage is not None:
-                before = passage.end()
-            if old is not None and not set(old.devices) <= set(branch.devices):
+                before = self._all_held(old, difference)
+            elif difference is not None:
+                before = difference.end()
+            if old is not None and not set(old.devices) <= set(mirrored.devices):
                 gone |= set(old.devices)
                 self._keep_row(old)
-            self._begin(branch, before, gone - set(branch.devices))
-        return branch
+            self._begin(mirrored, before, gone - set(mirrored.devices))
+        return mirrored
 
-    def _return(self, branch: MirroredDevice) -> None:
+    def _return(self, mirrored: MirroredDevice) -> None:
         """Note that a device is there again, as it was described before."""
-        branch.online, branch.offline_since = True, None
-        branch.refresh_row()
-        self._enter(branch)
-        self._tell_presence(branch)
+        mirrored.online, mirrored.offline_since = True, None
+        mirrored.refresh_row()
+        self._enter(mirrored)
+        self._tell_presence(mirrored)
 
-    def _take_over(self, old: MirroredDevice, branch: MirroredDevice) -> None:
+    def _take_over(self, old: MirroredDevice, mirrored: MirroredDevice) -> None:
         """Take over the values of a device that is described in another way."""
         kept = self._shape.by_service(old.kept)
-        for live in branch.services.values():
+        for live in mirrored.services.values():
             if (before := old.services.get(live.id)) is not None:
                 live.state, live.state_length = before.state, before.state_length
             else:
                 held = self._shape.held_state(live, old.kept, kept.get(live.id, {}))
                 live.state.remember(held)
         told = {player.id: player for player in old.players.values()}
-        for player in branch.players.values():
+        for player in mirrored.players.values():
             if (one := told.get(player.id)) is not None:
                 player.told, player.told_s, player.art = one.told, one.told_s, one.art
 
     def _begin(
-        self, branch: MirroredDevice, before: Iterable[tuple[str, bytes]], gone: AbstractSet[str]
+        self, mirrored: MirroredDevice, before: Iterable[tuple[str, bytes]], gone: AbstractSet[str]
     ) -> None:
-        """Begin to publish a branch; what the broker holds is yielded by `before`."""
-        mine = set(branch.devices)
+        """Begin to publish a root device; what the broker holds is yielded by `before`."""
+        mine = set(mirrored.devices)
         for other in self._differences.values():
             if shared := other.devices & mine:
                 held = other.give_up(partial(self._is_of, shared))
                 before = chain(before, held.items())
-        self._differences[branch.id] = TreeDifference(
-            branch.id,
+        self._differences[mirrored.id] = TreeDifference(
+            mirrored.id,
             self.ledger,
             before=before,
-            wanted=self._walk(branch),
+            wanted=self._walk(mirrored),
             devices=gone,
             on_long=self._write_table,
         )
 
     def mark_offline(self, udn: str, now: str) -> MirroredDevice | None:
         """Mark a root device as offline, keeping all that is known of it; None if it was so."""
-        branch = self.branches.get(topics.device_id(udn))
-        if branch is None or branch.online is False:
+        mirrored = self.mirrored_devices.get(topics.device_id(udn))
+        if mirrored is None or mirrored.online is False:
             return None
-        branch.online = False
+        mirrored.online = False
         self.comings += 1
-        branch.offline_since = branch.offline_since or now
-        branch.refresh_row()
+        mirrored.offline_since = mirrored.offline_since or now
+        mirrored.refresh_row()
         self._table_due = True
-        self._tell_presence(branch)
-        return branch
+        self._tell_presence(mirrored)
+        return mirrored
 
-    def forget(self, branch: MirroredDevice) -> None:
+    def forget(self, mirrored: MirroredDevice) -> None:
         """Clear every topic of a device, its document first."""
         self._tell_players()
-        self._forgotten[branch.id] = None
+        self._forgotten[mirrored.id] = None
         if len(self._forgotten) > _MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
-        passage = self._differences.pop(branch.id, None)
-        if (observer := self.observed.observer) is not None and branch.owned:
-            observer.device_changed(branch, None)
-        if branch.owned and self.ledger.is_open:
-            self._keep_row(branch)
-            own = (self._shape.topic(branch.id), *self._shape.hub_topics(branch.id))
-            first = {topic: self._held(branch, passage, topic) for topic in own}
-            unsure = self.ledger.discard(branch.id, but=own)
-            before = self._all_held(branch, passage, unsure)
-            self._clear(branch.id, {t: p for t, p in first.items() if p}, before, branch.devices)
-        self._drop(branch)
+        difference = self._differences.pop(mirrored.id, None)
+        if (observer := self.observed.observer) is not None and mirrored.owned:
+            observer.device_changed(mirrored, None)
+        if mirrored.owned and self.ledger.is_open:
+            self._keep_row(mirrored)
+            own = (self._shape.topic(mirrored.id), *self._shape.hub_topics(mirrored.id))
+            first = {topic: self._held(mirrored, difference, topic) for topic in own}
+            unsure = self.ledger.discard(mirrored.id, but=own)
+            before = self._all_held(mirrored, difference, unsure)
+            self._clear(
+                mirrored.id, {t: p for t, p in first.items() if p}, before, mirrored.devices
+            )
+        self._drop(mirrored)
 
     def clear_remains(self, devices: Mapping[str, Mapping[str, bytes]]) -> None:
         """Clear what another instance has left of these devices, by id, their documents first."""
@@ -231,34 +233,34 @@ class Mirror:
             self._clear_all(device, held)
 
     def _held(
-        self, branch: MirroredDevice, passage: TreeDifference | None, topic: str
+        self, mirrored: MirroredDevice, difference: TreeDifference | None, topic: str
     ) -> bytes | None:
-        """Return what the broker holds of a branch at a topic, as far as that is known."""
-        if passage is None:
-            return self._shape.near(branch, topic, self.ledger.limit).get(topic)
-        held = passage.held(topic)
-        return UNKNOWN if held is None and passage.has_passed(topic) else held
+        """Return what the broker holds of a root device at a topic, as far as that is known."""
+        if difference is None:
+            return self._shape.near(mirrored, topic, self.ledger.limit).get(topic)
+        held = difference.held(topic)
+        return UNKNOWN if held is None and difference.has_passed(topic) else held
 
     def _all_held(
         self,
-        branch: MirroredDevice,
-        passage: TreeDifference | None,
+        mirrored: MirroredDevice,
+        difference: TreeDifference | None,
         unsure: AbstractSet[str] = frozenset(),
     ) -> Iterator[tuple[str, bytes]]:
-        """End a branch's passage; yield what the broker holds when all that waits is taken.
+        """End a root device's difference; yield what the broker holds when all that waits is taken.
 
         What is `unsure` is UNKNOWN: it waited, and never is taken.
         """
-        if passage is None:
-            walk = self._shape.walk(branch, self.ledger.limit)
+        if difference is None:
+            walk = self._shape.walk(mirrored, self.ledger.limit)
             cut = chain.from_iterable(self.ledger.cut_one(*one) for one in walk)
             held: Iterable[tuple[str, bytes]] = ((topic, entry.payload) for topic, entry in cut)
         else:
-            for live in branch.services.values():
+            for live in mirrored.services.values():
                 state = self._shape.state_topic(live)
-                if passage.has_passed(state):  # where it is only promised, its parts have not
-                    passage.passed(state, live.document())
-            held = passage.end()
+                if difference.has_passed(state):  # where it is only promised, its parts have not
+                    difference.passed(state, live.document())
+            held = difference.end()
         known = (one for one in held if one[0] not in unsure)
         return chain(known, ((topic, UNKNOWN) for topic in sorted(unsure)))
 
@@ -270,9 +272,9 @@ class Mirror:
         An initial event is all that the service has (UDA 2.0, section 4.1.2); what happened is
         nothing new then.
         """
-        branch = self._root_devices.holder(service_id.partition("/")[0])
-        live = branch.services.get(service_id) if branch else None
-        if branch is None or live is None:
+        mirrored = self._root_devices.holder(service_id.partition("/")[0])
+        live = mirrored.services.get(service_id) if mirrored else None
+        if mirrored is None or live is None:
             return True
         happened: list[lastchange.Happening] = []
         told, readable = lastchange.read_event(properties, happened)
@@ -282,10 +284,10 @@ class Mirror:
             now=now,
             asked_for=live.spared,
         )
-        if initial and branch.shown is None:
-            self.hub_telling.note(branch)
-        self._publish(branch, live, changes)
-        if happened and branch.owned and not initial:
+        if initial and mirrored.shown is None:
+            self.hub_telling.note(mirrored)
+        self._publish(mirrored, live, changes)
+        if happened and mirrored.owned and not initial:
             self._on_happenings(live.id, happened)
         return readable
 
@@ -296,89 +298,89 @@ class Mirror:
 
         What it is asked for `regularly` only while its events do not come lasts until they do.
         """
-        branch = self._root_devices.holder(service_id.partition("/")[0])
-        live = branch.services.get(service_id) if branch else None
-        if branch is not None and live is not None:
+        mirrored = self._root_devices.holder(service_id.partition("/")[0])
+        live = mirrored.services.get(service_id) if mirrored else None
+        if mirrored is not None and live is not None:
             answers = typed(told, live.readers)
             passing = {key.name for key in answers} - live.spared if regularly else frozenset()
             changes = live.state.take_answers(answers, now=now, passing=passing)
-            self._publish(branch, live, changes)
+            self._publish(mirrored, live, changes)
 
     # What the broker does
 
     def open(
-        self, holdings: RetainedTree, limit: int, is_anothers: Callable[[str], bool]
+        self, retained_tree: RetainedTree, limit: int, is_anothers: Callable[[str], bool]
     ) -> tuple[RememberedDevice, ...]:
         """Compare all with what the broker holds under the base topic, and go on from there.
 
         Payloads over `limit` bytes are cut. Devices that are another instance's, by id, are
-        left alone. The devices that the broker remembers as ours become branches, and are
+        left alone. The devices that the broker remembers as ours become root devices, and are
         returned to be looked for, but for those that were forgotten since this program started.
         """
-        return at_once(self.opening(holdings, limit, is_anothers))
+        return at_once(self.opening(retained_tree, limit, is_anothers))
 
     def opening(
-        self, holdings: RetainedTree, limit: int, is_anothers: Callable[[str], bool]
+        self, retained_tree: RetainedTree, limit: int, is_anothers: Callable[[str], bool]
     ) -> Generator[None, None, tuple[RememberedDevice, ...]]:
         """Do what `open` does, in pieces between which devices may say anything."""
         ledger, shape = self.ledger, self._shape
         compared: set[int] = set()
-        for branch in tuple(self.branches.values()):
-            yield from self._remember_values(branch, holdings)
-            compared.add(id(branch))
+        for mirrored in tuple(self.mirrored_devices.values()):
+            yield from self._remember_values(mirrored, retained_tree)
+            compared.add(id(mirrored))
         ledger.open(limit)
-        remembered = tuple(self._remember(holdings))
+        remembered = tuple(self._remember(retained_tree))
         for topic in shape.own_hub_topics():
             self._own.pop(topic, None)
         for hub in shape.hubs:
             self._own.update(hub.own(limit))
         for topic in (self._table, shape.topic(f"bridge/{shape.instance}/health")):
-            if payload := join_parts(holdings.own, topic):
+            if payload := join_parts(retained_tree.own, topic):
                 self._own.setdefault(topic, payload)
                 self.observed.document_remembered(topic)
-        ledger.reconcile(holdings.own, self._own)
-        mine = (device for device in holdings.claimed if not is_anothers(device))
+        ledger.reconcile(retained_tree.own, self._own)
+        mine = (device for device in retained_tree.claimed if not is_anothers(device))
         gone = [device for device in mine if self._root_devices.holder(device) is None]
         self._leaving = {device: {"id": device} for device in gone}
         self._settle_owners(is_anothers)
         self._table_due = True
         self._write_table()
         for device in gone:
-            self._clear_all(device, holdings.group(device))
-        for branch in self.branches.values():
-            if id(branch) not in compared:
-                at_once(self._remember_values(branch, holdings))
-            if branch.owned:
-                self._differences[branch.id] = TreeDifference(
-                    branch.id,
+            self._clear_all(device, retained_tree.group(device))
+        for mirrored in self.mirrored_devices.values():
+            if id(mirrored) not in compared:
+                at_once(self._remember_values(mirrored, retained_tree))
+            if mirrored.owned:
+                self._differences[mirrored.id] = TreeDifference(
+                    mirrored.id,
                     ledger,
-                    held=holdings.groups(branch.devices),
-                    wanted=self._walk(branch),
+                    held=retained_tree.groups(mirrored.devices),
+                    wanted=self._walk(mirrored),
                     on_long=self._write_table,
                 )
         return remembered
 
     def _settle_owners(self, is_anothers: Callable[[str], bool]) -> None:
         observer = self.observed.observer
-        for branch in self.branches.values():
-            was_owned, branch.owned = branch.owned, not is_anothers(branch.id)
-            if observer is not None and was_owned != branch.owned:
-                observer.device_changed(*((branch, None) if was_owned else (None, branch)))
+        for mirrored in self.mirrored_devices.values():
+            was_owned, mirrored.owned = mirrored.owned, not is_anothers(mirrored.id)
+            if observer is not None and was_owned != mirrored.owned:
+                observer.device_changed(*((mirrored, None) if was_owned else (None, mirrored)))
 
     def _remember_values(
-        self, branch: MirroredDevice, holdings: RetainedTree
+        self, mirrored: MirroredDevice, retained_tree: RetainedTree
     ) -> Generator[None, None, None]:
         """Take over what the broker holds of a device's values, in pieces."""
         of, by_service = "", dict[str, dict[str, bytes]]()
-        for number, live in enumerate(tuple(branch.services.values())):
+        for number, live in enumerate(tuple(mirrored.services.values())):
             device = live.id.partition("/")[0]
-            held = holdings.group(device)
+            held = retained_tree.group(device)
             if device != of:
                 of, by_service = device, self._shape.by_service(held)
             values = by_service.get(live.id, {})
             known = self.observed.values_of(live)
             live.state.remember(self._shape.held_state(live, held, values))
-            self.observed.values_remembered(branch, live, known)
+            self.observed.values_remembered(mirrored, live, known)
             if number % _PIECE == 0:
                 yield
 
@@ -459,9 +461,9 @@ class Mirror:
             return True
         if self._differences:
             some = tuple(islice(self._differences.values(), _AT_ONCE))
-            passage = some[self._turn // 2 % len(some)]
-            if not passage.step():
-                del self._differences[passage.of]
+            difference = some[self._turn // 2 % len(some)]
+            if not difference.step():
+                del self._differences[difference.of]
             return True
         return False
 
@@ -506,7 +508,7 @@ class Mirror:
 
     def table(self) -> bytes:
         """Return the table of devices as it should be now."""
-        rows = {root: one.row for root, one in sorted(self.branches.items()) if one.owned}
+        rows = {root: one.row for root, one in sorted(self.mirrored_devices.items()) if one.owned}
         for root, row in self._leaving.items():
             rows[root] = _naming_all(rows.get(root, row), row)
         return jsontext.encode(list(rows.values()))
@@ -522,50 +524,50 @@ class Mirror:
 
     # What other instances do
 
-    def yield_to_another(self, branch: MirroredDevice) -> None:
+    def yield_to_another(self, mirrored: MirroredDevice) -> None:
         """Leave a device's topics, as they are, to another instance."""
-        if (observer := self.observed.observer) is not None and branch.owned:
-            observer.device_changed(branch, None)
-        branch.owned = False
-        self._differences.pop(branch.id, None)
-        self.ledger.discard(branch.id)
+        if (observer := self.observed.observer) is not None and mirrored.owned:
+            observer.device_changed(mirrored, None)
+        mirrored.owned = False
+        self._differences.pop(mirrored.id, None)
+        self.ledger.discard(mirrored.id)
         self._table_due = True
-        known = [(live, self.observed.values_of(live)) for live in branch.services.values()]
-        branch.forget_values()
+        known = [(live, self.observed.values_of(live)) for live in mirrored.services.values()]
+        mirrored.forget_values()
         for live, before in known:
-            self.observed.values_remembered(branch, live, before)
+            self.observed.values_remembered(mirrored, live, before)
 
-    def take_over(self, branch: MirroredDevice, holdings: RetainedTree) -> None:
+    def take_over(self, mirrored: MirroredDevice, retained_tree: RetainedTree) -> None:
         """Own a device, by what the broker holds of it: publish what differs from that.
 
         What is under way of it already is left to itself.
         """
-        was_owned, branch.owned = branch.owned, True
+        was_owned, mirrored.owned = mirrored.owned, True
         self._table_due = self._table_due or not was_owned
         if (observer := self.observed.observer) is not None and not was_owned:
-            observer.device_changed(None, branch)
-        if self.ledger.is_open and not (was_owned and branch.id in self._differences):
-            at_once(self._remember_values(branch, holdings))
-            self._differences.pop(branch.id, None)
-            self._differences[branch.id] = TreeDifference(
-                branch.id,
+            observer.device_changed(None, mirrored)
+        if self.ledger.is_open and not (was_owned and mirrored.id in self._differences):
+            at_once(self._remember_values(mirrored, retained_tree))
+            self._differences.pop(mirrored.id, None)
+            self._differences[mirrored.id] = TreeDifference(
+                mirrored.id,
                 self.ledger,
-                held=holdings.groups(branch.devices),
-                wanted=self._walk(branch),
+                held=retained_tree.groups(mirrored.devices),
+                wanted=self._walk(mirrored),
                 on_long=self._write_table,
             )
 
     # Looking up
 
     def find(self, udn: str) -> tuple[MirroredDevice, Device | None] | None:
-        """Return a device by any spelling of its UDN, root or embedded, with its branch.
+        """Return a device by any spelling of its UDN, root or embedded, with its root device.
 
         The device itself is None while it has not been described.
         """
         return self._root_devices.find(udn)
 
     def holder(self, device: str) -> MirroredDevice | None:
-        """Return the branch that a device, root or embedded, is of, by its id."""
+        """Return the root device that a device, root or embedded, is of, by its id."""
         return self._root_devices.holder(device)
 
     def id_of(self, named: str) -> str | None:
@@ -579,136 +581,136 @@ class Mirror:
     # Within
 
     def _publish(
-        self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
+        self, mirrored: MirroredDevice, live: LiveService, changes: Sequence[Change]
     ) -> None:
         """Note what a service's changed values change in the tree."""
-        player = branch.players.get(live.id)
-        self._note_moves(branch, live, changes)
+        player = mirrored.players.get(live.id)
+        self._note_moves(mirrored, live, changes)
         if player and any(change.key.name in MOVES for change in changes):
             self._on_transport(live.id)
-        if not (changes and branch.owned and self.ledger.is_open):
+        if not (changes and mirrored.owned and self.ledger.is_open):
             return
-        passage = self._differences.get(branch.id) if self._differences else None
-        if passage is not None:
-            self._name_first(branch, live, passage)
+        difference = self._differences.get(mirrored.id) if self._differences else None
+        if difference is not None:
+            self._name_first(mirrored, live, difference)
         if self._shape.mode != "document":
             for key, old, new in changes:
                 topic = self._shape.value_topic(live, key)
-                self.ledger.put(topic, _payload(new), was=len(_payload(old)), of=branch.id)
+                self.ledger.put(topic, _payload(new), was=len(_payload(old)), of=mirrored.id)
         if self._shape.mode != "values":
             topic = self._shape.state_topic(live)
-            make = partial(self._state_document, branch, live)
-            self.ledger.promise(topic, make, was=live.state_length, of=branch.id)
-        if passage is not None:
+            make = partial(self._state_document, mirrored, live)
+            self.ledger.promise(topic, make, was=live.state_length, of=mirrored.id)
+        if difference is not None:
             for key, _, new in changes:
-                passage.passed(self._shape.value_topic(live, key), _payload(new))
-            passage.passed(self._shape.state_topic(live))
+                difference.passed(self._shape.value_topic(live, key), _payload(new))
+            difference.passed(self._shape.state_topic(live))
         if player is not None:
-            self._players.note(branch, player)
+            self._players.note(mirrored, player)
 
-    def _state_document(self, branch: MirroredDevice, live: LiveService) -> bytes:
-        """Return a `state` document that is published now, and have a passage know its parts.
+    def _state_document(self, mirrored: MirroredDevice, live: LiveService) -> bytes:
+        """Return a `state` document that is published now, and have a difference know its parts.
 
         The device may have been described in another way since it was promised.
         """
-        now = self.branches.get(branch.id, branch).services.get(live.id)
+        now = self.mirrored_devices.get(mirrored.id, mirrored).services.get(live.id)
         document = (now or live).document()
-        passage = self._differences.get(branch.id)
-        if passage is not None and now is not None:
-            passage.passed(self._shape.state_topic(now), document)
+        difference = self._differences.get(mirrored.id)
+        if difference is not None and now is not None:
+            difference.passed(self._shape.state_topic(now), document)
         return document
 
     def _note_moves(
-        self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
+        self, mirrored: MirroredDevice, live: LiveService, changes: Sequence[Change]
     ) -> None:
         if self.observed.observer is not None and changes:
-            self.observed.observer.values_changed(branch, live, changes)
+            self.observed.observer.values_changed(mirrored, live, changes)
         if live.moves != live.state.moves:
             live.moves = live.state.moves
             self.moves += 1
-            self.hub_telling.note(branch)
+            self.hub_telling.note(mirrored)
 
     def _name_first(
-        self, branch: MirroredDevice, live: LiveService, passage: TreeDifference
+        self, mirrored: MirroredDevice, live: LiveService, difference: TreeDifference
     ) -> None:
         """Put the document of a device before its values, where the broker has none yet."""
         device = live.id.partition("/")[0]
         topic = self._shape.topic(device)
-        if not (passage.is_gathering or passage.has_passed(topic)):
-            document = self._shape.near(branch, topic, self.ledger.limit)[topic]
-            if passage.held(topic) != document:
+        if not (difference.is_gathering or difference.has_passed(topic)):
+            document = self._shape.near(mirrored, topic, self.ledger.limit)[topic]
+            if difference.held(topic) != document:
                 if len(document) > self.ledger.limit:
                     self._write_table()
-                self.ledger.put(topic, document, of=branch.id)
-                passage.passed(topic, document)
+                self.ledger.put(topic, document, of=mirrored.id)
+                difference.passed(topic, document)
 
-    def _tell_presence(self, branch: MirroredDevice) -> None:
+    def _tell_presence(self, mirrored: MirroredDevice) -> None:
         """Note whether a device is there, for each that hangs from it.
 
         Where its tree is still to be published, that comes last, unless the broker has it wrong.
         """
-        if (observer := self.observed.observer) is not None and branch.owned:
-            observer.presence_changed(branch)
-        if not (branch.owned and self.ledger.is_open):
+        if (observer := self.observed.observer) is not None and mirrored.owned:
+            observer.presence_changed(mirrored)
+        if not (mirrored.owned and self.ledger.is_open):
             return
-        passage = self._differences.get(branch.id)
-        for topic, payload in self._shape.availability(branch):
-            if passage is None:
-                if branch.kept.get(topic) != payload:
-                    self.ledger.put(topic, payload, of=branch.id)
-            elif passage.held(topic) not in (None, payload) or passage.has_passed(topic):
-                self.ledger.put(topic, payload, of=branch.id)
-                passage.passed(topic)
+        difference = self._differences.get(mirrored.id)
+        for topic, payload in self._shape.availability(mirrored):
+            if difference is None:
+                if mirrored.kept.get(topic) != payload:
+                    self.ledger.put(topic, payload, of=mirrored.id)
+            elif difference.held(topic) not in (None, payload) or difference.has_passed(topic):
+                self.ledger.put(topic, payload, of=mirrored.id)
+                difference.passed(topic)
 
     def _tell_players(self, now_s: float = inf) -> None:
         """Note what players are now whose values have changed, and which are due.
 
         Not with each event: to read what plays takes longer than all else of an event.
         """
-        for branch, player in self._players.take(now_s):
-            self._tell_player(branch, player, now_s)
+        for mirrored, player in self._players.take(now_s):
+            self._tell_player(mirrored, player, now_s)
 
-    def _tell_waiting(self, branch: MirroredDevice, player: Player) -> None:
+    def _tell_waiting(self, mirrored: MirroredDevice, player: Player) -> None:
         if self._players.discard(player):
-            self._tell_player(branch, player)
+            self._tell_player(mirrored, player)
 
-    def _tell_player(self, branch: MirroredDevice, player: Player, now_s: float = inf) -> None:
-        if self._root_devices.is_ours(branch):
+    def _tell_player(self, mirrored: MirroredDevice, player: Player, now_s: float = inf) -> None:
+        if self._root_devices.is_ours(mirrored):
             was, art = player.told, player.art
             player.told, player.art = player.shown()
             if player.told != was:
                 player.told_s = now_s if now_s < inf else player.told_s
-                self._put_shown(branch, player.id, player.told, was)
+                self._put_shown(mirrored, player.id, player.told, was)
             if player.art != art:
-                self._put_shown(branch, player.art_id, player.art, art)
+                self._put_shown(mirrored, player.art_id, player.art, art)
 
-    def _put_shown(self, branch: MirroredDevice, own: str, payload: bytes, was: bytes) -> None:
+    def _put_shown(self, mirrored: MirroredDevice, own: str, payload: bytes, was: bytes) -> None:
         topic = self._shape.topic(own)
-        self.ledger.put(topic, payload, was=len(was), of=branch.id)
-        if (passage := self._differences.get(branch.id)) is not None:
-            passage.passed(topic, payload)
+        self.ledger.put(topic, payload, was=len(was), of=mirrored.id)
+        if (difference := self._differences.get(mirrored.id)) is not None:
+            difference.passed(topic, payload)
 
-    def _walk(self, branch: MirroredDevice) -> Iterator[tuple[str, bytes]]:
-        """Yield what a branch should be, and note what its players are told to be by that.
+    def _walk(self, mirrored: MirroredDevice) -> Iterator[tuple[str, bytes]]:
+        """Yield what a root device should be, and note what its players are told to be by that.
 
         Players that wait to be told of are told of before: what is put then is newer.
         """
-        shape, passage = self._shape, self._differences[branch.id]
-        media = {shape.topic(player.id): player for player in branch.players.values()}
-        art = {shape.topic(player.art_id): player for player in branch.players.values()}
-        for topic, payload in shape.walk(branch, self.ledger.limit, with_hubs=False):
+        shape, difference = self._shape, self._differences[mirrored.id]
+        media = {shape.topic(player.id): player for player in mirrored.players.values()}
+        art = {shape.topic(player.art_id): player for player in mirrored.players.values()}
+        for topic, payload in shape.walk(mirrored, self.ledger.limit, with_hubs=False):
             if (one := media.get(topic) or art.get(topic)) is not None:
-                self._tell_waiting(branch, one)
-                if not passage.has_passed(topic):
+                self._tell_waiting(mirrored, one)
+                if not difference.has_passed(topic):
                     if topic in media:
                         one.told = payload
                     else:
                         one.art = payload
             yield topic, payload
         for one in media.values():  # which may be nothing now
-            self._tell_waiting(branch, one)
-        if branch.description is not None:
-            yield from self.hub_telling.walk(branch, self._differences[branch.id])
+            self._tell_waiting(mirrored, one)
+        if mirrored.description is not None:
+            yield from self.hub_telling.walk(mirrored, self._differences[mirrored.id])
 
     def _clear(
         self,
@@ -741,9 +743,9 @@ class Mirror:
         """Return whether a topic, below the base, is one of these devices, by their ids."""
         return topic[len(self._shape.base) + 1 :].partition("/")[0] in devices
 
-    def _keep_row(self, branch: MirroredDevice) -> None:
+    def _keep_row(self, mirrored: MirroredDevice) -> None:
         """Have the table name a device, with all that hangs from it, until it is cleared."""
-        self._leaving[branch.id] = _naming_all(branch.row, self._leaving.get(branch.id, {}))
+        self._leaving[mirrored.id] = _naming_all(mirrored.row, self._leaving.get(mirrored.id, {}))
         self._table_due = True
         self._write_table()
 
@@ -759,10 +761,10 @@ class Mirror:
             self.put_own("devices", payload)
             self.ledger.prefer(self._table, len(payload))
 
-    def _remember(self, holdings: RetainedTree) -> Iterator[RememberedDevice]:
-        """Make branches of the devices of ours that the broker holds and we have not met."""
-        for root, devices in holdings.roots.items():
-            document = holdings.document(root)
+    def _remember(self, retained_tree: RetainedTree) -> Iterator[RememberedDevice]:
+        """Make root devices of the devices of ours that the broker holds and we have not met."""
+        for root, devices in retained_tree.roots.items():
+            document = retained_tree.document(root)
             udn, location = document.get("udn"), document.get("location")
             if self._root_devices.holder(root) is not None or root in self._forgotten:
                 continue
@@ -772,15 +774,15 @@ class Mirror:
             free = tuple(device for device in mine if self._root_devices.holder(device) is None)
             kept = {
                 topic: payload
-                for topic, payload in whole_payloads(holdings.groups(free)).items()
+                for topic, payload in whole_payloads(retained_tree.groups(free)).items()
                 if self._shape.is_kept(topic)
             }
-            row = holdings.rows.get(root, {"id": root})
+            row = retained_tree.rows.get(root, {"id": root})
             since, server = row.get("offline_since"), document.get("server")
-            branch = MirroredDevice(root, free, kept=kept, row=row)
-            branch.offline_since = since if isinstance(since, str) else None
-            self._enter(branch)
-            self.observed.device_remembered(branch)
+            mirrored = MirroredDevice(root, free, kept=kept, row=row)
+            mirrored.offline_since = since if isinstance(since, str) else None
+            self._enter(mirrored)
+            self.observed.device_remembered(mirrored)
             yield RememberedDevice(
                 topics.bare_udn(udn),
                 location,
@@ -788,16 +790,16 @@ class Mirror:
                 duplicates.read(document.get("problems")),
             )
 
-    def _enter(self, branch: MirroredDevice) -> None:
-        self._forgotten.pop(branch.id, None)
-        self._root_devices.enter(branch)
+    def _enter(self, mirrored: MirroredDevice) -> None:
+        self._forgotten.pop(mirrored.id, None)
+        self._root_devices.enter(mirrored)
         self._table_due = True
         self.moves += 1
         self.comings += 1
 
-    def _drop(self, branch: MirroredDevice) -> None:
-        self._root_devices.drop(branch)
-        self.hub_telling.schedule.drop(branch.id)
+    def _drop(self, mirrored: MirroredDevice) -> None:
+        self._root_devices.drop(mirrored)
+        self.hub_telling.schedule.drop(mirrored.id)
         self._table_due = True
         self.comings += 1
 

@@ -177,20 +177,20 @@ class MirroredDevice:
 
     @classmethod
     def of(cls, description: Description, plan: Plan = _NO_PLAN) -> "MirroredDevice":
-        """Return the branch of a device that was described just now, without values."""
+        """Return what is mirrored of a device that was described just now, without values."""
         walk = tuple(description.device.walk())
         devices = tuple(topics.device_id(device.udn) for device in walk)
-        branch = cls(devices[0], devices, description, online=True)
-        branch.parts[branch.id] = description.device, None
+        mirrored = cls(devices[0], devices, description, online=True)
+        mirrored.parts[mirrored.id] = description.device, None
         for own, device in zip(devices, walk, strict=True):
             for below in device.devices:
-                branch.parts[topics.device_id(below.udn)] = below, own
+                mirrored.parts[topics.device_id(below.udn)] = below, own
             for service in device.services:
                 live = LiveService.of(own, service, plan)
-                branch.services[live.id] = live
-            branch._add_player(own, device)
-        branch.refresh_row()
-        return branch
+                mirrored.services[live.id] = live
+            mirrored._add_player(own, device)
+        mirrored.refresh_row()
+        return mirrored
 
     def _add_player(self, own: str, device: Device) -> None:
         found = {service_name(service): service for service in reversed(device.services)}

@@ -14,11 +14,11 @@ class TreeObserver(Protocol):
     """Is told of each change of the wanted tree as it happens, with a broker or without."""
 
     def values_changed(
-        self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
+        self, mirrored: MirroredDevice, live: LiveService, changes: Sequence[Change]
     ) -> None:
         """Take in the changed values of a service, also of one that another instance mirrors."""
 
-    def presence_changed(self, branch: MirroredDevice) -> None:
+    def presence_changed(self, mirrored: MirroredDevice) -> None:
         """Take in that a device is online, or no longer."""
 
     def device_changed(self, old: MirroredDevice | None, new: MirroredDevice | None) -> None:
@@ -54,19 +54,19 @@ class Observed:
         return {} if self.observer is None else dict(live.state.values)
 
     def values_remembered(
-        self, branch: MirroredDevice, live: LiveService, before: Mapping[Key, Value]
+        self, mirrored: MirroredDevice, live: LiveService, before: Mapping[Key, Value]
     ) -> None:
         """Tell which values of a service are others now, by what they were before."""
         if self.observer is not None:
             now = live.state.values
             pairs = ((key, before.get(key), now.get(key)) for key in {**before, **now})
             changes = [Change(*one) for one in pairs if _differ(*one[1:])]
-            self.observer.values_changed(branch, live, changes)
+            self.observer.values_changed(mirrored, live, changes)
 
-    def device_remembered(self, branch: MirroredDevice) -> None:
+    def device_remembered(self, mirrored: MirroredDevice) -> None:
         """Tell of a device that is only remembered."""
         if self.observer is not None:
-            self.observer.device_changed(None, branch)
+            self.observer.device_changed(None, mirrored)
 
     def document_remembered(self, topic: str) -> None:
         """Tell of a document of the bridge that is remembered."""

@@ -39,7 +39,7 @@ def _named(shape: Shape, held: Mapping[str, bytes]) -> list[str]:
     """Return the ids of all devices that the uppermost topics speak of."""
     own, levels = f"{shape.base}/bridge/", shape.base.count("/") + 1
     top = {t: p for t, p in held.items() if t.count("/") == levels or t.startswith(own)}
-    return sorted(shape.holdings(top).named)
+    return sorted(shape.retained_tree(top).named)
 
 
 def _few(everything: Sequence[str], count: int) -> Iterator[tuple[str, ...]]:

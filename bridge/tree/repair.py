@@ -53,13 +53,13 @@ class Repair:
         for place, everything in places.items():
             for at in range(0, len(everything), _MENDED_AT_ONCE):
                 some = everything[at : at + _MENDED_AT_ONCE]
-                branch = (
+                mirrored = (
                     told.get(place[0]) if _is_hubs(place) else self._root_devices.holder(place[0])
                 )
-                yield list(self._mend_there(branch, some))
+                yield list(self._mend_there(mirrored, some))
 
     def _mend_there(
-        self, branch: MirroredDevice | None, written: Iterable[tuple[str, bytes]]
+        self, mirrored: MirroredDevice | None, written: Iterable[tuple[str, bytes]]
     ) -> Iterator[tuple[str, bytes, bool | None]]:
         """Mend likewise what stands in one place, a service's or a device's."""
         near: Mapping[str, bytes] = {}
@@ -69,15 +69,15 @@ class Repair:
                 whole = topic
             if whole in self._own:
                 yield topic, payload, self._mend(topic, payload, whole, self._own[whole], "")
-            elif branch is None or not self._root_devices.is_ours(branch):
+            elif mirrored is None or not self._root_devices.is_ours(mirrored):
                 yield topic, payload, False
-            elif branch.id in self._differences:
+            elif mirrored.id in self._differences:
                 yield topic, payload, None
             else:
                 if whole not in near:
-                    near = self._shape.near(branch, whole, self._ledger.limit)
+                    near = self._shape.near(mirrored, whole, self._ledger.limit)
                 wanted = near.get(whole, b"")
-                yield topic, payload, self._mend(topic, payload, whole, wanted, branch.id)
+                yield topic, payload, self._mend(topic, payload, whole, wanted, mirrored.id)
 
     def _mend(self, topic: str, payload: bytes, whole: str, wanted: bytes, of: str) -> bool:
         is_hubs = not topic.startswith(f"{self._shape.base}/")
@@ -105,14 +105,16 @@ class Repair:
 
     def _by_hub_topic(self) -> dict[str, MirroredDevice]:
         return {
-            t: b for b in self._root_devices.branches.values() for t in self._shape.hub_topics(b.id)
+            t: b
+            for b in self._root_devices.mirrored_devices.values()
+            for t in self._shape.hub_topics(b.id)
         }
 
     def auditing(self, most: int) -> Iterator[dict[str, bytes]]:
         """Yield what the broker should hold, so many topics at a time, long ones in parts."""
-        for branch in tuple(self._root_devices.branches.values()):
-            walk = self._shape.walk(branch, self._ledger.limit)
-            while self._root_devices.is_ours(branch) and branch.id not in self._differences:
+        for mirrored in tuple(self._root_devices.mirrored_devices.values()):
+            walk = self._shape.walk(mirrored, self._ledger.limit)
+            while self._root_devices.is_ours(mirrored) and mirrored.id not in self._differences:
                 if not (piece := dict(islice(walk, most))):
                     break
                 yield self._ledger.cut(piece)

@@ -8,29 +8,29 @@ from bridge.tree.mirrored_device import MirroredDevice
 
 
 class RootDevices:
-    """Branches by the ids of their roots, and by those of all devices that hang from them."""
+    """Root devices by their own ids, and by those of all devices that hang from them."""
 
     def __init__(self) -> None:
-        self.branches: dict[str, MirroredDevice] = {}
+        self.mirrored_devices: dict[str, MirroredDevice] = {}
         self._holders: dict[str, MirroredDevice] = {}
         self._devices: dict[str, tuple[MirroredDevice, Device | None]] = {}
 
     def holder(self, device: str) -> MirroredDevice | None:
-        """Return the branch that a device, root or embedded, is of, by its id."""
+        """Return the root device that a device, root or embedded, is of, by its id."""
         return self._holders.get(device)
 
-    def holders(self, branch: MirroredDevice) -> tuple[MirroredDevice, ...]:
-        """Return the other roots that have devices of a branch, in any spelling of their UDNs."""
+    def holders(self, mirrored: MirroredDevice) -> tuple[MirroredDevice, ...]:
+        """Return the other roots that have devices of this one, in any spelling of their UDNs."""
         found = {}
-        for device in branch.devices:
+        for device in mirrored.devices:
             other, _ = self._devices.get(topics.udn_key(topics.decode_level(device)), (None, None))
             for one in (other, self._holders.get(device)):
-                if one is not None and one.id != branch.id:
+                if one is not None and one.id != mirrored.id:
                     found[one.id] = one
         return tuple(found.values())
 
     def find(self, udn: str) -> tuple[MirroredDevice, Device | None] | None:
-        """Return a device by any spelling of its UDN, root or embedded, with its branch.
+        """Return a device by any spelling of its UDN, root or embedded, with its root device.
 
         The device itself is None while it has not been described.
         """
@@ -52,21 +52,21 @@ class RootDevices:
         """Return a device by its UDN as devices have it, without `uuid:`, in any case."""
         return self._devices.get(topics.udn_key(udn))
 
-    def enter(self, branch: MirroredDevice) -> None:
-        """Take in a branch with all its devices."""
-        self.branches[branch.id] = branch
-        for device in branch.devices:
-            self._holders[device] = branch
-            self._devices[topics.udn_key(topics.decode_level(device))] = branch, None
-        if branch.description is not None:
-            for one in branch.description.device.walk():
-                self._devices[topics.udn_key(one.udn)] = branch, one
+    def enter(self, mirrored: MirroredDevice) -> None:
+        """Take in a root device with all its devices."""
+        self.mirrored_devices[mirrored.id] = mirrored
+        for device in mirrored.devices:
+            self._holders[device] = mirrored
+            self._devices[topics.udn_key(topics.decode_level(device))] = mirrored, None
+        if mirrored.description is not None:
+            for one in mirrored.description.device.walk():
+                self._devices[topics.udn_key(one.udn)] = mirrored, one
 
-    def drop(self, branch: MirroredDevice) -> None:
-        """Forget a branch, with those devices that are still its own."""
-        del self.branches[branch.id]
-        for device in branch.devices:
-            if self._holders.get(device) is branch:
+    def drop(self, mirrored: MirroredDevice) -> None:
+        """Forget a root device, with those devices that are still its own."""
+        del self.mirrored_devices[mirrored.id]
+        for device in mirrored.devices:
+            if self._holders.get(device) is mirrored:
                 del self._holders[device]
                 del self._devices[topics.udn_key(topics.decode_level(device))]
 
@@ -93,6 +93,6 @@ class RootDevices:
         device = pruned(description.device)
         return description if device is description.device else replace(description, device=device)
 
-    def is_ours(self, branch: MirroredDevice) -> bool:
+    def is_ours(self, mirrored: MirroredDevice) -> bool:
         """Return whether a root device, as it is described now, is this bridge's to publish."""
-        return branch.owned and self.branches.get(branch.id) is branch
+        return mirrored.owned and self.mirrored_devices.get(mirrored.id) is mirrored

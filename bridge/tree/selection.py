@@ -161,46 +161,48 @@ class FilterIndex(Generic[_Who]):
 
 
 def selected(
-    shape: Shape, branch: MirroredDevice, top: Cursor[_Who]
+    shape: Shape, mirrored: MirroredDevice, top: Cursor[_Who]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield topic and whole payload of what a branch should hold and filters cover, never empty.
+    """Yield topic and whole payload of what a root device should have, by filters; never empty.
 
     Values and presence are as they are by then; between two topics devices may say anything.
     """
     base = top.below(shape.base)
     if base is None:
         return
-    if branch.description is None:
-        yield from _kept(shape, branch, top)
-    for device in tuple(branch.parts):
+    if mirrored.description is None:
+        yield from _kept(shape, mirrored, top)
+    for device in tuple(mirrored.parts):
         if (place := base.below(device)) is not None:
-            yield from _of_device(shape, branch, device, place)
-    yield from _of_players(shape, branch, base)
-    if branch.online is not None:
-        for topic, payload in shape.availability(branch):
+            yield from _of_device(shape, mirrored, device, place)
+    yield from _of_players(shape, mirrored, base)
+    if mirrored.online is not None:
+        for topic, payload in shape.availability(mirrored):
             if top.reaches(topic):
                 yield topic, payload
 
 
 def _of_device(
-    shape: Shape, branch: MirroredDevice, device: str, place: Cursor[_Who]
+    shape: Shape, mirrored: MirroredDevice, device: str, place: Cursor[_Who]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the document of a device, and all of its services."""
-    part, above = branch.parts[device]
-    if place.covers and branch.description is not None:
-        document = documents.device_document(branch.description, part, above, bridge=shape.instance)
+    part, above = mirrored.parts[device]
+    if place.covers and mirrored.description is not None:
+        document = documents.device_document(
+            mirrored.description, part, above, bridge=shape.instance
+        )
         yield shape.topic(device), document
     for service in part.services if place.is_deep else ():
-        live = branch.services.get(topics.service_id(device, service.level))
+        live = mirrored.services.get(topics.service_id(device, service.level))
         below = place.below(service.level)
         if live is not None and below is not None:
             yield from _of_service(shape, live, device, below)
 
 
-def _kept(shape: Shape, branch: MirroredDevice, top: Cursor[_Who]) -> Iterator[tuple[str, bytes]]:
+def _kept(shape: Shape, mirrored: MirroredDevice, top: Cursor[_Who]) -> Iterator[tuple[str, bytes]]:
     """Yield what the broker remembers of a device that has not been described."""
-    presence = {shape.topic(topics.availability_id(device)) for device in branch.devices}
-    for topic, payload in tuple(branch.kept.items()):
+    presence = {shape.topic(topics.availability_id(device)) for device in mirrored.devices}
+    for topic, payload in tuple(mirrored.kept.items()):
         is_ours = topic.startswith(f"{shape.base}/") and topic not in presence
         if is_ours and payload and top.reaches(topic):
             yield topic, payload
@@ -226,10 +228,10 @@ def _of_service(
 
 
 def _of_players(
-    shape: Shape, branch: MirroredDevice, base: Cursor[_Who]
+    shape: Shape, mirrored: MirroredDevice, base: Cursor[_Who]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield what players are now; it is not computed where no filter covers it."""
-    for one in {one.id: one for one in branch.players.values()}.values():
+    for one in {one.id: one for one in mirrored.players.values()}.values():
         wanted = [base.reaches(own) for own in one.topics]
         if any(wanted):
             for own, payload, is_wanted in zip(one.topics, one.shown(), wanted, strict=True):

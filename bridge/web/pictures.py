@@ -114,12 +114,12 @@ class Pictures:
         found = self._mirror.find(topics.decode_level(request.match_info["udn"]))
         if found is None or found[0].description is None:
             raise web.HTTPNotFound
-        branch, device = found
+        mirrored, device = found
         root = found[0].description.device
         urls = icons.ranked((device or root).icons) or icons.ranked(root.icons)
         for url in urls[:_MAX_ICONS]:
             with suppress(web.HTTPNotFound):
-                return await self._answer(request, url, branch.description, is_own=False)
+                return await self._answer(request, url, mirrored.description, is_own=False)
         raise web.HTTPNotFound
 
     async def art(self, request: web.Request) -> web.Response:
@@ -127,13 +127,13 @@ class Pictures:
         found = self._mirror.find(topics.decode_level(request.match_info["udn"]))
         if found is None or found[1] is None:
             raise web.HTTPNotFound
-        branch, wanted = found[0], topics.media_id(topics.device_id(found[1].udn))
-        players = (one for one in branch.players.values() if one.id == wanted)
+        mirrored, wanted = found[0], topics.media_id(topics.device_id(found[1].udn))
+        players = (one for one in mirrored.players.values() if one.id == wanted)
         if (player := next(players, None)) is None:
             raise web.HTTPNotFound
         media = jsontext.read(player.shown()[0] or None)
         url = media.get("album_art") if isinstance(media, dict) else None
-        return await self._answer(request, url, branch.description, is_own=False)
+        return await self._answer(request, url, mirrored.description, is_own=False)
 
     async def named(self, request: web.Request) -> web.Response:
         """Return a picture at a URL that a device has named in an answer, at its own host."""

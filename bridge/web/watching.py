@@ -282,9 +282,9 @@ class Client:
                 before[topic] = None
                 if number % _AT_ONCE == 0:
                     yield None
-        branch = mirror.branches.get(root)
-        if branch is not None:
-            for topic, payload in self._watching.of_device(branch, top):
+        mirrored = mirror.mirrored_devices.get(root)
+        if mirrored is not None:
+            for topic, payload in self._watching.of_device(mirrored, top):
                 before.pop(topic, None)
                 yield _frame(topic, payload, retain=True)
         for topic in before:
@@ -322,14 +322,14 @@ class Watching:
             if payload and top.reaches(topic):
                 self._note_shown(topic, payload)
                 yield topic, payload
-        for branch in tuple(self.mirror.branches.values()):
-            yield from self.of_device(branch, top)
+        for mirrored in tuple(self.mirror.mirrored_devices.values()):
+            yield from self.of_device(mirrored, top)
             yield None
 
-    def of_device(self, branch: MirroredDevice, top: Cursor[str]) -> Iterator[tuple[str, bytes]]:
+    def of_device(self, mirrored: MirroredDevice, top: Cursor[str]) -> Iterator[tuple[str, bytes]]:
         """Yield topic and payload of what filters cover of a device, as long as it is ours."""
-        for topic, payload in selected(self.shape, branch, top):
-            if not branch.owned or self.mirror.branches.get(branch.id) is not branch:
+        for topic, payload in selected(self.shape, mirrored, top):
+            if not mirrored.owned or self.mirror.mirrored_devices.get(mirrored.id) is not mirrored:
                 return  # what follows in line knows what it is now
             self._note_shown(topic, payload)
             yield topic, payload
@@ -410,7 +410,7 @@ class Watching:
     # What happens in the tree
 
     def values_changed(
-        self, branch: MirroredDevice, live: LiveService, changes: Sequence[Change]
+        self, mirrored: MirroredDevice, live: LiveService, changes: Sequence[Change]
     ) -> None:
         """Send the values that changed, and what is made of them.
 
@@ -418,35 +418,37 @@ class Watching:
         empty: who has not read yet that all are gone could not be told later which there were.
         """
         shape = self.shape
-        if not branch.owned:
+        if not mirrored.owned:
             changes = [one for one in changes if one.new is None or one.new == ""]
         if shape.mode != "document":
             for key, _, _ in changes:
                 topic = shape.value_topic(live, key)
                 if clients := self.index.covering(topic):
-                    make = partial(self._value, branch.id, live.id, key)
+                    make = partial(self._value, mirrored.id, live.id, key)
                     for client in clients:
                         client.put(topic, make)
         if shape.mode != "values":
-            self._tell(shape.state_topic(live), partial(self._state, branch.id, live.id))
-        if (player := branch.players.get(live.id)) is not None:
-            self._players[player.id] = branch.id, live.id
+            self._tell(shape.state_topic(live), partial(self._state, mirrored.id, live.id))
+        if (player := mirrored.players.get(live.id)) is not None:
+            self._players[player.id] = mirrored.id, live.id
             self._tell_soon()
         if self._activity.listeners:
             self._activity.values(live.id, changes)
 
-    def presence_changed(self, branch: MirroredDevice) -> None:
-        """Send whether the devices of a branch are there."""
-        for device, (topic, _) in zip(branch.devices, self.shape.availability(branch), strict=True):
+    def presence_changed(self, mirrored: MirroredDevice) -> None:
+        """Send whether the devices of a root device are there."""
+        for device, (topic, _) in zip(
+            mirrored.devices, self.shape.availability(mirrored), strict=True
+        ):
             self._tell(topic, partial(self._availability, device))
         self._table_changed()
 
     def device_changed(self, old: MirroredDevice | None, new: MirroredDevice | None) -> None:
         """Send a device as it is now, and clear what is no more of it."""
-        if (branch := new or old) is not None:
+        if (mirrored := new or old) is not None:
             for client in tuple(self.clients):
                 if client.filters:
-                    client.put_device(branch.id, old)
+                    client.put_device(mirrored.id, old)
             players = {**(old.players if old else {}), **(new.players if new else {})}
             for topic in (self.shape.topic(own) for one in players.values() for own in one.topics):
                 self._shown.pop(topic, None)
@@ -472,8 +474,8 @@ class Watching:
             client.put(topic, make)
 
     def _live(self, root: str, service: str) -> LiveService | None:
-        branch = self.mirror.branches.get(root)
-        return branch.services.get(service) if branch is not None and branch.owned else None
+        mirrored = self.mirror.mirrored_devices.get(root)
+        return mirrored.services.get(service) if mirrored is not None and mirrored.owned else None
 
     def _value(self, root: str, service: str, key: Key) -> bytes | None:
         live = self._live(root, service)
@@ -485,14 +487,14 @@ class Watching:
         return state_document(live) if live is not None and live.state.updated else None
 
     def _availability(self, device: str) -> bytes | None:
-        branch = self.mirror.holder(device)
-        if branch is None or branch.online is None or not branch.owned:
+        mirrored = self.mirror.holder(device)
+        if mirrored is None or mirrored.online is None or not mirrored.owned:
             return None
-        return b"online" if branch.online else b"offline"
+        return b"online" if mirrored.online else b"offline"
 
     def _of_player(self, root: str, topic: str) -> bytes | None:
-        branch = self.mirror.branches.get(root)
-        return self._shown.get(topic) if branch is not None and branch.owned else None
+        mirrored = self.mirror.mirrored_devices.get(root)
+        return self._shown.get(topic) if mirrored is not None and mirrored.owned else None
 
     # What is told ten times a second at most
 
@@ -516,8 +518,10 @@ class Watching:
         self._timer = None
         players, self._players = self._players, {}
         for root, service in players.values():
-            branch = self.mirror.branches.get(root)
-            player = branch.players.get(service) if branch is not None and branch.owned else None
+            mirrored = self.mirror.mirrored_devices.get(root)
+            player = (
+                mirrored.players.get(service) if mirrored is not None and mirrored.owned else None
+            )
             if player is None:
                 continue
             names = [self.shape.topic(own) for own in player.topics]

@@ -272,8 +272,8 @@ async def test_no_reason_is_told_where_a_device_was_found(
         running_device(root),
         bridging(flags(broker.port, name)) as one,
     ):
-        branches = one.bridge.publishing.mirror.branches
-        await until(lambda: any(branch.description for branch in branches.values()))
+        mirrored_devices = one.bridge.publishing.mirror.mirrored_devices
+        await until(lambda: any(mirrored.description for mirrored in mirrored_devices.values()))
         await footing.tell_reason(one.bridge, patience_s=0.0)
     assert lines.told == []
 

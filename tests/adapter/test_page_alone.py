@@ -27,9 +27,11 @@ async def alone() -> AsyncIterator[tuple[RunningBridge, str, str, int]]:
         bridge = app.Bridge(settings.load(flags(broker, name, http__port=str(port))))
         stop = asyncio.Event()
         one = RunningBridge(bridge, asyncio.create_task(bridge.run(stop)), stop)
-        branches = bridge.publishing.mirror.branches
-        await until(lambda: device.udn in branches and branches[device.udn].services)
-        live = branches[device.udn].services[f"{device.udn}/One"]
+        mirrored_devices = bridge.publishing.mirror.mirrored_devices
+        await until(
+            lambda: device.udn in mirrored_devices and mirrored_devices[device.udn].services
+        )
+        live = mirrored_devices[device.udn].services[f"{device.udn}/One"]
         await until(lambda: live.state.values)
         yield one, device.udn, f"http://127.0.0.1:{port}", broker
         await one.stop()

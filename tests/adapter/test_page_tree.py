@@ -97,8 +97,8 @@ async def test_a_call_to_nobody_has_an_answer_too(world: World, named):
 
 
 async def test_a_call_to_a_device_of_another_instance_is_answered_with_that(world: World):
-    branch = world.bridge.bridge.publishing.mirror.branches[world.id]
-    branch.owned = False
+    mirrored = world.bridge.bridge.publishing.mirror.mirrored_devices[world.id]
+    mirrored.owned = False
     try:
         call = {"id": world.id, "action": "SetV", "args": {"V": "2"}}
         status, body = await world.post("/api/call", call)
@@ -108,7 +108,7 @@ async def test_a_call_to_a_device_of_another_instance_is_answered_with_that(worl
         assert tree == {"topics": {}}
         assert (await world.get(f"/api/device/{world.id}"))[1]["owned"] is False
     finally:
-        branch.owned = True
+        mirrored.owned = True
 
 
 async def test_a_call_that_fails_has_status_200(world: World):

@@ -94,9 +94,9 @@ class World:
                 return texts
 
     def begin(self, description: Description) -> MirroredDevice:
-        branch = MirroredDevice.of(description, PLAN)
-        self.polls.begin(branch, description)
-        return branch
+        mirrored = MirroredDevice.of(description, PLAN)
+        self.polls.begin(mirrored, description)
+        return mirrored
 
     async def quiet(self) -> None:
         """Wait for as long as two rounds of questions take."""
@@ -249,9 +249,9 @@ async def test_a_device_is_left_alone_while_it_is_away_another_s_or_busy(why: st
     async with asking() as world:
         if why == "busy":
             world.busy.add("A")
-        branch = world.begin(one("A", "V"))
-        branch.online = why != "offline"
-        branch.owned = why != "another's"
+        mirrored = world.begin(one("A", "V"))
+        mirrored.online = why != "offline"
+        mirrored.owned = why != "another's"
         world.begin(one("B", "V"))
         await until(lambda: len(world.told) >= 2, PATIENCE_S)
         assert url("A", "V") not in world.asked
@@ -264,9 +264,9 @@ async def test_what_came_of_a_question_after_a_device_left_is_not_told() -> None
     async with asking() as world:
         go_on = asyncio.Event()
         world.holds = {url("A", "V"): go_on}
-        branch = world.begin(one("A", "V"))
+        mirrored = world.begin(one("A", "V"))
         await until(lambda: world.under_way, PATIENCE_S)
-        branch.online = False
+        mirrored.online = False
         go_on.set()
         await until(lambda: not world.under_way, PATIENCE_S)
         await asyncio.sleep(0.05)
@@ -297,12 +297,12 @@ async def test_a_service_is_asked_for_what_it_events_only_while_it_is_deaf() -> 
 async def test_hurry_asks_a_service_within_a_second_or_so() -> None:
     async with asking() as world:
         world.polls._plan = Plan(3600, ("V",))
-        branch = world.begin(one("A", "V"))
+        mirrored = world.begin(one("A", "V"))
         await until(lambda: world.told, PATIENCE_S)
         await world.quiet()
         assert len(world.asked) == 1
-        world.polls.hurry(branch, "A/nowhere")
-        world.polls.hurry(branch, "A/S-A")
+        world.polls.hurry(mirrored, "A/nowhere")
+        world.polls.hurry(mirrored, "A/S-A")
         began_s = asyncio.get_running_loop().time()
         await until(lambda: len(world.told) == 2, PATIENCE_S)
         assert 0.9 < asyncio.get_running_loop().time() - began_s < 3

@@ -101,7 +101,7 @@ def level(data: bytes) -> None:
     reply_allowed(text, BASE, ids)
 
 
-def holdings(data: bytes) -> None:
+def retained_tree(data: bytes) -> None:
     """What a broker holds: topics below the base and payloads in turn, a NUL behind each."""
     held = pairs(data)
     router = open_router({})

@@ -26,7 +26,7 @@ TARGETS: Mapping[str, Target] = {
     "soap": devices.soap,
     "command": publishers.command,
     "level": publishers.level,
-    "holdings": publishers.holdings,
+    "holdings": publishers.retained_tree,
     "neighbour": publishers.neighbour,
     "redaction": publishers.redaction,
     "value": publishers.value,

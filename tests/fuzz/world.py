@@ -54,17 +54,17 @@ def _no_number(text: str) -> NoReturn:
     raise AssertionError(f"not JSON: {text}")
 
 
-def wanted(router: Wired, branch: MirroredDevice) -> dict[str, bytes]:
+def wanted(router: Wired, mirrored: MirroredDevice) -> dict[str, bytes]:
     """Return what the broker should hold of a device."""
-    return router.mirror._shape.wanted(branch, router.mirror.ledger.limit)
+    return router.mirror._shape.wanted(mirrored, router.mirror.ledger.limit)
 
 
 def mirror(description: Description) -> None:
     """Publish a device, ask what it would be asked, and forget it again."""
     router = open_router()
-    branch = router.device_joined(description, "new")
+    mirrored = router.device_joined(description, "new")
     publish_all(router)
-    for topic, payload in wanted(router, branch).items():
+    for topic, payload in wanted(router, mirrored).items():
         assert topic.startswith((f"{BASE}/", "homeassistant/")), topic
         assert topics.is_mirrored(topic.removeprefix(f"{BASE}/")) or topic.startswith("home"), topic
         if payload[:1] == b"{":
@@ -72,7 +72,7 @@ def mirror(description: Description) -> None:
     for one in description.device.walk():
         for service in one.services:
             PLAN.questions(topics.device_id(one.udn), service)
-    router.device_forgotten(branch)
+    router.device_forgotten(mirrored)
     publish_all(router)
 
 
@@ -91,7 +91,7 @@ def tell(told: Iterable[tuple[str, str]]) -> None:
     router = with_player()
     router.apply_event("P", "AVTransport", list(told), initial=True)
     publish_all(router)
-    publish_all(with_player(wanted(router, router.mirror.branches["P"])))
+    publish_all(with_player(wanted(router, router.mirror.mirrored_devices["P"])))
 
 
 def pairs(data: bytes) -> dict[str, bytes]:

@@ -82,7 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, home: Home) -> Iterator[Site]
         site.close()
 
 
-def holdings(site: Site) -> tuple[int, int]:
+def retained_tree(site: Site) -> tuple[int, int]:
     """Give how many files the bridge has open, and how many bytes of memory."""
     assert site.bridge.process is not None
     own = Path("/proc", str(site.bridge.process.pid))
@@ -95,7 +95,7 @@ def unscathed(site: Site, home: Home) -> Iterator[None]:
     """See that a fault costs the bridge nothing, and others' topics neither."""
     with site.observed() as observer:
         site.await_right(observer, seconds=RIGHT_S)
-    before, (files, size) = site.bridge.process, holdings(site)
+    before, (files, size) = site.bridge.process, retained_tree(site)
     try:
         yield
     finally:
@@ -107,8 +107,8 @@ def unscathed(site: Site, home: Home) -> Iterator[None]:
     assert not [line for line in lines if line["level"] == "error" or "exception" in line]
     assert {one["event"] for one in lines if one["level"] == "warning"} <= EXPECTED_WARNINGS
     if site.bridge.process is before:
-        wait_for(lambda: holdings(site)[0] <= files + MORE_FILES, 40, "files are left open")
-        assert holdings(site)[1] <= size + MORE_BYTES
+        wait_for(lambda: retained_tree(site)[0] <= files + MORE_FILES, 40, "files are left open")
+        assert retained_tree(site)[1] <= size + MORE_BYTES
 
 
 Await = Callable[[Observer], None]

@@ -67,7 +67,7 @@ def change(router: Wired) -> None:
 
 
 def forget(router: Wired) -> None:
-    router.device_forgotten(router.mirror.branches["House"])
+    router.device_forgotten(router.mirror.mirrored_devices["House"])
 
 
 def reconnect(router: Wired) -> None:
@@ -129,10 +129,10 @@ def test_of_a_large_tree_little_is_computed_in_one_piece(is_empty, monkeypatch):
     steps = 0
     step = TreeDifference.step
 
-    def counted(passage: TreeDifference) -> bool:
+    def counted(difference: TreeDifference) -> bool:
         nonlocal steps
         steps += 1
-        return step(passage)
+        return step(difference)
 
     monkeypatch.setattr(TreeDifference, "step", counted)
     most = turns = 0
@@ -223,10 +223,10 @@ def test_the_table_of_devices_that_may_not_go_yet_is_bulk_that_waits():
 def test_the_table_of_devices_comes_also_where_the_turn_of_the_bulk_finds_nothing():
     mirror = Mirror(Shape("upnp", "main"))
     mirror.open(RetainedTree({}, base="upnp", instance="main"), 262_144, lambda _: False)
-    branch = mirror.join(LAMP)
+    mirrored = mirror.join(LAMP)
     for number in range(7):  # with the table so many in a row that the bulk's turn comes
         mirror.put_own(f"n{number}", b"1")
-    mirror.forget(branch)
+    mirror.forget(mirrored)
     taken = dict(iter(mirror.take, None))
     assert taken["upnp/bridge/main/devices"].payload == b"[]"
     assert not mirror.has_bulk

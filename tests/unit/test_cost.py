@@ -341,7 +341,7 @@ SHAPES: dict[str, tuple[Target, int, dict[str, Shape]]] = {
         },
     ),
     "holdings": (
-        publishers.holdings,
+        publishers.retained_tree,
         200_000,
         {
             "devices": repeated(

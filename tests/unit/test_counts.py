@@ -131,7 +131,7 @@ class Playing:
         self.last_change("STOPPED", 1, initial=True)
         self.small(0, initial=True)
         self.taken()
-        for player in self.router.mirror.branches["Player-0"].players.values():
+        for player in self.router.mirror.mirrored_devices["Player-0"].players.values():
             player.told_s = -inf  # long ago
 
     def small(self, number: int, *, initial: bool = False) -> None:

@@ -218,36 +218,36 @@ ENTITIES: dict[str, dict[str, tuple[str, bool]]] = {
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_a_recorded_device_has_these_entities_and_no_others(name):
-    told = told_branch(captured(name), name).keys()
+    told = told_device(captured(name), name).keys()
     found = platforms(components(captured(name), told=told))
     assert next(iter(found)) == CONNECTIVITY
     assert found.pop(CONNECTIVITY) == ("binary_sensor", True)
     assert found == ENTITIES[name]
 
 
-def told_branch(description: Description, name: str = "") -> MirroredDevice:
+def told_device(description: Description, name: str = "") -> MirroredDevice:
     """A device that has told what was recorded, and answered what it is asked."""
     mirror = Mirror(Shape("upnp", "main", plan=PLAN))
     mirror.open(RetainedTree({}, base="upnp", instance="main"), NO_LIMIT, lambda _: False)
-    branch = mirror.join(description)
+    mirrored = mirror.join(description)
     for found in description.device.walk():
         own = topics.device_id(found.udn)
         for one in found.services:
             id_ = topics.service_id(own, one.level)
             for properties in recorded(name, service_name(one)):
                 mirror.apply_event(id_, properties, initial=False, now="now")
-            answered = branch.services[id_].state.told or set()
+            answered = mirrored.services[id_].state.told or set()
             for question in PLAN.questions(own, one):
                 wanted = question.wanted.keys() - answered
                 if one.event_url is None or wanted & PLAN.asked_for(own, one):
                     mirror.apply_answers(
                         id_, [(question.wanted[each][1], "1") for each in wanted], now="now"
                     )
-    return branch
+    return mirrored
 
 
-def told_tree(branch: MirroredDevice, mode: StateMode) -> dict[str, bytes]:
-    return Shape("upnp", "main", mode=mode, plan=PLAN).wanted(branch, NO_LIMIT)
+def told_tree(mirrored: MirroredDevice, mode: StateMode) -> dict[str, bytes]:
+    return Shape("upnp", "main", mode=mode, plan=PLAN).wanted(mirrored, NO_LIMIT)
 
 
 def recorded(name: str, kind: str) -> Iterator[list[tuple[str, str]]]:
@@ -259,9 +259,9 @@ def recorded(name: str, kind: str) -> Iterator[list[tuple[str, str]]]:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", DEVICES)
 def test_a_recorded_device_tells_what_its_entities_take_their_states_from(name, mode):
-    branch = told_branch(captured(name), name)
-    held = told_tree(branch, mode)
-    for key, one in components(captured(name), told=branch.keys(), mode=mode).items():
+    mirrored = told_device(captured(name), name)
+    held = told_tree(mirrored, mode)
+    for key, one in components(captured(name), told=mirrored.keys(), mode=mode).items():
         happens = one.get("state_topic", "").endswith("/event")
         assert happens == (name == "rygel/1" and key == "contentdirectory_changed")
         assert happens or states_of(one) <= held.keys(), key

@@ -20,7 +20,7 @@ from tests.unit import kinds
 from tests.unit.captured import DEVICES, captured
 from tests.unit.hubs import NO_LIMIT, components, home_assistant, states_of
 from tests.unit.kinds import part, ranged, sets, unknown
-from tests.unit.test_homeassistant import ALL, MODES, told_branch, told_tree, wemo
+from tests.unit.test_homeassistant import ALL, MODES, told_device, told_tree, wemo
 
 pytestmark = needs_home_assistant
 
@@ -319,9 +319,9 @@ def commanded() -> list[dict[str, Any]]:
 @cache
 def told(name: str, mode: StateMode) -> Mapping[str, tuple[str, str]]:
     """The template of each entity of a recorded device, and the payload that it is for."""
-    branch = told_branch(captured(name), name)
-    held = told_tree(branch, mode)
-    found = components(captured(name), told=branch.keys(), mode=mode)
+    mirrored = told_device(captured(name), name)
+    held = told_tree(mirrored, mode)
+    found = components(captured(name), told=mirrored.keys(), mode=mode)
     return {
         key: (template_of(one), held[one.get("state_topic") or one["url_topic"]].decode())
         for key, one in found.items()

@@ -32,14 +32,14 @@ class World:
         self.hub = home_assistant()
         shape = Shape("upnp", "main", plan=plan, hubs=(self.hub,))
         self.mirror = Mirror(shape)
-        holdings = RetainedTree(
+        retained_tree = RetainedTree(
             self.held,
             base="upnp",
             instance="main",
             own_outside=shape.own_hub_topics(),
             outside=shape.hub_topics,
         )
-        self.mirror.open(holdings, NO_LIMIT, lambda _: False)
+        self.mirror.open(retained_tree, NO_LIMIT, lambda _: False)
         self.drain()
 
     def drain(self, *, is_leaving: bool = False) -> None:
@@ -285,7 +285,7 @@ def test_what_is_cleared_while_a_hub_starts_is_cleared_again_after_a_minute():
     world.mirror.introduce(world.now_s)
     world.drain()
     mark = len(world.published)
-    world.mirror.forget(world.mirror.branches["R"])
+    world.mirror.forget(world.mirror.mirrored_devices["R"])
     world.later(NEWBORN_S - 5)
     assert world.told(mark) == [None]
     assert world.later(10) == [None]

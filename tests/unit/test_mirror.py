@@ -22,14 +22,14 @@ HUB_TOPIC = "homeassistant/device/upnp2mqtt_A/config"
 def opened(shape: Shape | None = None, **held: bytes) -> tuple[Mirror, dict[str, bytes]]:
     shape = shape or Shape("upnp", "main")
     mirror = Mirror(shape)
-    holdings = RetainedTree(
+    retained_tree = RetainedTree(
         held,
         base="upnp",
         instance="main",
         own_outside=shape.own_hub_topics(),
         outside=shape.hub_topics,
     )
-    mirror.open(holdings, 10_000, lambda _: False)
+    mirror.open(retained_tree, 10_000, lambda _: False)
     return mirror, {}
 
 
@@ -112,11 +112,11 @@ def taken(mirror: Mirror) -> list[str]:
 
 def test_a_device_that_is_forgotten_goes_at_its_document_then_at_hubs_then_at_all_else():
     mirror, held = opened(with_hub())
-    branch = mirror.join(described(device("A", PART, device("inner", PART))))
+    mirrored = mirror.join(described(device("A", PART, device("inner", PART))))
     mirror.apply_event("A/One", [("V", "1")], initial=True, now="2026-01-01T00:00:00.000Z")
     drain(mirror, held)
     assert HUB_TOPIC in held
-    mirror.forget(branch)
+    mirror.forget(mirrored)
     topics = taken(mirror)
     assert topics[:2] == ["upnp/A", HUB_TOPIC]
     assert topics[-1] == "upnp/bridge/main/devices"
@@ -150,9 +150,9 @@ def test_a_table_that_was_never_written_names_a_device_that_is_forgotten():
 
 def test_what_a_crash_left_of_a_device_goes_in_the_same_order():
     mirror, held = opened(with_hub())
-    branch = mirror.join(described(device("A", PART)))
+    mirrored = mirror.join(described(device("A", PART)))
     drain(mirror, held)
-    mirror.forget(branch)
+    mirror.forget(mirrored)
     for _ in range(2):  # the table and the document
         topic, entry = mirror.take() or ("", None)
         assert entry
@@ -181,7 +181,7 @@ def test_what_a_hub_was_told_stays_while_a_device_is_away():
     assert held["upnp/A/availability"] == b"offline"
     assert HUB_TOPIC in held
     again, _ = opened(with_hub(), **held)
-    assert again.branches["A"].description is None
+    assert again.mirrored_devices["A"].description is None
     assert HUB_TOPIC not in taken(again)
 
 
@@ -218,16 +218,16 @@ def test_before_its_tree_is_compared_a_device_may_leave_be_forgotten_or_be_anoth
     for end in ("leave", "forget", "yield"):
         mirror, held = opened()
         drain(mirror, held)
-        branch = mirror.join(described(device("A", PART)))
+        mirrored = mirror.join(described(device("A", PART)))
         mirror.apply_event("A/One", [("V", "3")], initial=True, now=NOW)
         assert mirror.waiting
         match end:
             case "leave":
                 mirror.mark_offline("A", NOW)
             case "forget":
-                mirror.forget(branch)
+                mirror.forget(mirrored)
             case _:
-                mirror.yield_to_another(branch)
+                mirror.yield_to_another(mirrored)
         taken_ = [(topic, entry.payload) for topic, entry in iter(mirror.take, None)]
         published = [topic for topic, payload in taken_ if payload and topic.startswith("upnp/A")]
         assert ("upnp/A/availability" in published) == (end == "leave")
@@ -244,7 +244,7 @@ def test_what_waits_for_a_device_that_is_forgotten_again_and_again_is_not_taken_
     drain(mirror, held)
     if not is_online:
         mirror.mark_offline("A", NOW)
-        mirror.forget(mirror.branches["A"])
+        mirror.forget(mirror.mirrored_devices["A"])
     for _ in range(2):
         mirror.forget(mirror.join(described(device("A", PART))))
     mirror.join(described(device("A", PART)))
@@ -259,12 +259,12 @@ STATE_PART = "upnp/A/One/state/chunk/%d"
 
 def test_of_a_state_in_parts_that_is_forgotten_while_it_waits_no_part_is_left():
     mirror, held = opened()
-    branch = mirror.join(described(device("A", PART)))
+    mirrored = mirror.join(described(device("A", PART)))
     mirror.apply_event("A/One", [("V", "x" * 50_000)], initial=True, now=NOW)
     drain(mirror, held)
     assert STATE_PART % 6 in held
     mirror.apply_event("A/One", [("V", "x" * 15_000)], initial=True, now=NOW)
-    mirror.forget(branch)
+    mirror.forget(mirrored)
     drain(mirror, held)
     assert set(held) == {TABLE}
 
@@ -295,7 +295,7 @@ def test_what_a_broker_holds_of_a_device_that_is_forgotten_before_it_is_compared
     drain(mirror, held)
     held["upnp/A/Gone"] = b'{"id":"A/Gone"}'
     again, _ = opened(None, **held)
-    again.forget(again.branches["A"])
+    again.forget(again.mirrored_devices["A"])
     drain(again, held)
     assert not [topic for topic in held if topic.startswith("upnp/A")]
 
@@ -304,14 +304,14 @@ def read_again(mirror: Mirror, held: dict[str, bytes], limit: int = 10_000) -> l
     """Have the broker lost and back with this, take all; return the devices to be looked for."""
     mirror.close()
     shape = mirror._shape
-    holdings = RetainedTree(
+    retained_tree = RetainedTree(
         held,
         base="upnp",
         instance="main",
         own_outside=shape.own_hub_topics(),
         outside=shape.hub_topics,
     )
-    remembered = mirror.open(holdings, limit, lambda _: False)
+    remembered = mirror.open(retained_tree, limit, lambda _: False)
     drain(mirror, held)
     return [one.udn for one in remembered]
 
@@ -381,7 +381,7 @@ def test_a_device_that_another_broker_remembers_is_looked_for_unless_it_was_forg
     before = dict(elsewhere)
     assert read_again(mirror, elsewhere) == ["A"]
     assert elsewhere == before
-    mirror.forget(mirror.branches["A"])
+    mirror.forget(mirror.mirrored_devices["A"])
     assert read_again(mirror, elsewhere) == []
     assert not [topic for topic in elsewhere if "/A" in topic or "/inner" in topic]
     restored = dict(before)
@@ -467,9 +467,9 @@ def test_what_a_player_is_stands_at_the_broker_whenever_its_events_come(is_forgo
                     mirror.apply_event(f"A/{what}", told, initial=True, now=NOW)
                 elif due := mirror.take(now_s):
                     held[due[0]] = due[1].payload
-        branch = mirror.branches["A"]
+        mirrored = mirror.mirrored_devices["A"]
         if is_forgotten:
-            mirror.forget(branch)
+            mirror.forget(mirrored)
         drain(mirror, held)
-        wanted = {} if is_forgotten else with_hub().wanted(branch, 10_000)
+        wanted = {} if is_forgotten else with_hub().wanted(mirrored, 10_000)
         assert {topic: held[topic] for topic in held if "bridge" not in topic} == wanted, seed

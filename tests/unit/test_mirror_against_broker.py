@@ -151,14 +151,14 @@ class Broker(RuleBasedStateMachine):
         read = {t: p for t, p in self.held.items() if t.startswith("upnp/")}
         for few in reading.hub_pieces(self.shape, read):
             read |= {topic: self.held[topic] for topic in few if topic in self.held}
-        holdings = RetainedTree(
+        retained_tree = RetainedTree(
             read,
             base="upnp",
             instance="main",
             own_outside=self.shape.own_hub_topics(),
             outside=self.shape.hub_topics,
         )
-        self.mirror.open(holdings, self.limit, lambda _: False)
+        self.mirror.open(retained_tree, self.limit, lambda _: False)
 
     # Devices
 
@@ -281,9 +281,9 @@ class Broker(RuleBasedStateMachine):
             self.mirror.join(description)
             if self.has_service(which):
                 self.retell(which)
-        for branch in list(self.mirror.branches.values()):
-            if branch.online is None:
-                self.mirror.mark_offline(topics.decode_level(branch.id), self.now)
+        for mirrored in list(self.mirror.mirrored_devices.values()):
+            if mirrored.online is None:
+                self.mirror.mark_offline(topics.decode_level(mirrored.id), self.now)
         # what never reached the broker is not known any more, and what is still there is
         self.known = {i for i, one in enumerate(DEVICES) if self.mirror.find(one.udn) is not None}
 
@@ -335,11 +335,11 @@ class Broker(RuleBasedStateMachine):
             assert held.pop(topic) == payload
         for which in self.known:
             own = topics.device_id(DEVICES[which].udn)
-            branch = self.mirror.branches[own]
-            found = branch.description
+            mirrored = self.mirror.mirrored_devices[own]
+            found = mirrored.description
             kept = {topic: held.pop(topic) for topic in self.hub.topics(own) if topic in held}
             if found is not None:
-                assert kept == self.hub.wanted(found, branch.keys(), self.limit)
+                assert kept == self.hub.wanted(found, mirrored.keys(), self.limit)
             assert which not in self.alive or found == self.alive[which]
             assert self.hub.enabled or not kept
         assert not held

@@ -219,7 +219,7 @@ def test_all_of_a_device_that_is_only_remembered_is_watched():
     world.take()
     restarted = Wired(Shape("upnp", "main"), qos=1)
     restarted.open(dict(world.held), 500, None)
-    assert restarted.mirror.branches["Lamp"].description is None
+    assert restarted.mirror.mirrored_devices["Lamp"].description is None
     filters = (*restarted.watched.filters, *restarted.watched.topics(), "upnp/+")
     for topic in world.held:
         if topic.startswith("upnp/Lamp") and "/chunk/" not in topic:

@@ -838,9 +838,9 @@ def test_a_device_that_leaves_keeps_its_media_and_one_that_is_forgotten_does_not
     world.mirror.mark_offline(world.udn, NOW)
     assert world.topic not in world.published()
     assert world.media() is not None
-    branch, _ = world.mirror.find(world.udn) or (None, None)
-    assert branch is not None
-    world.mirror.forget(branch)
+    mirrored, _ = world.mirror.find(world.udn) or (None, None)
+    assert mirrored is not None
+    world.mirror.forget(mirrored)
     assert world.topic in world.published()
     assert world.media() is None
 
@@ -878,8 +878,8 @@ def test_a_player_whose_scpds_are_missing_has_all_of_media(base):
 @pytest.mark.parametrize("name", ["light/1", "minidlna/1", "miniupnpd/1", "rygel/1"])
 def test_what_is_no_player_has_no_media(name):
     mirror = Mirror(Shape("upnp", "main"))
-    branch = mirror.join(captured(name))
-    assert branch.players == {}
+    mirrored = mirror.join(captured(name))
+    assert mirrored.players == {}
 
 
 def test_a_number_that_is_too_long_for_python_is_no_metadata():
@@ -938,9 +938,9 @@ def test_the_picture_outlasts_a_restart_and_a_device_that_is_away_and_goes_when_
     assert again.picture() == "http://192.0.2.9/a.jpg"
     assert again.mirror.announcing.publish_again([again.udn]) > 1
     assert again.published().count(again.art) == 1
-    branch, _ = again.mirror.find(again.udn) or (None, None)
-    assert branch is not None
-    again.mirror.forget(branch)
+    mirrored, _ = again.mirror.find(again.udn) or (None, None)
+    assert mirrored is not None
+    again.mirror.forget(mirrored)
     assert again.art in again.published()
     assert again.picture() is None
 

@@ -68,7 +68,7 @@ class Onlooking:
         return found + self.taken()
 
     def owns(self, device="Renderer-1"):
-        return self.router.mirror.branches[device].owned
+        return self.router.mirror.mirrored_devices[device].owned
 
     def topics(self):
         return [one.topic for one in self.taken()]
@@ -409,9 +409,9 @@ def test_our_own_state_called_offline_is_noticed():
 @pytest.mark.parametrize("payload", [b"", b"[]", b"\xff", b'{"bridge":[]}', b"[" * 9999])
 def test_no_document_of_others_breaks_it(payload):
     world = Onlooking()
-    branch = world.router.device_joined(renderer(), "first")
+    mirrored = world.router.device_joined(renderer(), "first")
     world.router.ownership.receive(Message("a/b/Renderer-1", payload, retain=False))
-    assert branch.owned
+    assert mirrored.owned
 
 
 def test_log_lines_are_told_whatever_they_hold():
@@ -654,7 +654,7 @@ def test_what_happens_without_a_broker_or_at_a_device_of_others_is_not_told():
     world.router.apply_event("S", "ContentDirectory", happening(), initial=False)
     world.router.open({}, LIMIT, None)
     assert "a/b/S/ContentDirectory/event" not in world.topics()
-    world.router.mirror.branches["S"].owned = False
+    world.router.mirror.mirrored_devices["S"].owned = False
     world.router.apply_event("S", "ContentDirectory", happening(), initial=False)
     assert world.topics() == []
 

@@ -63,8 +63,8 @@ def test_selected_is_what_is_wanted_and_covered(shape):
     mirror, rng = mirrored(shape), Random(1)
     wanted = {
         topic: payload
-        for branch in mirror.branches.values()
-        for topic, payload in shape.wanted(branch, 10**9).items()
+        for mirrored in mirror.mirrored_devices.values()
+        for topic, payload in shape.wanted(mirrored, 10**9).items()
         if payload
     }
     assert len(wanted) > 20
@@ -72,8 +72,8 @@ def test_selected_is_what_is_wanted_and_covered(shape):
         filters = [random_filter(rng, list(wanted)) for _ in range(rng.randint(1, 3))]
         found = [
             one
-            for branch in mirror.branches.values()
-            for one in selected(shape, branch, index_of(*filters).top)
+            for mirrored in mirror.mirrored_devices.values()
+            for one in selected(shape, mirrored, index_of(*filters).top)
         ]
         covered = {t: p for t, p in wanted.items() if any(topic_matches_sub(f, t) for f in filters)}
         assert len(found) == len(dict(found))
@@ -85,8 +85,8 @@ def test_what_is_not_covered_is_not_computed(monkeypatch):
     monkeypatch.setattr(documents, "service_documents", None)
     found = [
         one
-        for branch in mirror.branches.values()
-        for one in selected(mirror.shape, branch, index_of("upnp/+").top)
+        for mirrored in mirror.mirrored_devices.values()
+        for one in selected(mirror.shape, mirrored, index_of("upnp/+").top)
     ]
     assert len(found) > len(DEVICES)
 
@@ -150,13 +150,13 @@ def test_many_filters_cost_a_topic_as_few_steps_as_one():
 
 def test_a_device_that_is_remembered_has_what_the_broker_holds():
     mirror = Mirror(SHAPES[0])
-    branch = mirror.join(renderer())
+    mirrored = mirror.join(renderer())
     kept = {
         "upnp/Renderer-1": b"d",
         "upnp/Renderer-1/availability": b"offline",
         "homeassistant/x": b"h",
         "upnp/Renderer-1/S": b"",
     }
-    old = replace(branch, description=None, kept=kept, online=None, parts={}, services={})
+    old = replace(mirrored, description=None, kept=kept, online=None, parts={}, services={})
     found = dict(selected(SHAPES[0], old, index_of("#").top))
     assert found == {"upnp/Renderer-1": b"d"}

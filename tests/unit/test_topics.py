@@ -162,7 +162,7 @@ def test_what_is_no_value_is_read_as_none(own):
         "D/chunk/1",
     ],
 )
-def test_what_a_branch_may_hold_is_known(own):
+def test_what_a_device_may_hold_is_known(own):
     assert topics.is_mirrored(own)
 
 
@@ -181,7 +181,7 @@ def test_what_a_branch_may_hold_is_known(own):
         "D/a/b/c/d",
     ],
 )
-def test_commands_and_notes_are_no_part_of_a_branch(own):
+def test_commands_and_notes_are_no_part_of_a_device(own):
     assert not topics.is_mirrored(own)
 
 

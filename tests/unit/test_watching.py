@@ -117,7 +117,7 @@ def act(mirror: Mirror, rng: Random) -> None:
     """Have something happen to a device."""
     plain, other, live = rng.choice(FORMS)
     udn = plain.udn
-    found = mirror.branches.get(udn)
+    found = mirror.mirrored_devices.get(udn)
     match rng.randrange(9):
         case 0 | 1:
             mirror.join(rng.choice([plain, other]))
@@ -150,8 +150,8 @@ def with_broker(mirror: Mirror, held: dict[str, bytes], rng: Random) -> None:
         mirror.close()
     elif not mirror.ledger.is_open and rng.random() < 0.2:
         anothers = {plain.udn for plain, _, _ in FORMS if rng.random() < 0.2}
-        holdings = RetainedTree(held, base="upnp", instance="main")
-        mirror.open(holdings, 100_000, anothers.__contains__)
+        retained_tree = RetainedTree(held, base="upnp", instance="main")
+        mirror.open(retained_tree, 100_000, anothers.__contains__)
     elif mirror.ledger.is_open:
         drain(mirror, held)
 
@@ -188,11 +188,11 @@ async def test_in_the_end_a_client_knows_what_stands(seed, monkeypatch):
 async def test_a_value_that_changes_and_whose_device_goes_is_gone(monkeypatch):
     mirror = Mirror(Shape("upnp", "main"))
     watch = watching_of(mirror)
-    branch = mirror.join(FORMS[3][0])
+    mirrored = mirror.join(FORMS[3][0])
     reader = Reader(watch, "upnp/#")
     reader.read_all()
     mirror.apply_event("shared/One", [("V", "1")], initial=False, now=NOW)
-    mirror.forget(branch)
+    mirror.forget(mirrored)
     reader.read_all()
     assert not [topic for topic in reader.known if "bridge" not in topic]
 

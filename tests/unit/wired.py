@@ -39,11 +39,11 @@ class Wired(Publishing):
         self.dispatch.begin(echoes=echoes)
         self.ownership.begin(echoes=echoes)
 
-    def taken(self, branch: MirroredDevice) -> None:
-        self.followed.append(branch.id)
+    def taken(self, mirrored: MirroredDevice) -> None:
+        self.followed.append(mirrored.id)
 
-    def yielded(self, branch: MirroredDevice) -> None:
-        self.followed = [one for one in self.followed if one != branch.id]
+    def yielded(self, mirrored: MirroredDevice) -> None:
+        self.followed = [one for one in self.followed if one != mirrored.id]
 
 
 class Receiver:

@@ -20,12 +20,12 @@ def document(own, bridge="main", **more):
     return encoded({"id": own, "kind": "device", "bridge": bridge, **more})
 
 
-def holdings(held):
+def retained_tree(held):
     return RetainedTree({f"b/{t}": p for t, p in held.items()}, base="b", instance="main")
 
 
 def test_devices_are_sorted_by_the_bridge_in_their_documents():
-    found = holdings(
+    found = retained_tree(
         {
             "A": document("A"),
             "A1": document("A1", root="A"),
@@ -41,7 +41,7 @@ def test_devices_are_sorted_by_the_bridge_in_their_documents():
 
 
 def test_notes_beside_the_tree_are_left_out():
-    found = holdings(
+    found = retained_tree(
         {
             "A": document("A"),
             "notes": b"mine",
@@ -60,7 +60,7 @@ def test_notes_beside_the_tree_are_left_out():
 
 
 def test_bridges_that_are_online_are_known_and_only_our_topics_are_ours():
-    found = holdings(
+    found = retained_tree(
         {
             "bridge/main/state": b"online",
             "bridge/main/info": b"{}",
@@ -78,7 +78,7 @@ def test_bridges_that_are_online_are_known_and_only_our_topics_are_ours():
 
 def test_the_table_claims_devices_whose_documents_are_gone():
     rows = [{"id": "A", "subdevices": ["A1", 5]}, {"id": 7}, 3, {"id": "none"}]
-    found = holdings(
+    found = retained_tree(
         {
             "bridge/main/devices": encoded(rows),
             "A/S/value/V": b"1",
@@ -91,12 +91,12 @@ def test_the_table_claims_devices_whose_documents_are_gone():
 
 def test_the_table_claims_nothing_that_another_bridge_has():
     rows = [{"id": "A"}]
-    found = holdings({"bridge/main/devices": encoded(rows), "A": document("A", "other")})
+    found = retained_tree({"bridge/main/devices": encoded(rows), "A": document("A", "other")})
     assert found.claimed == set()
 
 
 def test_an_embedded_device_without_its_root_is_claimed_and_no_root():
-    found = holdings({"A1": document("A1", root="A")})
+    found = retained_tree({"A1": document("A1", root="A")})
     assert found.roots == {}
     assert found.claimed == {"A1"}
 
@@ -185,7 +185,7 @@ topics = st.lists(levels, min_size=1, max_size=7).map("/".join)
 
 @given(st.dictionaries(topics, payloads, max_size=12))
 def test_nothing_that_a_broker_may_hold_breaks_it(held):
-    found = holdings(held)
+    found = retained_tree(held)
     for device in (*found.claimed, "A", "B"):
         found.document(device)
         found.group(device)
@@ -200,7 +200,7 @@ def test_a_part_with_a_number_beyond_all_numbers_is_a_stray():
 @pytest.mark.parametrize("name", ["\0", "\ud800", "a b", "+", "", "x" * 600])
 def test_no_device_is_asked_for_whose_name_is_none_of_ours(name):
     rows = json.dumps([{"id": name, "subdevices": [name]}]).encode()
-    assert not holdings({"bridge/main/devices": rows}).named
+    assert not retained_tree({"bridge/main/devices": rows}).named
 
 
 def test_payloads_are_put_together_and_what_is_no_part_of_any_is_left_out():
