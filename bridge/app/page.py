@@ -119,6 +119,9 @@ class _Told:
                 for topic, payload in told.items()
             ],
             "owned": mirrored.owned,
+            "owner": self._settings.instance
+            if mirrored.owned
+            else self._publishing.instances.owner(mirrored.id),
             "subscriptions": self._subscriptions(mirrored.udn),
             "received": {
                 shape.value_topic(live, key): changed_s

@@ -182,7 +182,7 @@ async def test_every_setting_is_told_with_where_it_comes_from(world: World):
 async def test_a_device_has_what_is_told_of_it_elsewhere(world: World):
     status, body, _ = await world.get(f"/api/device/{world.id}")
     assert status == 200
-    assert body["owned"]
+    assert (body["owned"], body["owner"]) == (True, "main")
     assert [one["topic"] for one in body["homeassistant"]] == [
         topic
         for topic in world.caller.onlooker.held

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.adapter.mosquitto import mosquitto
+from bridge.tree.instances import highest
+from tests.adapter.bridge import flags, program
+from tests.adapter.mosquitto import mosquitto, until
 from tests.browser.rig import DEMO, LIGHT, Rig, rig
 
 
@@ -74,6 +77,17 @@ async def test_the_page_says_that_the_broker_is_away(tmp_path, lonely, window):
     await expect(page.get_by_test_id("broker-away")).to_contain_text(str(lonely.broker.port))
     async with mosquitto(tmp_path, port=lonely.broker.port):
         await expect(page.get_by_test_id("broker-away")).to_be_hidden()
+
+
+async def test_a_device_that_another_bridge_has_is_said_to_be_there(tmp_path, demo, window):
+    names = (f"other-{number}" for number in count())
+    other = next(name for name in names if highest(LIGHT, ("main", name)) == name)
+    async with rig(tmp_path, "Demo *") as bridge:
+        await bridge.await_devices(*DEMO)
+        async with program(flags(bridge.broker.port, "Demo *", instance=other)):
+            await until(lambda: bridge.document(LIGHT)["bridge"] == other)
+            page = await (await window(bridge)).open(f"device/{LIGHT}")
+            await expect(page.get_by_test_id("elsewhere")).to_contain_text(f"“{other}”")
 
 
 async def test_a_read_only_bridge_says_so(tmp_path, demo, window):

@@ -98,6 +98,7 @@ export const words = {
     nothingFound: "No device fits.",
     clear: "Clear search and filters",
     none: {
+      elsewhere: (others) => `Other bridges have the devices: ${others.map(([name, n]) => `“${name}” ${n}`).join(", ")}. Each page shows those of its own bridge.`,
       title: "No device yet",
       text: "The bridge searches the network and shows a device as soon as it answers.",
       hints: [
@@ -182,6 +183,8 @@ export const words = {
       documents: "Documents",
       homeassistant: "Home Assistant",
     },
+    elsewhere: "Another bridge has this device",
+    elsewhereText: (owner) => `${owner ? `The bridge “${owner}”` : "Another bridge"} mirrors it and carries out its actions. Its page shows it.`,
     notFound: "No such device",
     notFoundText: "It may have been forgotten, or not been found yet.",
     manufacturer: "Manufacturer",

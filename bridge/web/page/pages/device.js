@@ -25,6 +25,7 @@ export default function Device() {
   const more = useMore(id);
   const document = documentOf(id);
   if (!document && !topicsOf(id).size) {
+    if (more?.owned === false) return html`<${Back} /><${Empty} symbol="other" title=${words.device.elsewhere} testid="elsewhere"><p>${words.device.elsewhereText(more.owner)}</p></${Empty}>`;
     if (!isWhole) return html`<p class="muted loading">${words.loading}</p>`;
     return html`<${Back} /><${Empty} symbol="other" title=${words.device.notFound}><p>${words.device.notFoundText}</p></${Empty}>`;
   }

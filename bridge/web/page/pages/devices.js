@@ -8,7 +8,7 @@ import { documentAt, topicOf } from "../documents.js";
 import { rateOf } from "../rates.js";
 import { href, route, setQuery } from "../router.js";
 import { instance } from "../session.js";
-import { set, useWatch } from "../store.js";
+import { readJson, set, useWatch } from "../store.js";
 import { html, useId, useRef, useState } from "../ui.js";
 import { words } from "../words.js";
 
@@ -149,7 +149,11 @@ function NoDevice() {
     report(await request("search"));
     setTimeout(() => setBusy(false), 4000);
   };
+  const health = topicOf("bridge", encodeURIComponent(instance.value), "health");
+  useWatch([health]);
+  const others = Object.entries(readJson(health)?.instances ?? {}).filter(([name, each]) => name !== instance.value && each?.owns > 0);
   return html`<${Empty} symbol="devices" title=${words.devices.none.title} testid="no-device">
+    ${others.length > 0 && html`<p><strong>${words.devices.none.elsewhere(others.map(([name, each]) => [name, each.owns]))}</strong></p>`}
     <p>${words.devices.none.text}</p>
     <ul>${words.devices.none.hints.map((text) => html`<li>${text}</li>`)}</ul>
     <div class="actions">
