@@ -59,10 +59,8 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     def _assign_work_unit(self, node: WorkerController) -> None:
         """Give the first worker what computes, the others what waits, while there is any."""
         is_first = node is self.nodes[0]
-        fits = [scope for scope in self.workqueue if scope.startswith(BUSY) == is_first]
-        # Real devices take longest: what begins last must not be what ends last.
-        real = (scope for scope in fits if scope.startswith("tests/system/"))
-        best = next(real, next(iter(fits or self.workqueue)))
+        fits = (scope for scope in self.workqueue if scope.startswith(BUSY) == is_first)
+        best = next(fits, next(iter(self.workqueue)))
         self.workqueue.move_to_end(best, last=False)
         super()._assign_work_unit(node)
 
