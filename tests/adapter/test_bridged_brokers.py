@@ -10,20 +10,19 @@ from pathlib import Path
 import pytest
 
 from tests.adapter.bridge import Onlooker, flags, onlooking, program
-from tests.adapter.device import Device, new_udn, running
+from tests.adapter.device import Device, new_udn
 from tests.adapter.mosquitto import BASIC, mosquitto, until
 from tests.adapter.mosquitto import Running as Broker
 from tests.adapter.test_several_bridges import (
     NAMES,
     PATIENCE_S,
     each_call_is_answered_once,
+    fleet,
     settled,
     shares,
-    simple,
     values_come,
 )
 
-_COUNT = 12
 _MOVING = ("/health", "/info", "/devices")
 """Ends of topics that each bridge writes anew from time to time."""
 
@@ -34,7 +33,6 @@ class Link:
     def __init__(self, port: int) -> None:
         self._port = port
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.is_cut = False
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -108,9 +106,7 @@ async def test_brokers_that_were_parted_have_one_right_tree_again(
 ) -> None:
     name = f"parted-{new_udn()}"
     async with AsyncExitStack() as stack:
-        devices: list[Device] = [
-            await stack.enter_async_context(running(simple(name))) for _ in range(_COUNT)
-        ]
+        devices = [await stack.enter_async_context(one) for one in fleet(name)]
         folder = tmp_path_factory.mktemp("bridged")
         wire, brokers = await stack.enter_async_context(bridged(folder))
         sides = [stack.enter_context(onlooking(one.port)) for one in brokers]
@@ -121,8 +117,6 @@ async def test_brokers_that_were_parted_have_one_right_tree_again(
         async def each_is_right(value: str) -> None:
             for side in sides:
                 await each_call_is_answered_once(side, devices)
-            for device in devices:
-                await device.event("S", {"Volume": value})
             for side in sides:
                 await values_come(side, devices, value)
 
@@ -131,7 +125,7 @@ async def test_brokers_that_were_parted_have_one_right_tree_again(
         await each_is_right("2")
 
         wire.cut()
-        await each_side_has(sides, devices, ([one] * _COUNT for one in NAMES))
+        await each_side_has(sides, devices, ([one] * len(devices) for one in NAMES))
         await until(lambda: all(len(one.service("S").subscribers) > 1 for one in devices))
         await each_is_right("3")
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import pytest
 
@@ -15,13 +15,14 @@ from tests.adapter.mosquitto import mosquitto, until
 
 NAMES = ("main", "spare")
 _COUNT = 12
-MEMBERS = (Action("GetAll", ("out Volume:Volume",)), Variable("Volume", "ui2"))
+_MEMBERS = (Action("GetAll", ("out Volume:Volume",)), Variable("Volume", "ui2"))
 PATIENCE_S = 60.0
 
 
-def simple(name: str) -> Part:
-    """Return a device with one service, which has one value."""
-    return Part(new_udn(), name, (Service("S", MEMBERS, {"Volume": "1"}),))
+def fleet(name: str) -> list[AbstractAsyncContextManager[Device]]:
+    """Return devices to be run, each with one service that has one value."""
+    services = (Service("S", _MEMBERS, {"Volume": "1"}) for _ in range(_COUNT))
+    return [running(Part(new_udn(), name, (service,))) for service in services]
 
 
 def owners(onlooker: Onlooker, devices: list[Device]) -> list[str | None]:
@@ -78,7 +79,7 @@ async def test_whatever_befalls_a_bridge_the_other_has_its_devices(
 ) -> None:
     name = f"several-{new_udn()}"
     async with AsyncExitStack() as stack:
-        devices = [await stack.enter_async_context(running(simple(name))) for _ in range(_COUNT)]
+        devices = [await stack.enter_async_context(one) for one in fleet(name)]
         broker = await stack.enter_async_context(mosquitto(tmp_path_factory.mktemp("several")))
         onlooker = stack.enter_context(onlooking(broker.port))
 
